@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+# How every target of the project is made.
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+
+add_library(inflight_flags INTERFACE)
+target_compile_options(inflight_flags INTERFACE
+  -Wall -Wextra -Werror -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual -Wcast-qual)
+if(INFLIGHT_SANITIZE)
+  target_compile_options(inflight_flags INTERFACE
+    -fsanitize=${INFLIGHT_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
+  target_link_options(inflight_flags INTERFACE -fsanitize=${INFLIGHT_SANITIZE})
+  if(INFLIGHT_SANITIZE MATCHES "undefined")
+    # vptr wants type information of classes that other libraries keep to themselves, and is slow to compile.
+    target_compile_options(inflight_flags INTERFACE -fno-sanitize=vptr)
+  endif()
+  if(INFLIGHT_SANITIZE MATCHES "thread")
+    # libstdc++'s fences are rare; what is left of them is checked by hand.
+    target_compile_options(inflight_flags INTERFACE -Wno-tsan)
+  endif()
+endif()
+
+# inflight_library(NAME SOURCES file... [DEPS target...] [PRIVATE_DEPS target...]): one folder of src/.
+function(inflight_library name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;DEPS;PRIVATE_DEPS" ${ARGN})
+  add_library(${name} STATIC ${ARG_SOURCES})
+  target_include_directories(${name} PUBLIC
+    $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include> PRIVATE ${PROJECT_SOURCE_DIR}/src)
+  target_link_libraries(${name} PUBLIC ${ARG_DEPS} PRIVATE inflight_flags ${ARG_PRIVATE_DEPS})
+  # The folders of the program are not part of the installed library.
+  file(RELATIVE_PATH folder "${PROJECT_SOURCE_DIR}/src" "${CMAKE_CURRENT_SOURCE_DIR}")
+  if(NOT folder MATCHES "^(media|cli)(/|$)")
+    set_property(GLOBAL APPEND PROPERTY INFLIGHT_LIBRARIES ${name})
+  endif()
+endfunction()
+
+# inflight_test(NAME SOURCES file... DEPS target... [LABELS label...]): one GoogleTest program, run by ctest.
+# Label "concurrent" puts it among those that also run under ThreadSanitizer.
+function(inflight_test name)
+  if(NOT INFLIGHT_BUILD_TESTS)
+    return()
+  endif()
+  cmake_parse_arguments(ARG "" "" "SOURCES;DEPS;LABELS" ${ARGN})
+  add_executable(${name} ${ARG_SOURCES})
+  target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR}/src ${PROJECT_SOURCE_DIR}/tests)
+  target_link_libraries(${name} PRIVATE inflight_flags ${ARG_DEPS} GTest::gtest_main)
+  add_test(NAME ${name} COMMAND ${name})
+  set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT 600)
+endfunction()

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+// Clock: where this library gets the time from, so that a test can move it by hand.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+
+namespace inflight {
+
+// A moment and a length of time, in nanoseconds of a steady clock.
+using Duration = std::chrono::nanoseconds;
+using TimePoint = std::chrono::time_point<std::chrono::steady_clock, Duration>;
+
+// Never goes back. Any thread may ask.
+class Clock {
+ public:
+  virtual ~Clock() = default;
+  virtual TimePoint now() const noexcept = 0;
+  // Returns at `when` or later; at once when it has passed.
+  virtual void sleep_until(TimePoint when) const = 0;
+};
+
+// The machine's steady clock; shared by all who name none, and without state.
+const Clock& steady_clock() noexcept;
+
+// A clock that moves only when told to. sleep_until() moves it forward instead of sleeping.
+class ManualClock final : public Clock {
+ public:
+  TimePoint now() const noexcept override { return TimePoint(Duration(ns_.load(std::memory_order_acquire))); }
+  void sleep_until(TimePoint when) const override;
+  // Requires a length of at least 0.
+  void advance(Duration by);
+
+ private:
+  mutable std::atomic<Duration::rep> ns_{0};
+};
+
+}  // namespace inflight

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+// NDArray: a handle to one version of an array, which is a future. MutableNDArray: a name for the newest
+// version.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "inflight/buffer.h"
+#include "inflight/clock.h"
+#include "inflight/engine.h"
+#include "inflight/executor.h"
+#include "inflight/internal/completion.h"
+#include "inflight/internal/ref.h"
+#include "inflight/internal/var_state.h"
+#include "inflight/status.h"
+#include "inflight/tensor.h"
+
+namespace inflight {
+
+namespace internal {
+
+// Element type, shape and memory of one array of a version.
+struct ArrayValue {
+  DType dtype = DType::kF32;
+  Shape shape;    // may have dynamic extents until the version is ready
+  Buffer buffer;  // where the owner sets it late, empty until the version is ready
+  // A later write may put its result there once nobody else can see it. Not so what came from outside: the
+  // caller's memory may be read-only, or seen by ways that we do not know.
+  bool reusable = false;
+};
+
+// What one operation or one prediction writes: arrays that become readable together, the completion that says
+// when, and the variable by which the engine orders what depends on them.
+class Version : public VarState {
+ public:
+  Completion completion;
+  std::vector<ArrayValue> values;  // changed by the owner only, before publish()
+};
+
+}  // namespace internal
+
+// A handle to one version of an array: computed, failed, or still to come. It never shows another version,
+// whoever writes what; the memory is not reused while a handle lives. A value: copies are handles to the same
+// version. Any thread may use it; one handle object is like an int: no writing it while another thread reads
+// it.
+class NDArray {
+ public:
+  NDArray() noexcept = default;  // names nothing: only operator bool may be called
+  // Ready at once, over memory that the caller has filled and will not write again.
+  //   errors   kInvalidArgument: the shape is not static, or the buffer is smaller than dtype and shape say
+  static Result<NDArray> from_buffer(Buffer buffer, DType dtype, Shape shape);
+  // Ready at once, a copy of `source`.
+  static NDArray copy_of(const TensorView& source);
+  // One array of a version. For the owners of versions.
+  NDArray(internal::Ref<internal::Version> version, std::size_t index) noexcept
+      : version_(std::move(version)), index_(index) {}
+
+  explicit operator bool() const noexcept { return static_cast<bool>(version_); }
+  DType dtype() const noexcept { return value().dtype; }
+  // Final once can_read(); until then extents that only running tells are Shape::kDynamic. Requires, for such
+  // an array, that the version is ready or that nothing completes it meanwhile.
+  const Shape& shape() const noexcept { return value().shape; }
+
+  // True: this version has been computed, or has failed. One acquire load; never blocks, never throws, never
+  // goes back to false.
+  bool can_read() const noexcept { return version_->completion.ready(); }
+  // How the version came about: ok, or the first cause of its failure, the same each time; kNotReady before
+  // that.
+  Status status() const;
+  // The elements, without waiting; valid as long as a handle to this version lives.
+  //   errors   kNotReady; the version's own failure
+  Result<TensorView> read() const;
+
+  // Waits until can_read(), then returns status().
+  Status wait() const;
+  // The same, but no longer than told.
+  //   errors   kDeadlineExceeded: the time came first
+  Status wait_for(Duration timeout) const;
+  Status wait_until(TimePoint when) const;
+
+  // Calls fn on the executor once can_read(); at once where it can. The executor must outlive that.
+  template <typename Fn>
+  void on_ready(Executor& executor, Fn fn) const {
+    internal::on_ready(version_->completion, executor,
+                       [fn = std::move(fn), self = *this]() mutable { fn(self); });
+  }
+
+  // What an engine operation names to read this array.
+  Var var() const { return Var(version_); }
+  internal::Version& version() const noexcept { return *version_; }
+  friend bool operator==(const NDArray& a, const NDArray& b) noexcept {
+    return a.version_ == b.version_ && a.index_ == b.index_;
+  }
+
+ private:
+  friend class MutableNDArray;
+  const internal::ArrayValue& value() const noexcept { return version_->values[index_]; }
+
+  internal::Ref<internal::Version> version_;
+  std::size_t index_ = 0;
+};
+
+// A name for the newest version of an array. Each write makes a new version; handles taken before keep
+// theirs. The new version takes over the old one's memory when nobody can see that any more at the moment it
+// is computed, and gets other memory from a pool otherwise: renaming, as a processor does with its registers.
+//   thread   any, each call as a whole
+class MutableNDArray {
+ public:
+  // Names `initial`, which has a static shape. The engine must outlive this name and every write.
+  MutableNDArray(Engine& engine, NDArray initial);
+  MutableNDArray(const MutableNDArray&) = delete;
+  MutableNDArray& operator=(const MutableNDArray&) = delete;
+
+  // The newest version, pinned.
+  NDArray snapshot() const;
+
+  // Orders a write that replaces every element. `reads` are ready and have not failed when `compute` runs.
+  //   returns  the new version
+  //   errors   as Engine::push
+  using Compute = UniqueFunction<Status(std::span<const TensorView> reads, const MutableTensorView& out)>;
+  Result<NDArray> write(std::vector<NDArray> reads, Compute compute);
+
+  // Orders a write that may look at what was there: `out` holds the old elements when `compute` runs.
+  // Inherits the old version's failure.
+  Result<NDArray> update(std::vector<NDArray> reads, Compute compute);
+
+ private:
+  Result<NDArray> push(std::vector<NDArray> reads, Compute compute, bool keep_old);
+
+  Engine& engine_;
+  const std::shared_ptr<BufferPool> pool_;  // shared with the pending writes
+  // Recursive: an engine that runs operations inside push calls `compute` under it, which may use this name.
+  mutable std::recursive_mutex mutex_;
+  NDArray newest_;  // guarded by mutex_
+};
+
+// Waits until at least one is ready; returns the lowest index of those that are.
+//   requires at least one array, none of them empty
+std::size_t wait_any(std::span<const NDArray> arrays);
+// The same, but nothing where the time comes first.
+std::optional<std::size_t> wait_any_for(std::span<const NDArray> arrays, Duration timeout);
+
+}  // namespace inflight

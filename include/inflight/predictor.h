@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: Apache-2.0
+// Predictor: keeps many predictions of one model in flight. Submit each frame the moment it arrives; nothing blocks.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "inflight/backend.h"
+#include "inflight/clock.h"
+#include "inflight/engine.h"
+#include "inflight/executor.h"
+#include "inflight/model.h"
+#include "inflight/ndarray.h"
+#include "inflight/status.h"
+
+namespace inflight {
+
+namespace internal {
+class PredictionState;
+class PredictorCore;
+}  // namespace internal
+
+// The inputs of one inference.
+struct Frame {
+  struct Input {
+    std::string name;  // "" where the model has one input
+    NDArray array;     // may still be on its way: the prediction starts when it is ready
+  };
+  std::vector<Input> inputs;
+  std::uint64_t tag = 0;          // the caller's, handed back by Prediction::tag()
+  std::optional<TimePoint> due;  // when the frame should have been submitted; latency counts from here
+
+  static Frame of(NDArray array, std::uint64_t tag = 0) { return {{{"", std::move(array)}}, tag, std::nullopt}; }
+};
+
+// How a submission ended. Each ends in exactly one of these.
+enum class Outcome : std::uint8_t {
+  kPending,    // not yet
+  kCompleted,  // its outputs are there
+  kFailed,     // the model, the device or an input failed: see status()
+  kRejected,   // refused by submit(); there is no Prediction
+  kDropped,    // given up for a newer frame
+  kExpired,    // its deadline passed before it started
+  kCancelled,  // given up before it started, by cancel() or by the predictor's end
+};
+std::string_view outcome_name(Outcome outcome);
+
+// When what happened to a prediction, on the predictor's clock. Later ones are set as they happen.
+struct PredictionTimes {
+  TimePoint due;        // Frame::due, or submitted
+  TimePoint submitted;
+  TimePoint launched;
+  TimePoint finished;
+};
+
+// One admitted frame and its outcome. A value: copies are handles to the same prediction, whose outputs stay
+// untouched as long as one of them, or of its outputs, lives. May outlive the predictor.
+//   thread   any; one handle object is like an int: no writing it while another thread reads it
+class Prediction {
+ public:
+  Prediction() noexcept = default;  // names nothing: only operator bool may be called
+  explicit Prediction(internal::Ref<internal::PredictionState> state) noexcept;
+  Prediction(const Prediction&) noexcept;
+  Prediction(Prediction&&) noexcept;
+  Prediction& operator=(Prediction) noexcept;
+  ~Prediction();
+
+  explicit operator bool() const noexcept { return static_cast<bool>(state_); }
+  // 0, 1, 2 ... in the order of admission.
+  std::uint64_t id() const noexcept;
+  std::uint64_t tag() const noexcept;
+
+  // True: finished, whatever the outcome. One acquire load; never blocks, throws or goes back to false.
+  bool can_read() const noexcept { return completion_->ready(); }
+  // kPending until can_read().
+  Outcome outcome() const noexcept;
+  // Ok, or the first cause, the same each time; kNotReady until can_read().
+  Status status() const;
+  // Output `index`, in the order of the model's outputs; ready when the prediction is. Requires a valid index.
+  NDArray output(std::size_t index) const;
+  //   errors   kNotFound: the model has no such output
+  Result<NDArray> output(std::string_view name) const;
+  std::size_t outputs() const noexcept;
+  // Which width it ran at, and when what happened. Final once can_read().
+  Width width() const noexcept;
+  PredictionTimes times() const noexcept;
+
+  // As NDArray::wait, wait_for, wait_until, on_ready.
+  Status wait() const;
+  Status wait_for(Duration timeout) const;
+  Status wait_until(TimePoint when) const;
+  template <typename Fn>
+  void on_ready(Executor& executor, Fn fn) const {
+    internal::on_ready(*completion_, executor, [fn = std::move(fn), self = *this]() mutable { fn(self); });
+  }
+
+  // Gives it up if it has not started: the outcome is then kCancelled, at once. False: it has started or finished,
+  // and goes on to its own outcome.
+  bool cancel() const;
+
+  internal::Completion& completion() const noexcept { return *completion_; }
+  friend bool operator==(const Prediction& a, const Prediction& b) noexcept { return a.state_ == b.state_; }
+
+ private:
+  internal::Ref<internal::PredictionState> state_;
+  internal::Completion* completion_ = nullptr;  // the state's, so that polling needs no other header
+};
+
+// What submit() does when every place in flight is taken.
+enum class OverloadPolicy : std::uint8_t {
+  kReject,  // refuses at once
+  kBlock,   // waits for a place, block_timeout at most
+};
+
+struct PredictorOptions {
+  Device device = Device::cpu();
+  int in_flight_limit = 8;  // predictions admitted and not finished, at most; 1 to kInFlightLimitMax
+  OverloadPolicy overload = OverloadPolicy::kReject;
+  Duration block_timeout = Duration::max();  // for kBlock
+  Precision precision = Precision::kAuto;
+  Width width = Width::kNarrow;  // how much of the device each prediction uses
+  int threads = 0;               // CPU threads for inference; 0: every core this process may use
+  int slots = 0;                 // predictions that run at once; 0: as many as the program has use for
+  // Finished predictions wait for take_finished() if this is set; a caller that keeps its handles and never takes
+  // clears it. While finished_limit of them wait, submit() refuses.
+  bool keep_finished = true;
+  int finished_limit = 1024;
+  std::shared_ptr<Backend> backend = nullptr;         // in place of the one for `device`
+  const Clock* clock = &steady_clock();     // for PredictionTimes
+};
+
+// How many submissions ended how. At every instant that a caller can observe,
+// submitted == completed + failed + rejected + dropped + expired + cancelled + in_flight.
+struct Statistics {
+  std::uint64_t submitted = 0, completed = 0, failed = 0, rejected = 0, dropped = 0, expired = 0, cancelled = 0;
+  std::uint64_t in_flight = 0;
+  std::uint64_t in_flight_max = 0;  // the most there ever were
+  std::uint64_t wide = 0, narrow = 0;  // launches by width
+};
+
+// Keeps up to in_flight_limit predictions of one model in flight.
+//   thread   any number may submit, take and wait
+//   owns     the program, its slots with their threads, and a pool of output buffers
+class Predictor {
+ public:
+  static constexpr int kInFlightLimitMax = 1 << 16;
+  static constexpr int kFinishedLimitMax = 1 << 20;
+  static constexpr int kSlotsMax = 1024;
+  static constexpr int kThreadsMax = 1024;
+
+  // Compiles the model and starts the slots.
+  //   errors   kInvalidArgument: an option out of bounds; kNoSuchDevice; what Backend::compile and bind answer
+  static Result<Predictor> create(const Model& model, PredictorOptions options = {});
+
+  Predictor(Predictor&&) noexcept;
+  Predictor& operator=(Predictor&&) noexcept;
+  // Cancels what has not started and waits for the rest. Not from an inline callback of its own predictions.
+  ~Predictor();
+
+  // Submits one frame. Never blocks, unless the policy is kBlock.
+  //   frame    an input for each of the model's, each of exactly its dtype and shape; moved from only on success
+  //   returns  the prediction; its outputs are ready when it is
+  //   bound    in_flight_limit
+  //   errors   kOverloaded: every place is taken (retry_after() says when to try again), or finished_limit
+  //            predictions wait to be taken; kInvalidArgument: the frame does not fit; kShuttingDown
+  //            In each case the outcome is kRejected and the frame is left as it was.
+  Result<Prediction> submit(Frame&& frame);
+
+  // Every prediction that finished since the last call, in the order in which they finished; each is handed out
+  // once. Never blocks. Empty where keep_finished is not set.
+  std::vector<Prediction> take_finished();
+  // The same into `finished`, which is cleared first: no allocation once it has grown.
+  void take_finished(std::vector<Prediction>& finished);
+  // Waits until take_finished() has something to give, or nothing is in flight any more.
+  //   returns  true: there is something to take
+  bool wait_any();
+  // The same, until `when` at most, which is on the real steady clock.
+  bool wait_any_until(TimePoint when);
+
+  // Waits until nothing is in flight.
+  void drain();
+  // Refuses submissions from now on. kCancel: cancels what has not started. Waits for the rest. Idempotent.
+  void shutdown(Shutdown how);
+
+  Statistics statistics() const;
+  // An estimate of when a place will be free: 0 if one is, else from the mean service time of late.
+  Duration retry_after() const;
+  std::span<const TensorSpec> inputs() const noexcept;
+  std::span<const TensorSpec> outputs() const noexcept;
+  std::string device_description() const;
+  int slots() const noexcept;
+
+ private:
+  explicit Predictor(std::shared_ptr<internal::PredictorCore> core) noexcept;
+  std::shared_ptr<internal::PredictorCore> core_;
+};
+
+// Waits until at least one has finished; returns the lowest index of those that have.
+//   requires at least one prediction, none of them empty
+std::size_t wait_any(std::span<const Prediction> predictions);
+// The same, but nothing where the time comes first.
+std::optional<std::size_t> wait_any_for(std::span<const Prediction> predictions, Duration timeout);
+
+}  // namespace inflight

@@ -1,0 +1,300 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "inflight/executor.h"
+
+#include <gtest/gtest.h>
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <latch>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+namespace inflight {
+namespace {
+
+// A callable of `kBytes` bytes that counts its objects and tells where it lives.
+struct Counts {
+  int alive = 0;
+  int moves = 0;
+};
+template <std::size_t kBytes>
+struct Probe {
+  explicit Probe(Counts* c) : counts(c) { ++counts->alive; }
+  Probe(Probe&& other) noexcept : counts(other.counts) {
+    ++counts->alive;
+    ++counts->moves;
+  }
+  ~Probe() { --counts->alive; }
+  const void* operator()() { return this; }
+
+  Counts* counts;
+  std::array<char, kBytes - sizeof(Counts*)> padding{};
+};
+using WhereAmI = UniqueFunction<const void*()>;
+using Inline = Probe<WhereAmI::kInlineBytes>;
+using OnHeap = Probe<WhereAmI::kInlineBytes + 1>;  // one past
+
+bool lives_inside(WhereAmI& function) {
+  const auto here = reinterpret_cast<std::uintptr_t>(function());
+  const auto begin = reinterpret_cast<std::uintptr_t>(&function);
+  return here >= begin && here < begin + sizeof(function);
+}
+
+TEST(UniqueFunctionTest, EmptyIsFalse) {
+  Task task;
+  EXPECT_FALSE(task);
+  Task other = std::move(task);
+  EXPECT_FALSE(other);
+  other = Task();
+  EXPECT_FALSE(other);
+}
+
+TEST(UniqueFunctionTest, CallsWithArgumentsAndReturns) {
+  UniqueFunction<std::string(int, std::unique_ptr<int>, std::string&)> function =
+      [](int a, std::unique_ptr<int> b, std::string& c) {
+        c += "!";
+        return std::to_string(a + *b);
+      };
+  std::string text = "hello";
+  EXPECT_EQ(function(40, std::make_unique<int>(2), text), "42");
+  EXPECT_EQ(text, "hello!");
+}
+
+TEST(UniqueFunctionTest, HoldsWhatOnlyMoves) {
+  UniqueFunction<int()> function = [value = std::make_unique<int>(7)] { return *value; };
+  UniqueFunction<int()> other = std::move(function);
+  EXPECT_FALSE(function);  // NOLINT(bugprone-use-after-move): a moved-from function is empty
+  EXPECT_EQ(other(), 7);
+}
+
+TEST(UniqueFunctionTest, KeepsStateBetweenCalls) {
+  UniqueFunction<int()> counter = [n = 0]() mutable { return ++n; };
+  EXPECT_EQ(counter(), 1);
+  EXPECT_EQ(counter(), 2);
+  UniqueFunction<int()> moved = std::move(counter);
+  EXPECT_EQ(moved(), 3);
+}
+
+int twice(int x) { return 2 * x; }
+
+TEST(UniqueFunctionTest, TakesFunctionsMembersAndWhatReturnsMoreThanIsWanted) {
+  UniqueFunction<int(int)> function = twice;
+  EXPECT_EQ(function(21), 42);
+  UniqueFunction<std::size_t(const std::string&)> member = &std::string::size;
+  EXPECT_EQ(member("four"), 4U);
+  int calls = 0;
+  Task task = [&calls] { return ++calls; };  // the int is dropped
+  task();
+  EXPECT_EQ(calls, 1);
+}
+
+TEST(UniqueFunctionTest, LivesInPlaceUpToItsLimitAndOnTheHeapPastIt) {
+  Counts counts;
+  {
+    static_assert(sizeof(Inline) == WhereAmI::kInlineBytes);
+    WhereAmI function = Inline(&counts);
+    EXPECT_TRUE(lives_inside(function));
+    WhereAmI moved = std::move(function);
+    EXPECT_TRUE(lives_inside(moved));
+    EXPECT_EQ(counts.alive, 1);
+  }
+  EXPECT_EQ(counts.alive, 0);
+  {
+    static_assert(sizeof(OnHeap) > WhereAmI::kInlineBytes);
+    WhereAmI function = OnHeap(&counts);
+    EXPECT_FALSE(lives_inside(function));
+    const void* const where = function();
+    const int moves = counts.moves;
+    WhereAmI moved = std::move(function);
+    EXPECT_EQ(moved(), where);
+    EXPECT_EQ(counts.moves, moves) << "only the pointer moves";
+    EXPECT_EQ(counts.alive, 1);
+  }
+  EXPECT_EQ(counts.alive, 0);
+}
+
+TEST(UniqueFunctionTest, WhatMayThrowOnMoveOrWantsMoreAlignmentLivesOnTheHeap) {
+  struct Throwing {
+    Throwing() = default;
+    Throwing(Throwing&&) noexcept(false) {}
+    const void* operator()() { return this; }
+  };
+  WhereAmI throwing = Throwing();
+  EXPECT_FALSE(lives_inside(throwing));
+
+  struct alignas(2 * alignof(std::max_align_t)) Wide {
+    const void* operator()() { return this; }
+  };
+  WhereAmI wide = Wide();
+  EXPECT_FALSE(lives_inside(wide));
+  EXPECT_EQ(reinterpret_cast<std::uintptr_t>(wide()) % alignof(Wide), 0U);
+}
+
+template <typename Callable>
+void destroys_exactly_once() {
+  Counts first;
+  Counts second;
+  {
+    WhereAmI a = Callable(&first);
+    WhereAmI b = Callable(&second);
+    EXPECT_EQ(first.alive, 1);
+    EXPECT_EQ(second.alive, 1);
+    a = std::move(b);  // what `a` held goes now, not later
+    EXPECT_EQ(first.alive, 0);
+    EXPECT_EQ(second.alive, 1);
+    WhereAmI& alias = a;
+    a = std::move(alias);
+    EXPECT_TRUE(a);
+    EXPECT_EQ(second.alive, 1);
+    b = WhereAmI();
+    EXPECT_EQ(second.alive, 1);
+    std::vector<WhereAmI> many;
+    for (int i = 0; i < 20; ++i) many.emplace_back(Callable(&first));  // grows: every element moves
+    EXPECT_EQ(first.alive, 20);
+  }
+  EXPECT_EQ(first.alive, 0);
+  EXPECT_EQ(second.alive, 0);
+}
+
+TEST(UniqueFunctionTest, DestroysExactlyOnceInPlace) { destroys_exactly_once<Inline>(); }
+TEST(UniqueFunctionTest, DestroysExactlyOnceOnTheHeap) { destroys_exactly_once<OnHeap>(); }
+
+TEST(InlineExecutorTest, RunsBeforeItReturns) {
+  InlineExecutor executor;
+  std::thread::id ran_on;
+  executor.execute([&ran_on] { ran_on = std::this_thread::get_id(); });
+  EXPECT_EQ(ran_on, std::this_thread::get_id());
+}
+
+TEST(ManualExecutorTest, RunsInTheOrderGivenAndOnlyWhenTold) {
+  ManualExecutor executor;
+  std::vector<int> order;
+  EXPECT_FALSE(executor.run_one());
+  for (int i = 0; i < 3; ++i) executor.execute([&order, i] { order.push_back(i); });
+  EXPECT_TRUE(order.empty());
+  EXPECT_EQ(executor.size(), 3U);
+  EXPECT_TRUE(executor.run_one());
+  EXPECT_EQ(order, (std::vector<int>{0}));
+  EXPECT_EQ(executor.size(), 2U);
+  EXPECT_EQ(executor.run_all(), 2U);
+  EXPECT_EQ(order, (std::vector<int>{0, 1, 2}));
+  EXPECT_FALSE(executor.run_one());
+}
+
+TEST(ManualExecutorTest, RunAllRunsWhatIsAddedOnTheWay) {
+  ManualExecutor executor;
+  std::vector<int> order;
+  executor.execute([&] {
+    order.push_back(1);
+    executor.execute([&order] { order.push_back(3); });
+  });
+  executor.execute([&order] { order.push_back(2); });
+  EXPECT_EQ(executor.run_all(), 3U);
+  EXPECT_EQ(order, (std::vector<int>{1, 2, 3}));
+}
+
+TEST(ManualExecutorTest, DropsWhatWasNeverRun) {
+  Counts counts;
+  {
+    ManualExecutor executor;
+    executor.execute(Inline(&counts));
+    EXPECT_EQ(counts.alive, 1);
+  }
+  EXPECT_EQ(counts.alive, 0);
+}
+
+TEST(ThreadPoolTest, RunsEveryTaskOnceBeforeItJoins) {
+  constexpr int kTasks = 20000;
+  std::vector<std::atomic<int>> runs(kTasks);
+  {
+    ThreadPool pool(4);
+    for (int i = 0; i < kTasks; ++i)
+      pool.execute([&runs, i] { runs[static_cast<std::size_t>(i)].fetch_add(1); });
+  }
+  for (const std::atomic<int>& count : runs) ASSERT_EQ(count.load(), 1);
+}
+
+TEST(ThreadPoolTest, RunsTasksThatTasksAddWhileItIsDestroyed) {
+  std::atomic<int> ran{0};
+  std::latch started(1);
+  std::latch go_on(1);
+  std::thread releaser;
+  {
+    ThreadPool pool(2);
+    pool.execute([&] {
+      started.count_down();
+      go_on.wait();
+      pool.execute([&] {
+        ran.fetch_add(1);
+        pool.execute([&] { ran.fetch_add(1); });
+      });
+    });
+    started.wait();
+    releaser = std::thread([&go_on] { go_on.count_down(); });
+  }
+  releaser.join();
+  EXPECT_EQ(ran.load(), 2);
+}
+
+TEST(ThreadPoolTest, OneThreadKeepsTheOrder) {
+  std::vector<int> order;  // only the pool's one thread writes it
+  {
+    ThreadPool pool(1);
+    for (int i = 0; i < 1000; ++i) pool.execute([&order, i] { order.push_back(i); });
+  }
+  ASSERT_EQ(order.size(), 1000U);
+  for (int i = 0; i < 1000; ++i) EXPECT_EQ(order[static_cast<std::size_t>(i)], i);
+}
+
+TEST(ThreadPoolTest, HasTheThreadsAskedForAndNoMore) {
+  constexpr int kThreads = 3;
+  std::latch all_here(kThreads);  // with a thread too few, this test hangs and times out
+  std::mutex mutex;
+  std::set<std::thread::id> ids;
+  {
+    ThreadPool pool(kThreads);
+    for (int i = 0; i < kThreads; ++i) pool.execute([&all_here] { all_here.arrive_and_wait(); });
+    for (int i = 0; i < 300; ++i) {
+      pool.execute([&] {
+        const std::lock_guard lock(mutex);
+        ids.insert(std::this_thread::get_id());
+      });
+    }
+  }
+  EXPECT_LE(ids.size(), static_cast<std::size_t>(kThreads));
+  EXPECT_FALSE(ids.contains(std::this_thread::get_id()));
+}
+
+TEST(ThreadPoolTest, DestroysATaskBeforeTheNextOne) {
+  // A task's captures may hold what the next one needs, such as a place under a limit.
+  const auto token = std::make_shared<int>(0);
+  long uses_seen = 0;
+  {
+    ThreadPool pool(1);
+    pool.execute([held = token] {});
+    pool.execute([&] { uses_seen = token.use_count(); });
+  }
+  EXPECT_EQ(uses_seen, 1);
+}
+
+TEST(ThreadPoolDeathTest, NeedsAThread) { EXPECT_DEATH(ThreadPool(0), "check failed"); }
+
+TEST(ThreadPoolDeathTest, IsNotDestroyedByItsOwnTask) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  EXPECT_DEATH(
+      {
+        auto* const pool = new ThreadPool(1);
+        pool->execute([pool] { delete pool; });
+        std::latch(1).wait();
+      },
+      "check failed");
+}
+
+}  // namespace
+}  // namespace inflight
