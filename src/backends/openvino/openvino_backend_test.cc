@@ -1,0 +1,378 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "backends/openvino/openvino_backend.h"
+
+#include <gtest/gtest.h>
+#include <sched.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <openvino/core/model.hpp>
+#include <openvino/runtime/core.hpp>
+#include <openvino/runtime/properties.hpp>
+#include <random>
+#include <thread>
+
+#include "model/network.h"
+#include "onnx_writer.h"
+
+namespace inflight {
+namespace {
+
+using testing::onnx_initializer;
+using testing::onnx_node;
+using testing::onnx_value;
+using testing::OnnxModel;
+using testing::small_onnx;
+
+Model load(const OnnxModel& onnx, const ModelOptions& options = {}) {
+  const std::string bytes = onnx.bytes();
+  return Model::load_bytes(std::as_bytes(std::span(bytes.data(), bytes.size())), "m", options).value();
+}
+
+std::shared_ptr<Program> compile(const Model& model, const CompileOptions& options = {}) {
+  return make_openvino_backend().value()->compile(model, options).value();
+}
+
+void expect_clear(const Status& status, StatusCode code, std::string_view wanted) {
+  const std::string message(status.message());
+  EXPECT_EQ(status.code(), code) << message;
+  EXPECT_NE(message.find(wanted), std::string::npos) << message << "\nwants: " << wanted;
+  for (const char* noise : {"\n", ".cpp", ".hpp", "Exception from", "failed at"}) {
+    EXPECT_EQ(message.find(noise), std::string::npos) << message;
+  }
+}
+
+// One bound program with memory for its inputs and static outputs.
+class Slot {
+ public:
+  explicit Slot(const std::shared_ptr<Program>& program)
+      : program_(program), bound_(program->bind().value()) {
+    for (const TensorSpec& spec : program->inputs()) {
+      memory_.emplace_back(spec.bytes() + 1);
+      inputs_.push_back({memory_.back().data(), spec.dtype, spec.shape});
+    }
+    for (const TensorSpec& spec : program->outputs()) {
+      memory_.emplace_back(spec.shape.is_static() ? spec.bytes() + 1 : 0);
+      outputs_.push_back({spec.shape.is_static() ? memory_.back().data() : nullptr, spec.dtype, spec.shape});
+    }
+  }
+  // Launches and expects that it ended well.
+  void run(Width width = Width::kNarrow) {
+    const Status launched = bound_->launch(launch(width));
+    ASSERT_TRUE(launched.ok()) << launched.to_string();
+    ASSERT_EQ(bound_->completion_word().load(std::memory_order_acquire), generation_);
+    ASSERT_TRUE(bound_->outcome().ok()) << bound_->outcome().to_string();
+  }
+  Launch launch(Width width = Width::kNarrow) { return {inputs_, outputs_, width, ++generation_}; }
+  template <typename T>
+  T* input(std::size_t index = 0) {
+    return reinterpret_cast<T*>(memory_[index].data());
+  }
+  template <typename T>
+  std::vector<T> output(std::size_t index = 0) {
+    const auto* data = static_cast<const T*>(outputs_[index].data);
+    return {data, data + outputs_[index].shape.elements()};
+  }
+  BoundProgram& bound() { return *bound_; }
+
+  std::vector<TensorView> inputs_;
+  std::vector<MutableTensorView> outputs_;
+
+ private:
+  std::shared_ptr<Program> program_;
+  std::unique_ptr<BoundProgram> bound_;
+  std::vector<std::vector<std::byte>> memory_;
+  std::uint64_t generation_ = 0;
+};
+
+CompileOptions f32_both() { return {Precision::kF32, {Width::kWide, Width::kNarrow}, 0}; }
+
+TEST(OpenVinoBackend, DescribesTheCpu) {
+  const auto backend = make_openvino_backend();
+  ASSERT_TRUE(backend.ok()) << backend.status().to_string();
+  EXPECT_EQ((*backend)->name(), "openvino");
+  const std::string words = (*backend)->device_description();
+  EXPECT_TRUE(words.starts_with("cpu (")) << words;
+  EXPECT_NE(words.find(" thread"), std::string::npos) << words;
+}
+
+TEST(OpenVinoBackend, ComputesInBothWidths) {
+  const auto program = compile(load(small_onnx()), f32_both());
+  EXPECT_TRUE(program->launch_blocks());
+  EXPECT_EQ(program->concurrency(Width::kWide), 1);
+  EXPECT_GE(program->concurrency(Width::kNarrow), 1);
+  EXPECT_TRUE(program->device_status().ok());
+  Slot slot(program);
+  EXPECT_EQ(slot.bound().completion_word().load(), 0U);
+  std::mt19937 random(1);
+  for (int round = 0; round < 20; ++round) {
+    for (int i = 0; i < 4; ++i) slot.input<float>()[i] = std::uniform_real_distribution<float>(-9, 9)(random);
+    slot.run(round % 2 == 0 ? Width::kWide : Width::kNarrow);
+    for (int i = 0; i < 4; ++i) {
+      EXPECT_EQ(slot.output<float>()[i], std::max(slot.input<float>()[i] + static_cast<float>(i + 1), 0.0F));
+    }
+  }
+}
+
+TEST(OpenVinoBackend, FollowsTheLaunchsMemory) {
+  Slot slot(compile(load(small_onnx())));
+  slot.run();
+  std::vector<float> x = {10, 10, 10, 10};
+  std::vector<float> y(4);
+  slot.inputs_[0].data = x.data();
+  slot.outputs_[0].data = y.data();
+  slot.run();
+  EXPECT_EQ(y, (std::vector<float>{11, 12, 13, 14}));
+  std::vector<float> z(4);
+  slot.outputs_[0].data = z.data();
+  x[0] = 0;
+  slot.run();
+  EXPECT_EQ(z[0], 1.0F);
+  EXPECT_EQ(y[0], 11.0F) << "an earlier launch's output was written again";
+}
+
+// Asked to write two outputs of one name, or one that has an input's name, OpenVINO mistakes the one for the
+// other.
+TEST(OpenVinoBackend, OneTensorAsTwoOutputsAndAnInputAsAnOutput) {
+  OnnxModel onnx = small_onnx();
+  onnx.nodes.push_back(onnx_node("Identity", {"x"}, {"x2"}));
+  onnx.nodes.push_back(onnx_node("Identity", {"y"}, {"y2"}));
+  onnx.outputs.push_back(onnx.outputs[0]);
+  onnx.outputs.push_back(onnx.inputs[0]);
+  onnx.outputs.push_back(onnx_value("x2", testing::kFloat, {1, 4}));
+  onnx.outputs.push_back(onnx_value("y2", testing::kFloat, {1, 4}));
+  onnx.outputs.push_back(onnx.inputs[0]);
+  Slot slot(compile(load(onnx), f32_both()));
+  for (int round = 0; round < 4; ++round) {
+    for (int i = 0; i < 4; ++i) slot.input<float>()[i] = static_cast<float>(i + round);
+    slot.run(round % 2 == 0 ? Width::kWide : Width::kNarrow);
+    std::vector<float> x(4);
+    std::vector<float> y(4);
+    for (int i = 0; i < 4; ++i) {
+      x[static_cast<std::size_t>(i)] = static_cast<float>(i + round);
+      y[static_cast<std::size_t>(i)] = static_cast<float>(2 * i + round + 1);
+    }
+    for (const std::size_t output : {0, 1, 4}) EXPECT_EQ(slot.output<float>(output), y) << output;
+    for (const std::size_t output : {2, 3, 5}) EXPECT_EQ(slot.output<float>(output), x) << output;
+  }
+}
+
+TEST(OpenVinoBackend, DynamicOutputsTellTheirShape) {
+  const auto program = compile(load({.nodes = {onnx_node("NonZero", {"x"}, {"y"})},
+                                     .inputs = {onnx_value("x", testing::kFloat, {1, 4})},
+                                     .outputs = {onnx_value("y", testing::kInt64, {2, "n"})}}));
+  Slot slot(program);
+  for (int ones = 0; ones <= 4; ++ones) {
+    for (int i = 0; i < 4; ++i) slot.input<float>()[i] = i < ones ? 1.0F : 0.0F;
+    slot.run();
+    const TensorView view = slot.bound().dynamic_output(0);
+    EXPECT_EQ(view.dtype, DType::kI64);
+    ASSERT_EQ(view.shape, (Shape{2, ones}));
+    const auto found = view.as<std::int64_t>().value();
+    for (int i = 0; i < ones; ++i) EXPECT_EQ(found[static_cast<std::size_t>(ones + i)], i);
+  }
+}
+
+TEST(OpenVinoBackend, RefusesALaunchThatDoesNotFit) {
+  Slot slot(compile(load(small_onnx())));
+  const auto refused = [&](std::string_view wanted, Width width = Width::kNarrow) {
+    expect_clear(slot.bound().launch(slot.launch(width)), StatusCode::kInvalidArgument, wanted);
+    EXPECT_EQ(slot.bound().completion_word().load(), 0U);
+  };
+  const TensorView good = slot.inputs_[0];
+  slot.inputs_[0].dtype = DType::kU8;
+  refused("input \"x\": got u8[1,4], want f32[1,4]");
+  slot.inputs_[0] = good;
+  slot.inputs_[0].shape = {4, 1};
+  refused("input \"x\": got f32[4,1]");
+  slot.inputs_[0] = good;
+  slot.inputs_[0].data = nullptr;
+  refused("input \"x\": got no memory");
+  slot.inputs_.push_back(good);
+  refused("got 2 inputs and 1 outputs, want 1 and 1");
+  slot.inputs_ = {good};
+  refused("width: got wide", Width::kWide);
+  slot.outputs_[0].data = nullptr;
+  refused("output \"y\": got no memory");
+}
+
+TEST(OpenVinoBackend, RefusesWhatItCannotCompile) {
+  const auto backend = make_openvino_backend().value();
+  const Model model = load(small_onnx());
+  const auto refused = [&](const Model& what, const CompileOptions& options, StatusCode code,
+                           std::string_view wanted) {
+    const auto program = backend->compile(what, options);
+    ASSERT_FALSE(program.ok()) << wanted;
+    expect_clear(program.status(), code, wanted);
+  };
+  const Model opaque = Model::opaque("o", {{"x", DType::kU8, {1}}}, {{"y", DType::kU8, {1}}}).value();
+  refused(opaque, {}, StatusCode::kUnsupported, "model \"o\": only its inputs and outputs are known");
+  refused(model, {.widths = {}}, StatusCode::kInvalidArgument, "widths");
+  refused(model, {.threads = -1}, StatusCode::kInvalidArgument, "threads: got -1");
+  refused(model, {.threads = 100000}, StatusCode::kInvalidArgument, "threads: got 100000");
+  const Model open = load({.nodes = {onnx_node("Relu", {"x"}, {"y"})},
+                           .inputs = {onnx_value("x", testing::kFloat, {"N", 4})},
+                           .outputs = {onnx_value("y", testing::kFloat, {"N", 4})}});
+  refused(open, {}, StatusCode::kInvalidArgument, "input \"x\": got f32[?,4], want a static shape");
+}
+
+TEST(OpenVinoBackend, PrecisionsRunOrAreRefusedClearly) {
+  const auto backend = make_openvino_backend().value();
+  for (const Precision precision : {Precision::kAuto, Precision::kF32, Precision::kBF16, Precision::kF16}) {
+    const auto program = backend->compile(load(small_onnx()), {.precision = precision});
+    if (program.ok()) {
+      Slot slot(*program);
+      slot.run();
+      EXPECT_EQ(slot.output<float>(), (std::vector<float>{1, 2, 3, 4}));
+    } else {
+      expect_clear(program.status(), StatusCode::kUnsupported, "does not have it");
+      EXPECT_TRUE(precision == Precision::kBF16 || precision == Precision::kF16);
+    }
+  }
+}
+
+// An index that leads outside is found while it runs: the word is stored, and the outcome tells.
+TEST(OpenVinoBackend, AFailedInferenceStoresTheWord) {
+  const auto program = compile(
+      load({.nodes = {onnx_node("Reshape", {"x", "shape"}, {"y"})},
+            .inputs = {onnx_value("x", testing::kFloat, {1, 4}), onnx_value("shape", testing::kInt64, {2})},
+            .outputs = {onnx_value("y", testing::kFloat, {"a", "b"})}}));
+  Slot slot(program);
+  slot.input<std::int64_t>(1)[0] = 2;
+  slot.input<std::int64_t>(1)[1] = 2;
+  slot.run();
+  EXPECT_EQ(slot.bound().dynamic_output(0).shape, (Shape{2, 2}));
+  slot.input<std::int64_t>(1)[1] = 3;
+  const Launch bad = slot.launch();
+  ASSERT_TRUE(slot.bound().launch(bad).ok());
+  EXPECT_EQ(slot.bound().completion_word().load(), bad.generation);
+  expect_clear(slot.bound().outcome(), StatusCode::kDeviceError, "");
+  EXPECT_FALSE(slot.bound().outcome().message().empty());
+  slot.input<std::int64_t>(1)[1] = 2;
+  slot.run();  // and the slot is good for the next
+}
+
+TEST(OpenVinoBackend, AProgramOutlivesItsBackendAndItsModel) {
+  std::shared_ptr<Program> program;
+  {
+    const Model model = load(small_onnx());
+    program = compile(model);
+  }
+  Slot slot(program);
+  program.reset();
+  slot.run();
+  EXPECT_EQ(slot.output<float>()[3], 4.0F);
+}
+
+TEST(OpenVinoBackend, ThreadsFollowThisProcessesAffinity) {
+  cpu_set_t before;
+  CPU_ZERO(&before);
+  ASSERT_EQ(sched_getaffinity(0, sizeof before, &before), 0);
+  EXPECT_EQ(compile(load(small_onnx()))->concurrency(Width::kNarrow), CPU_COUNT(&before));
+  EXPECT_EQ(compile(load(small_onnx()), {.threads = 1})->concurrency(Width::kNarrow), 1);
+}
+
+// ---- the face detector, where its file is
+
+std::string face_path() { return std::string(INFLIGHT_SHARED_DATA_DIR) + "/face_rfb_320.onnx"; }
+#define SKIP_WITHOUT_FACE_MODEL() \
+  if (!std::filesystem::exists(face_path())) GTEST_SKIP() << face_path() << " is not here"
+
+void fill_random(Slot& slot, std::size_t bytes, unsigned seed) {
+  std::mt19937 random(seed);
+  std::generate_n(slot.input<std::uint8_t>(), bytes, [&] { return static_cast<std::uint8_t>(random()); });
+}
+
+Model face_model() {
+  return Model::load(face_path())
+      .value()
+      .with_image_input({.height = 480, .width = 640, .mean = {127}, .scale = {128}})
+      .value();
+}
+
+TEST(OpenVinoBackend, EqualsOpenVinosOwnInterface) {
+  SKIP_WITHOUT_FACE_MODEL();
+  const Model model = face_model();
+  ov::Core core;
+  auto oracle = core.compile_model(network(model), "CPU", ov::hint::inference_precision(ov::element::f32))
+                    .create_infer_request();
+  Slot slot(compile(model, f32_both()));
+  for (unsigned seed = 0; seed < 6; ++seed) {
+    fill_random(slot, model.inputs()[0].bytes(), seed);
+    slot.run(seed % 2 == 0 ? Width::kWide : Width::kNarrow);
+    oracle.set_input_tensor(ov::Tensor(ov::element::u8, {1, 480, 640, 3}, slot.input<std::uint8_t>()));
+    oracle.infer();
+    for (std::size_t i = 0; i < 2; ++i) {
+      const std::vector<float> ours = slot.output<float>(i);
+      const ov::Tensor theirs = oracle.get_output_tensor(i);
+      ASSERT_EQ(ours.size(), theirs.get_size());
+      float most = 0;
+      for (std::size_t k = 0; k < ours.size(); ++k)
+        most = std::max(most, std::abs(ours[k] - theirs.data<float>()[k]));
+      EXPECT_LE(most, 1e-4F);
+    }
+  }
+}
+
+// Slots run at once on threads of their own, each with its own frame, and none sees another's.
+TEST(OpenVinoBackend, SlotsRunAtOnceAndApart) {
+  SKIP_WITHOUT_FACE_MODEL();
+  const Model model = face_model();
+  const auto program = compile(model, f32_both());
+  std::vector<std::vector<float>> alone;
+  {
+    Slot slot(program);
+    for (unsigned seed = 0; seed < 4; ++seed) {
+      fill_random(slot, model.inputs()[0].bytes(), seed);
+      slot.run();
+      alone.push_back(slot.output<float>(1));
+    }
+  }
+  std::vector<std::thread> threads;
+  for (unsigned seed = 0; seed < 4; ++seed) {
+    threads.emplace_back([&, seed] {
+      Slot slot(program);
+      fill_random(slot, model.inputs()[0].bytes(), seed);
+      for (int round = 0; round < 10; ++round) {
+        slot.run(round % 5 == 4 ? Width::kWide : Width::kNarrow);
+        const std::vector<float> together = slot.output<float>(1);
+        float most = 0;
+        for (std::size_t k = 0; k < together.size(); ++k)
+          most = std::max(most, std::abs(together[k] - alone[seed][k]));
+        EXPECT_LE(most, 1e-4F);
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+}
+
+std::size_t resident_bytes() {
+  std::ifstream statm("/proc/self/statm");
+  std::size_t total = 0;
+  std::size_t resident = 0;
+  statm >> total >> resident;
+  return resident * static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+}
+
+TEST(OpenVinoBackend, MemoryDoesNotGrowWithLaunches) {
+  Slot slot(compile(load(small_onnx()), f32_both()));
+  const auto launches = [&](int count) {
+    std::vector<float> other(4);
+    for (int i = 0; i < count; ++i) {
+      slot.outputs_[0].data = i % 2 == 0 ? static_cast<void*>(other.data()) : slot.input<float>(1);
+      slot.run(i % 3 == 0 ? Width::kWide : Width::kNarrow);
+    }
+  };
+  launches(2000);
+  const std::size_t before = resident_bytes();
+  launches(10000);
+  EXPECT_LT(resident_bytes(), before + (std::size_t{4} << 20));
+}
+
+}  // namespace
+}  // namespace inflight

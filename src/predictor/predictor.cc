@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "inflight/predictor.h"
+
+#include <fmt/format.h>
+
+#include <array>
+
+#include "base/check.h"
+#include "predictor/predictor_core.h"
+
+namespace inflight {
+
+using internal::Completion;
+using internal::PredictionState;
+using internal::PredictorCore;
+using internal::Ref;
+
+std::string_view outcome_name(Outcome outcome) {
+  switch (outcome) {
+    case Outcome::kPending: return "pending";
+    case Outcome::kCompleted: return "completed";
+    case Outcome::kFailed: return "failed";
+    case Outcome::kRejected: return "rejected";
+    case Outcome::kDropped: return "dropped";
+    case Outcome::kExpired: return "expired";
+    case Outcome::kCancelled: return "cancelled";
+  }
+  internal::check_failed("outcome", __FILE__, __LINE__);
+}
+
+// ---- Prediction ----------------------------------------------------------------------------------------------
+
+Prediction::Prediction(Ref<PredictionState> state) noexcept
+    : state_(std::move(state)), completion_(&state_->completion) {}
+Prediction::Prediction(const Prediction&) noexcept = default;
+Prediction::Prediction(Prediction&&) noexcept = default;
+Prediction& Prediction::operator=(Prediction other) noexcept {
+  std::swap(state_, other.state_);
+  std::swap(completion_, other.completion_);
+  return *this;
+}
+Prediction::~Prediction() = default;
+
+std::uint64_t Prediction::id() const noexcept { return state_->id; }
+std::uint64_t Prediction::tag() const noexcept { return state_->tag; }
+Outcome Prediction::outcome() const noexcept { return can_read() ? state_->outcome : Outcome::kPending; }
+std::size_t Prediction::outputs() const noexcept { return state_->values.size(); }
+
+Status Prediction::status() const {
+  if (!can_read()) return Status(StatusCode::kNotReady, "the prediction has not finished yet");
+  return completion_->status();
+}
+
+NDArray Prediction::output(std::size_t index) const {
+  INFLIGHT_CHECK(index < outputs());
+  return NDArray(state_, index);
+}
+
+Result<NDArray> Prediction::output(std::string_view name) const {
+  const auto specs = state_->core->outputs();
+  std::string names;
+  for (std::size_t i = 0; i < specs.size(); ++i) {
+    if (specs[i].name == name) return output(i);
+    names += fmt::format("{}\"{}\"", i == 0 ? "" : ", ", specs[i].name);
+  }
+  return Status(StatusCode::kNotFound, fmt::format("output \"{}\": the model has {}", name, names));
+}
+
+Width Prediction::width() const noexcept { return can_read() ? state_->width : Width::kNarrow; }
+
+PredictionTimes Prediction::times() const noexcept {
+  if (can_read()) return state_->times;
+  PredictionTimes so_far;  // the rest is being written
+  so_far.due = state_->times.due;
+  so_far.submitted = state_->times.submitted;
+  return so_far;
+}
+
+Status Prediction::wait() const {
+  completion_->wait();
+  return completion_->status();
+}
+
+Status Prediction::wait_for(Duration timeout) const { return wait_until(steady_clock().now() + timeout); }
+
+Status Prediction::wait_until(TimePoint when) const {
+  if (!completion_->wait_until(when)) {
+    return Status(StatusCode::kDeadlineExceeded, "the prediction did not finish in time");
+  }
+  return completion_->status();
+}
+
+bool Prediction::cancel() const { return !can_read() && state_->core->cancel(*state_); }
+
+// ---- Predictor -----------------------------------------------------------------------------------------------
+
+namespace {
+
+Status check_bounds(std::string_view what, int got, int low, int high) {
+  if (got >= low && got <= high) return Status();
+  return Status(StatusCode::kInvalidArgument, fmt::format("{}: got {}, want {} to {}", what, got, low, high));
+}
+
+Status check_options(const PredictorOptions& options) {
+  INFLIGHT_TRY(check_bounds("in_flight_limit", options.in_flight_limit, 1, Predictor::kInFlightLimitMax));
+  INFLIGHT_TRY(check_bounds("finished_limit", options.finished_limit, 1, Predictor::kFinishedLimitMax));
+  INFLIGHT_TRY(check_bounds("slots", options.slots, 0, Predictor::kSlotsMax));
+  INFLIGHT_TRY(check_bounds("threads", options.threads, 0, Predictor::kThreadsMax));
+  if (options.block_timeout < Duration(0)) {
+    return Status(StatusCode::kInvalidArgument, "block_timeout: got a negative time, want 0 or more");
+  }
+  if (options.clock == nullptr) return Status(StatusCode::kInvalidArgument, "clock: got null");
+  return Status();
+}
+
+}  // namespace
+
+Predictor::Predictor(std::shared_ptr<PredictorCore> core) noexcept : core_(std::move(core)) {}
+Predictor::Predictor(Predictor&&) noexcept = default;
+Predictor& Predictor::operator=(Predictor&& other) noexcept {
+  if (this != &other) {
+    const Predictor old(std::move(core_));
+    core_ = std::move(other.core_);
+  }
+  return *this;
+}
+
+Predictor::~Predictor() {
+  if (core_ == nullptr) return;
+  core_->shutdown(Shutdown::kCancel);
+  // What was never taken would otherwise keep the core, and the core it.
+  std::vector<Prediction> untaken;
+  core_->take_finished(untaken);
+}
+
+Result<Predictor> Predictor::create(const Model& model, PredictorOptions options) {
+  INFLIGHT_TRY(check_options(options));
+  std::shared_ptr<Backend> backend = options.backend;
+  if (backend == nullptr) {
+    INFLIGHT_TRY_ASSIGN(backend, load_backend(options.device));
+  }
+  INFLIGHT_TRY_ASSIGN(auto program, backend->compile(model, {.precision = options.precision,
+                                                              .widths = {options.width},
+                                                              .threads = options.threads}));
+  auto core = std::make_shared<PredictorCore>(std::move(options), std::move(backend), std::move(program));
+  Predictor predictor(std::move(core));
+  INFLIGHT_TRY(predictor.core_->start());
+  return predictor;
+}
+
+Result<Prediction> Predictor::submit(Frame&& frame) { return core_->submit(std::move(frame)); }
+
+std::vector<Prediction> Predictor::take_finished() {
+  std::vector<Prediction> finished;
+  core_->take_finished(finished);
+  return finished;
+}
+
+void Predictor::take_finished(std::vector<Prediction>& finished) { core_->take_finished(finished); }
+bool Predictor::wait_any() { return core_->wait_any(nullptr); }
+bool Predictor::wait_any_until(TimePoint when) { return core_->wait_any(&when); }
+void Predictor::drain() { core_->drain(); }
+void Predictor::shutdown(Shutdown how) { core_->shutdown(how); }
+Statistics Predictor::statistics() const { return core_->statistics(); }
+Duration Predictor::retry_after() const { return core_->retry_after(); }
+std::span<const TensorSpec> Predictor::inputs() const noexcept { return core_->inputs(); }
+std::span<const TensorSpec> Predictor::outputs() const noexcept { return core_->outputs(); }
+std::string Predictor::device_description() const { return core_->device_description(); }
+int Predictor::slots() const noexcept { return core_->slots(); }
+
+namespace {
+
+std::vector<Completion*> completions_of(std::span<const Prediction> predictions) {
+  std::vector<Completion*> completions;
+  completions.reserve(predictions.size());
+  for (const Prediction& prediction : predictions) completions.push_back(&prediction.completion());
+  return completions;
+}
+
+}  // namespace
+
+std::size_t wait_any(std::span<const Prediction> predictions) {
+  return *internal::wait_any(completions_of(predictions), nullptr);
+}
+
+std::optional<std::size_t> wait_any_for(std::span<const Prediction> predictions, Duration timeout) {
+  const TimePoint until = steady_clock().now() + timeout;
+  return internal::wait_any(completions_of(predictions), &until);
+}
+
+}  // namespace inflight
