@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+// Promise 7: nothing is allocated on the way of a frame after start-up. By counting.
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <cstdlib>
+#include <new>
+
+#include "predictor/predictor_test_support.h"
+
+namespace {
+std::atomic<long> allocations{0};
+}
+
+void* operator new(std::size_t bytes) {
+  allocations.fetch_add(1, std::memory_order_relaxed);
+  if (void* memory = std::malloc(bytes == 0 ? 1 : bytes)) return memory;
+  std::abort();
+}
+void* operator new(std::size_t bytes, std::align_val_t alignment) {
+  allocations.fetch_add(1, std::memory_order_relaxed);
+  const auto align = static_cast<std::size_t>(alignment);
+  if (void* memory = std::aligned_alloc(align, (bytes + align - 1) / align * align)) return memory;
+  std::abort();
+}
+void operator delete(void* memory) noexcept { std::free(memory); }
+void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
+void operator delete(void* memory, std::align_val_t) noexcept { std::free(memory); }
+void operator delete(void* memory, std::size_t, std::align_val_t) noexcept { std::free(memory); }
+
+namespace inflight {
+namespace {
+
+class HotPath : public testing::TestWithParam<bool> {};
+
+TEST_P(HotPath, AllocatesNothingFromSubmitToTheLastHandle) {
+  NullScript script;
+  script.asynchronous = GetParam();
+  Predictor predictor = null_predictor(std::move(script), {.in_flight_limit = 4});
+  std::vector<Prediction> finished;
+  finished.reserve(16);
+  // Frames are the caller's: made before the count.
+  std::vector<Frame> frames;
+  constexpr int kWarmUp = 200;
+  constexpr int kCounted = 2'000;
+  for (int i = 0; i < kWarmUp + kCounted; ++i) frames.push_back(byte_frame(static_cast<std::uint8_t>(i)));
+  long before = 0;
+  for (int i = 0; i < kWarmUp + kCounted; ++i) {
+    if (i == kWarmUp) before = allocations;
+    while (!predictor.submit(std::move(frames[static_cast<std::size_t>(i)])).ok()) predictor.wait_any();
+    predictor.take_finished(finished);
+  }
+  predictor.drain();
+  predictor.take_finished(finished);
+  EXPECT_EQ(allocations - before, 0);
+  EXPECT_EQ(predictor.statistics().completed, static_cast<std::uint64_t>(kWarmUp + kCounted));
+}
+
+TEST(HotPathCounter, Counts) {
+  const long before = allocations;
+  delete new int;
+  EXPECT_EQ(allocations - before, 1);
+}
+
+INSTANTIATE_TEST_SUITE_P(Devices, HotPath, testing::Bool(),
+                         [](const auto& tested) { return tested.param ? "asynchronous" : "blocking"; });
+
+}  // namespace
+}  // namespace inflight
