@@ -76,7 +76,8 @@ class Program {
   virtual std::span<const TensorSpec> outputs() const noexcept = 0;
   // How many slots running at once at this width are of use.
   virtual int concurrency(Width width) const noexcept = 0;
-  // True: launch() computes on the calling thread. False: it enqueues, and a device stores the word later.
+  // True: launch() returns when the inference is done, whichever thread computed it. False: it enqueues, and a
+  // device stores the word later.
   virtual bool launch_blocks() const noexcept = 0;
   virtual Result<std::unique_ptr<BoundProgram>> bind() = 0;
   // Not ok once the device is lost: no completion word will change any more. Asked now and then while launches

@@ -51,7 +51,9 @@ class Model {
  public:
   // Reads ONNX, TensorFlow SavedModel (a folder), TensorFlow Lite, Paddle or OpenVINO IR, by content and name.
   //   errors   kNotFound: no such file; kInvalidModel: empty, cut short, malformed, or with an operator that no
-  //            reader knows (named in the message); kInvalidArgument: options that do not fit the model
+  //            reader knows (named in the message); kUnsupported: a file of another kind (PyTorch, MXNet, ...), an
+  //            element type without a DType, or state kept between inferences; kInvalidArgument: options that do
+  //            not fit the model
   static Result<Model> load(const std::string& path, const ModelOptions& options = {});
   // The same for an ONNX or TensorFlow Lite model in memory, which need not outlive the call.
   //   name     what messages call it

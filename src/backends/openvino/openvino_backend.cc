@@ -92,6 +92,23 @@ class OpenVinoSlot final : public BoundProgram {
     }
   }
 
+  // OpenVINO makes a request's memory and picks its kernels in the first inference.
+  Status warm_up() override {
+    for (std::optional<Request>& request : requests_) {
+      if (!request.has_value()) continue;
+      try {
+        for (std::size_t i = 0; i < compiled_->inputs.size(); ++i) {
+          const ov::Tensor input = request->request.get_input_tensor(i);
+          std::memset(input.data(), 0, input.get_byte_size());
+        }
+        request->request.infer();
+      } catch (const std::exception&) {
+        // A network may have its reasons to refuse zeros; a frame's own failure will be told.
+      }
+    }
+    return {};
+  }
+
   Status launch(const Launch& launch) override {
     std::optional<Request>& request = requests_[index_of(launch.width)];
     if (!request.has_value()) {
@@ -297,32 +314,37 @@ Status check_static(const Model& model) {
   return {};
 }
 
+struct PrecisionTerms {
+  Precision precision;
+  std::string_view word;
+  std::string_view capability;  // what OpenVINO calls it among a device's capabilities
+  ov::element::Type_t type;
+};
+constexpr std::array<PrecisionTerms, 3> kPrecisions = {{
+    {Precision::kF32, "f32", "FP32", ov::element::Type_t::f32},
+    {Precision::kBF16, "bf16", "BF16", ov::element::Type_t::bf16},
+    {Precision::kF16, "f16", "FP16", ov::element::Type_t::f16},
+}};
+
 Result<ov::AnyMap> properties_of(const Cpu& cpu, Precision precision) {
   ov::AnyMap properties{ov::hint::enable_cpu_pinning(false)};
-  const auto want = [&](std::string_view capability, std::string_view word,
-                        ov::element::Type type) -> Status {
-    if (std::find(cpu.capabilities.begin(), cpu.capabilities.end(), capability) == cpu.capabilities.end()) {
-      return {StatusCode::kUnsupported,
-              fmt::format("precision {}: this CPU ({}) does not have it; its precisions are {}", word,
-                          cpu.name, fmt::join(cpu.capabilities, ", "))};
-    }
-    properties.insert(ov::hint::inference_precision(type));
-    return {};
-  };
-  switch (precision) {
-    case Precision::kAuto:
-      break;
-    case Precision::kF32:
-      INFLIGHT_TRY(want("FP32", "f32", ov::element::f32));
-      break;
-    case Precision::kBF16:
-      INFLIGHT_TRY(want("BF16", "bf16", ov::element::bf16));
-      break;
-    case Precision::kF16:
-      INFLIGHT_TRY(want("FP16", "f16", ov::element::f16));
-      break;
+  if (precision == Precision::kAuto) return properties;
+  std::vector<std::string_view> offered;
+  for (const PrecisionTerms& terms : kPrecisions) {
+    if (std::find(cpu.capabilities.begin(), cpu.capabilities.end(), terms.capability) ==
+        cpu.capabilities.end())
+      continue;
+    offered.push_back(terms.word);
+    if (terms.precision != precision) continue;
+    properties.insert(ov::hint::inference_precision(ov::element::Type(terms.type)));
+    return properties;
   }
-  return properties;
+  const auto wanted = std::find_if(kPrecisions.begin(), kPrecisions.end(),
+                                   [&](const PrecisionTerms& terms) { return terms.precision == precision; });
+  INFLIGHT_CHECK(wanted != kPrecisions.end());
+  return Status(StatusCode::kUnsupported,
+                fmt::format("precision {}: this CPU ({}) does not have it; it has {}", wanted->word, cpu.name,
+                            fmt::join(offered, ", ")));
 }
 
 class OpenVinoBackend final : public Backend {
