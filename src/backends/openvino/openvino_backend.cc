@@ -98,7 +98,7 @@ class OpenVinoSlot final : public BoundProgram {
       if (!request.has_value()) continue;
       try {
         for (std::size_t i = 0; i < compiled_->inputs.size(); ++i) {
-          const ov::Tensor input = request->request.get_input_tensor(i);
+          ov::Tensor input = request->request.get_input_tensor(i);
           std::memset(input.data(), 0, input.get_byte_size());
         }
         request->request.infer();
