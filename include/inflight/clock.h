@@ -23,6 +23,9 @@ class Clock {
 // The machine's steady clock; shared by all who name none, and without state.
 const Clock& steady_clock() noexcept;
 
+// `timeout` from now on the steady clock; one too long to add means for ever (TimePoint::max()).
+TimePoint deadline_after(Duration timeout) noexcept;
+
 // A clock that moves only when told to. sleep_until() moves it forward instead of sleeping.
 class ManualClock final : public Clock {
  public:

@@ -64,7 +64,7 @@ struct PredictionTimes {
 //   thread   any; one handle object is like an int: no writing it while another thread reads it
 class Prediction {
  public:
-  Prediction() noexcept = default;  // names nothing: only operator bool may be called
+  Prediction() noexcept;  // names nothing: only operator bool may be called
   explicit Prediction(internal::Ref<internal::PredictionState> state) noexcept;
   Prediction(const Prediction&) noexcept;
   Prediction(Prediction&&) noexcept;

@@ -34,6 +34,11 @@ void ManualClock::advance(Duration by) {
   ns_.fetch_add(by.count(), std::memory_order_acq_rel);
 }
 
+TimePoint deadline_after(Duration timeout) noexcept {
+  const TimePoint now = steady_clock().now();
+  return timeout > TimePoint::max() - now ? TimePoint::max() : now + timeout;
+}
+
 void ManualClock::sleep_until(TimePoint when) const {
   const Duration::rep target = when.time_since_epoch().count();
   Duration::rep seen = ns_.load(std::memory_order_acquire);

@@ -97,5 +97,13 @@ TEST(ManualClockTest, NoThreadSeesItGoBack) {
   EXPECT_GE(clock.now(), TimePoint(nanoseconds(2 * kSteps)));
 }
 
+TEST(DeadlineAfter, AddsAndTakesTooLongForEver) {
+  const TimePoint before = steady_clock().now();
+  const TimePoint deadline = deadline_after(std::chrono::hours(1));
+  EXPECT_GE(deadline, before + std::chrono::hours(1));
+  EXPECT_LE(deadline, steady_clock().now() + std::chrono::hours(1));
+  EXPECT_EQ(deadline_after(Duration::max()), TimePoint::max());
+}
+
 }  // namespace
 }  // namespace inflight

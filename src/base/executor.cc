@@ -51,10 +51,9 @@ ThreadPool::~ThreadPool() {
 }
 
 void ThreadPool::execute(Task task) {
-  {
-    const std::lock_guard lock(mutex_);
-    tasks_.push_back(std::move(task));
-  }
+  // Told with the lock held: once the task has run, its owner may destroy the pool.
+  const std::lock_guard lock(mutex_);
+  tasks_.push_back(std::move(task));
   wake_.notify_one();
 }
 

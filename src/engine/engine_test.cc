@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <condition_variable>
 #include <latch>
@@ -232,11 +233,11 @@ TEST_P(EngineTest, OnFinishIsCalledOnceWithTheStatusBeforeDependentsStart) {
 TEST_P(EngineTest, AnAsynchronousOperationEndsWhenItsTokenIsCompletedOnAnyThread) {
   const Var x = Var::make();
   Log log;
-  std::vector<std::thread> threads;
+  std::vector<std::thread> threads(20);
   for (int i = 0; i < 20; ++i) {
     const Status pushed = engine_->push_async(
         [&threads, &log, i](OpToken token) {
-          threads.emplace_back([&log, i, held = std::move(token)]() mutable {
+          threads[static_cast<std::size_t>(i)] = std::thread([&log, i, held = std::move(token)]() mutable {
             log.add("end " + std::to_string(i));
             held.complete(Status());
           });
@@ -257,6 +258,7 @@ TEST_P(EngineTest, AnAsynchronousOperationEndsWhenItsTokenIsCompletedOnAnyThread
     wanted.push_back("read " + std::to_string(i));
   }
   EXPECT_EQ(log.lines(), wanted);
+  engine_.reset();  // an operation's end does not wait for its closure, which writes to `threads`
   for (std::thread& thread : threads) thread.join();
 }
 
@@ -918,44 +920,40 @@ TEST(ThreadedEngineTest, AnInlineOperationMayPushAndWait) {
   EXPECT_EQ(waited, 2);
 }
 
+// Two threads name the same variables in opposite orders; many of them, so that the two meet half-way.
 TEST(ThreadedEngineTest, OppositeOrdersOfNamingNeverDeadlock) {
-  const auto engine = make_threaded_engine({.threads = 2});
-  const Var a = Var::make(), b = Var::make();
-  int value = 0;  // guarded by a and b alike
-  const int ops = 5'000 * kStress;
-  std::vector<std::thread> threads;
-  for (int t = 0; t < 2; ++t) {
-    threads.emplace_back([&, t] {
-      const Var& first = t == 0 ? a : b;
-      const Var& second = t == 0 ? b : a;
-      for (int i = 0; i < ops; ++i) {
-        const auto add = [&value] {
-          ++value;
-          return Status();
-        };
-        OpOptions options;
-        switch (i % 3) {
-          case 0:
-            options = {.writes = {first, second}};
-            break;
-          case 1:
-            options = {.reads = {first}, .writes = {second}};
-            break;
-          default:
-            options = {.reads = {second}, .writes = {first}};
-            break;
+  for (const std::size_t count : {std::size_t{2}, std::size_t{64}}) {
+    const auto engine = make_threaded_engine({.threads = 2});
+    std::vector<Var> vars(count);
+    for (Var& var : vars) var = Var::make();
+    int value = 0;  // guarded by each of the variables
+    const int ops = 4'000 * kStress;
+    std::vector<std::thread> threads;
+    for (int t = 0; t < 2; ++t) {
+      threads.emplace_back([&, t] {
+        std::vector<Var> names = vars;
+        if (t == 1) std::reverse(names.begin(), names.end());
+        const auto half = names.begin() + static_cast<std::ptrdiff_t>(names.size() / 2);
+        for (int i = 0; i < ops; ++i) {
+          OpOptions options{.writes = names};
+          // Both halves are written by all of these or read by those that write the other one.
+          if (i % 3 == 1) options = {.reads = {names.begin(), half}, .writes = {half, names.end()}};
+          if (i % 3 == 2) options = {.reads = {half, names.end()}, .writes = {names.begin(), half}};
+          EXPECT_TRUE(engine
+                          ->push(
+                              [&value] {
+                                ++value;
+                                return Status();
+                              },
+                              std::move(options))
+                          .ok());
         }
-        while (true) {
-          OpOptions copy{.reads = options.reads, .writes = options.writes};
-          if (engine->push(add, std::move(copy)).ok()) break;
-          std::this_thread::yield();
-        }
-      }
-    });
+      });
+    }
+    for (std::thread& thread : threads) thread.join();
+    engine->drain();
+    EXPECT_EQ(value, 2 * ops);
   }
-  for (std::thread& thread : threads) thread.join();
-  engine->drain();
-  EXPECT_EQ(value, 2 * ops);
 }
 
 TEST(ThreadedEngineTest, AClaimThatIsNoOperationTakesPartInTheOrder) {

@@ -68,17 +68,7 @@ Status NDArray::wait() const {
   return version_->completion.status();
 }
 
-namespace {
-
-// A timeout too long to add means for ever.
-TimePoint after(Duration timeout) {
-  const TimePoint now = steady_clock().now();
-  return timeout > TimePoint::max() - now ? TimePoint::max() : now + timeout;
-}
-
-}  // namespace
-
-Status NDArray::wait_for(Duration timeout) const { return wait_until(after(timeout)); }
+Status NDArray::wait_for(Duration timeout) const { return wait_until(deadline_after(timeout)); }
 
 Status NDArray::wait_until(TimePoint when) const {
   if (!version_->completion.wait_until(when)) {
@@ -190,7 +180,7 @@ std::size_t wait_any(std::span<const NDArray> arrays) {
 }
 
 std::optional<std::size_t> wait_any_for(std::span<const NDArray> arrays, Duration timeout) {
-  const TimePoint until = after(timeout);
+  const TimePoint until = deadline_after(timeout);
   return internal::wait_any(completions_of(arrays), &until);
 }
 

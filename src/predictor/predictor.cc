@@ -30,6 +30,7 @@ std::string_view outcome_name(Outcome outcome) {
 
 // ---- Prediction ----------------------------------------------------------------------------------------------
 
+Prediction::Prediction() noexcept = default;
 Prediction::Prediction(Ref<PredictionState> state) noexcept
     : state_(std::move(state)), completion_(&state_->completion) {}
 Prediction::Prediction(const Prediction&) noexcept = default;
@@ -81,7 +82,7 @@ Status Prediction::wait() const {
   return completion_->status();
 }
 
-Status Prediction::wait_for(Duration timeout) const { return wait_until(steady_clock().now() + timeout); }
+Status Prediction::wait_for(Duration timeout) const { return wait_until(deadline_after(timeout)); }
 
 Status Prediction::wait_until(TimePoint when) const {
   if (!completion_->wait_until(when)) {
@@ -184,7 +185,7 @@ std::size_t wait_any(std::span<const Prediction> predictions) {
 }
 
 std::optional<std::size_t> wait_any_for(std::span<const Prediction> predictions, Duration timeout) {
-  const TimePoint until = steady_clock().now() + timeout;
+  const TimePoint until = deadline_after(timeout);
   return internal::wait_any(completions_of(predictions), &until);
 }
 

@@ -92,8 +92,7 @@ Status PredictorCore::check_fits(const Frame& frame) const {
 
 // Takes a place and a state for it, or counts a refusal.
 Result<PredictionState*> PredictorCore::admit(const Status& fits) {
-  const bool bounded = options_.block_timeout != Duration::max();
-  const TimePoint until = bounded ? steady_clock().now() + options_.block_timeout : TimePoint();
+  const TimePoint until = deadline_after(options_.block_timeout);
   bool may_wait = true;
   Lock lock(mutex_);
   while (true) {
@@ -114,8 +113,7 @@ Result<PredictionState*> PredictorCore::admit(const Status& fits) {
       case Admission::kRefuseUntaken: return refuse(untaken_);
       case Admission::kRefuseShuttingDown: return refuse(shut_down_);
       case Admission::kWait:
-        if (!bounded) place_.wait(lock);
-        else may_wait = place_.wait_until(lock, until) == std::cv_status::no_timeout;
+        may_wait = place_.wait_until(lock, until) == std::cv_status::no_timeout;
         continue;
       case Admission::kAdmit: break;
     }
