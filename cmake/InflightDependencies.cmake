@@ -2,7 +2,6 @@
 # Finds every library that the project builds on. `./dev setup` installs them; dependencies.txt pins them.
 find_package(Threads REQUIRED)
 find_package(fmt REQUIRED)
-find_package(spdlog REQUIRED)
 find_package(nlohmann_json REQUIRED)
 find_package(CLI11 REQUIRED)
 find_package(PkgConfig REQUIRED)

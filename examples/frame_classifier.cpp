@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// The program from the MXNet forum that this project began with, as its author meant it: frames at 60 per second,
-// each submitted the moment it arrives, at most eight predictions active, "Too many requests" beyond, and one main
-// loop that never blocks and picks up what has finished.
+// The program from the MXNet forum that this project began with, as its author meant it: frames at 60 per
+// second, each submitted the moment it arrives, at most eight predictions active, "Too many requests" beyond,
+// and one main loop that never blocks and picks up what has finished.
 //
 //   frame_classifier                     y = x + 1, the network as it was written; holds 60 frames per second
 //   frame_classifier --fully-connected   y = FullyConnected(1024)(x), the network as it was meant: 1.26 GB of
 //                                        weights, tens of ms a frame, so a small machine must refuse frames
 //
-// Two slips of the sketch are not copied: its `len > limit` let a ninth prediction in, and its loop overwrote the
-// network with `y = x + 1`.
+// Two slips of the sketch are not copied: its `len > limit` let a ninth prediction in, and its loop overwrote
+// the network with `y = x + 1`.
 #include <inflight/inflight.h>
 #include <inflight/openvino_interop.h>
 
@@ -72,11 +72,13 @@ std::shared_ptr<ov::Model> as_meant(const std::shared_ptr<ov::op::v0::Parameter>
   Random random;
   auto* const values = weights.data<float>();
   std::generate(values, values + kUnits * kRow, [&] { return random.uniform() - 0.5F; });
-  const auto rows = ov::op::v0::Constant::create(ov::element::i64, ov::Shape{2}, std::vector<std::int64_t>{3, kRow});
+  const auto rows =
+      ov::op::v0::Constant::create(ov::element::i64, ov::Shape{2}, std::vector<std::int64_t>{3, kRow});
   const auto flat = std::make_shared<ov::op::v1::Reshape>(x, rows, false);
   const auto weight = std::make_shared<ov::op::v0::Constant>(weights);
   const auto product = std::make_shared<ov::op::v0::MatMul>(flat, weight, false, true);
-  const auto bias = ov::op::v0::Constant::create(ov::element::f32, ov::Shape{kUnits}, std::vector<float>(kUnits, 0.1F));
+  const auto bias =
+      ov::op::v0::Constant::create(ov::element::f32, ov::Shape{kUnits}, std::vector<float>(kUnits, 0.1F));
   const auto y = std::make_shared<ov::op::v1::Add>(product, bias);
   return std::make_shared<ov::Model>(ov::OutputVector{y}, ov::ParameterVector{x}, "fully_connected");
 }
@@ -116,7 +118,8 @@ class Camera {
       inflight::Buffer pixels = pool_.acquire(kFrameShape.elements() * sizeof(float));
       auto* const values = reinterpret_cast<float*>(pixels.bytes());
       std::generate(values, values + kFrameShape.elements(), [&] { return random_.uniform(); });
-      auto frame = inflight::Frame::of(*inflight::NDArray::from_buffer(pixels, inflight::DType::kF32, kFrameShape));
+      auto frame =
+          inflight::Frame::of(*inflight::NDArray::from_buffer(pixels, inflight::DType::kF32, kFrameShape));
       inflight::steady_clock().sleep_until(due);
       frame.due = due;
       const std::lock_guard lock(mutex_);
@@ -152,8 +155,8 @@ void use(const inflight::Prediction& prediction, Report& report) {
   report.latency_ns.add((times.finished - times.due).count());
 }
 
-// The forum's loop, a thousand turns a second: a frame goes in the moment it is here, results come out the moment
-// they are, and nothing in it waits.
+// The forum's loop, a thousand turns a second: a frame goes in the moment it is here, results come out the
+// moment they are, and nothing in it waits.
 void main_loop(inflight::Predictor& predictor, int seconds, Report& report) {
   const inflight::Clock& clock = inflight::steady_clock();
   Camera camera;
@@ -177,15 +180,17 @@ void main_loop(inflight::Predictor& predictor, int seconds, Report& report) {
 }
 
 void print(const inflight::Statistics& s, const Report& report, int seconds) {
-  std::printf("submitted %lu, completed %lu, failed %lu, \"Too many requests\" %lu, cancelled %lu\n", s.submitted,
-              s.completed, s.failed, s.rejected, s.cancelled);
-  std::printf("most active at once %lu of %d, %.1f results a second\n", s.in_flight_max, kActivePredictionLimit,
-              static_cast<double>(s.completed) / seconds);
-  std::printf("latency p50 %.2f ms, p99 %.2f ms\n", static_cast<double>(report.latency_ns.quantile(0.5)) / 1e6,
+  std::printf("submitted %lu, completed %lu, failed %lu, \"Too many requests\" %lu, cancelled %lu\n",
+              s.submitted, s.completed, s.failed, s.rejected, s.cancelled);
+  std::printf("most active at once %lu of %d, %.1f results a second\n", s.in_flight_max,
+              kActivePredictionLimit, static_cast<double>(s.completed) / seconds);
+  std::printf("latency p50 %.2f ms, p99 %.2f ms\n",
+              static_cast<double>(report.latency_ns.quantile(0.5)) / 1e6,
               static_cast<double>(report.latency_ns.quantile(0.99)) / 1e6);
   std::printf("one turn of the main loop: p50 %.1f us, p99 %.1f us, longest %.1f us\n",
               static_cast<double>(report.turn_ns.quantile(0.5)) / 1e3,
-              static_cast<double>(report.turn_ns.quantile(0.99)) / 1e3, static_cast<double>(report.turn_ns.max()) / 1e3);
+              static_cast<double>(report.turn_ns.quantile(0.99)) / 1e3,
+              static_cast<double>(report.turn_ns.max()) / 1e3);
 }
 
 bool parse(int argc, char** argv, Arguments& arguments) {

@@ -12,21 +12,26 @@ namespace {
 std::atomic<long> allocations{0};
 }
 
-void* operator new(std::size_t bytes) {
+// Not inlined: the compiler would otherwise see free() meet operator new.
+#define INFLIGHT_NOINLINE __attribute__((noinline))
+
+INFLIGHT_NOINLINE void* operator new(std::size_t bytes) {
   allocations.fetch_add(1, std::memory_order_relaxed);
   if (void* memory = std::malloc(bytes == 0 ? 1 : bytes)) return memory;
   std::abort();
 }
-void* operator new(std::size_t bytes, std::align_val_t alignment) {
+INFLIGHT_NOINLINE void* operator new(std::size_t bytes, std::align_val_t alignment) {
   allocations.fetch_add(1, std::memory_order_relaxed);
   const auto align = static_cast<std::size_t>(alignment);
   if (void* memory = std::aligned_alloc(align, (bytes + align - 1) / align * align)) return memory;
   std::abort();
 }
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
-void operator delete(void* memory, std::align_val_t) noexcept { std::free(memory); }
-void operator delete(void* memory, std::size_t, std::align_val_t) noexcept { std::free(memory); }
+INFLIGHT_NOINLINE void operator delete(void* memory) noexcept { std::free(memory); }
+INFLIGHT_NOINLINE void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
+INFLIGHT_NOINLINE void operator delete(void* memory, std::align_val_t) noexcept { std::free(memory); }
+INFLIGHT_NOINLINE void operator delete(void* memory, std::size_t, std::align_val_t) noexcept {
+  std::free(memory);
+}
 
 namespace inflight {
 namespace {

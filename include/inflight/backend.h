@@ -29,7 +29,7 @@ enum class Precision : std::uint8_t { kAuto, kF32, kBF16, kF16 };
 struct CompileOptions {
   Precision precision = Precision::kAuto;
   std::vector<Width> widths = {Width::kNarrow};  // those that launch() may be asked for
-  int threads = 0;                               // CPU threads to use in all; 0: every core this process may use
+  int threads = 0;  // CPU threads to use in all; 0: every core this process may use
 };
 
 // One launch: where the inputs are and where the outputs go. The memory stays valid and is not touched by
@@ -52,7 +52,8 @@ class BoundProgram {
 
   // Starts one inference. Ok: completion_word() will show launch.generation, now or later, unless the whole
   // device is lost. Not ok: nothing was started, and the word will not change.
-  //   thread   where Program::launch_blocks(), a worker of this slot's, until the inference is done; otherwise
+  //   thread   where Program::launch_blocks(), a worker of this slot's, until the inference is done;
+  //   otherwise
   //            the device's one launcher, and it returns without waiting on the device
   virtual Status launch(const Launch& launch) = 0;
 
@@ -76,12 +77,12 @@ class Program {
   virtual std::span<const TensorSpec> outputs() const noexcept = 0;
   // How many slots running at once at this width are of use.
   virtual int concurrency(Width width) const noexcept = 0;
-  // True: launch() returns when the inference is done, whichever thread computed it. False: it enqueues, and a
-  // device stores the word later.
+  // True: launch() returns when the inference is done, whichever thread computed it. False: it enqueues, and
+  // a device stores the word later.
   virtual bool launch_blocks() const noexcept = 0;
   virtual Result<std::unique_ptr<BoundProgram>> bind() = 0;
-  // Not ok once the device is lost: no completion word will change any more. Asked now and then while launches
-  // are out, never for each of them.
+  // Not ok once the device is lost: no completion word will change any more. Asked now and then while
+  // launches are out, never for each of them.
   virtual Status device_status() = 0;
 };
 
@@ -93,7 +94,8 @@ class Backend {
   virtual std::string_view name() const noexcept = 0;
   // The device in words, such as "cpu (AMD EPYC, 2 threads)".
   virtual std::string device_description() const = 0;
-  //   errors   kInvalidModel: an operator that the device lacks; kInvalidArgument: an input whose shape is not
+  //   errors   kInvalidModel: an operator that the device lacks; kInvalidArgument: an input whose shape is
+  //   not
   //            static; kUnsupported: a precision or a kind of model that the backend does not do
   virtual Result<std::shared_ptr<Program>> compile(const Model& model, const CompileOptions& options) = 0;
 };

@@ -50,8 +50,8 @@ class Buffer {
   internal::BufferBlock* block_ = nullptr;
 };
 
-// Hands out buffers and takes them back when their last share goes, so that a steady stream allocates nothing.
-// Buffers may outlive the pool.
+// Hands out buffers and takes them back when their last share goes, so that a steady stream allocates
+// nothing. Buffers may outlive the pool.
 //   thread   any
 //   bound    retained_bytes_max of idle memory; what comes back past it is freed
 class BufferPool {
@@ -62,7 +62,8 @@ class BufferPool {
   BufferPool(const BufferPool&) = delete;
   BufferPool& operator=(const BufferPool&) = delete;
 
-  // Uninitialised memory of exactly `bytes`, aligned to Buffer::kAlignment; a retained one where there is one.
+  // Uninitialised memory of exactly `bytes`, aligned to Buffer::kAlignment; a retained one where there is
+  // one.
   Buffer acquire(std::size_t bytes);
   // Makes `count` buffers of `bytes` now, so that the first `count` acquires allocate nothing.
   void reserve(std::size_t bytes, std::size_t count);

@@ -19,7 +19,8 @@ namespace inflight {
 template <typename Signature>
 class UniqueFunction;
 
-// A callable that is moved, never copied. Callables of up to kInlineBytes live in place and cost no allocation.
+// A callable that is moved, never copied. Callables of up to kInlineBytes live in place and cost no
+// allocation.
 template <typename R, typename... Args>
 class UniqueFunction<R(Args...)> {
  public:
@@ -27,8 +28,8 @@ class UniqueFunction<R(Args...)> {
 
   UniqueFunction() noexcept = default;
   template <typename F>
-    requires(!std::is_same_v<std::remove_cvref_t<F>, UniqueFunction> && std::is_invocable_r_v<R, F&, Args...>)
-  UniqueFunction(F&& callable) {  // NOLINT: implicit, as std::function
+  requires(!std::is_same_v<std::remove_cvref_t<F>, UniqueFunction> && std::is_invocable_r_v<R, F&, Args...>)
+      UniqueFunction(F&& callable) {  // NOLINT: implicit, as std::function
     using Callable = std::decay_t<F>;
     if constexpr (sizeof(Callable) <= kInlineBytes && alignof(Callable) <= alignof(std::max_align_t) &&
                   std::is_nothrow_move_constructible_v<Callable>) {
@@ -62,8 +63,10 @@ class UniqueFunction<R(Args...)> {
 
   template <typename Callable, bool kInPlace>
   static Callable& target(std::byte* storage) {
-    if constexpr (kInPlace) return *std::launder(reinterpret_cast<Callable*>(storage));
-    else return **std::launder(reinterpret_cast<Callable**>(storage));
+    if constexpr (kInPlace)
+      return *std::launder(reinterpret_cast<Callable*>(storage));
+    else
+      return **std::launder(reinterpret_cast<Callable**>(storage));
   }
 
   template <typename Callable, bool kInPlace>
@@ -85,8 +88,10 @@ class UniqueFunction<R(Args...)> {
         }
       },
       [](std::byte* storage) noexcept {
-        if constexpr (kInPlace) target<Callable, true>(storage).~Callable();
-        else delete &target<Callable, false>(storage);
+        if constexpr (kInPlace)
+          target<Callable, true>(storage).~Callable();
+        else
+          delete &target<Callable, false>(storage);
       },
   };
 

@@ -23,7 +23,8 @@ struct ModelRep;
 enum class ColorOrder : std::uint8_t { kRgb, kBgr };
 
 // How frames u8[H,W,3] become a model's image input. Runs inside the compiled network, in f32:
-// convert, resize (bilinear, half-pixel centres) where the sizes differ, colour order, (pixel - mean) / scale.
+// convert, resize (bilinear, half-pixel centres) where the sizes differ, colour order, (pixel - mean) /
+// scale.
 struct ImageInput {
   int height = 0;  // of the frames
   int width = 0;
@@ -40,20 +41,23 @@ struct ModelOptions {
 
 // What `inflight info` prints of a model.
 struct ModelSummary {
-  std::map<std::string, std::size_t> operators;  // how many of each type; inputs, outputs and constants left out
-  std::size_t parameters = 0;                    // elements of constants
+  std::map<std::string, std::size_t>
+      operators;               // how many of each type; inputs, outputs and constants left out
+  std::size_t parameters = 0;  // elements of constants
   std::size_t parameter_bytes = 0;
 };
 
-// A network as loaded: its inputs, its outputs and, unless opaque, its operators. A value: copies share what was
-// loaded, which never changes. Safe to read from any number of threads.
+// A network as loaded: its inputs, its outputs and, unless opaque, its operators. A value: copies share what
+// was loaded, which never changes. Safe to read from any number of threads.
 class Model {
  public:
-  // Reads ONNX, TensorFlow SavedModel (a folder), TensorFlow Lite, Paddle or OpenVINO IR, by content and name.
-  //   errors   kNotFound: no such file; kInvalidModel: empty, cut short, malformed, or with an operator that no
-  //            reader knows (named in the message); kUnsupported: a file of another kind (PyTorch, MXNet, ...), an
-  //            element type without a DType, or state kept between inferences; kInvalidArgument: options that do
-  //            not fit the model
+  // Reads ONNX, TensorFlow SavedModel (a folder), TensorFlow Lite, Paddle or OpenVINO IR, by content and
+  // name.
+  //   errors   kNotFound: no such file; kInvalidModel: empty, cut short, malformed, or with an operator that
+  //   no
+  //            reader knows (named in the message); kUnsupported: a file of another kind (PyTorch, MXNet,
+  //            ...), an element type without a DType, or state kept between inferences; kInvalidArgument:
+  //            options that do not fit the model
   static Result<Model> load(const std::string& path, const ModelOptions& options = {});
   // The same for an ONNX or TensorFlow Lite model in memory, which need not outlive the call.
   //   name     what messages call it
@@ -61,10 +65,11 @@ class Model {
                                   const ModelOptions& options = {});
   // A model of which only inputs and outputs are known; the null backend runs it.
   //   errors   kInvalidArgument: a name that stands twice, or a shape that is not static
-  static Result<Model> opaque(std::string name, std::vector<TensorSpec> inputs, std::vector<TensorSpec> outputs);
+  static Result<Model> opaque(std::string name, std::vector<TensorSpec> inputs,
+                              std::vector<TensorSpec> outputs);
 
-  // This model taking frames u8[H,W,3] in place of its image input, which is f32 or f16 [N,3,H,W] or [N,H,W,3]
-  // with N 1 or dynamic; dynamic height and width take the frames'.
+  // This model taking frames u8[H,W,3] in place of its image input, which is f32 or f16 [N,3,H,W] or
+  // [N,H,W,3] with N 1 or dynamic; dynamic height and width take the frames'.
   //   errors   kInvalidArgument: no such input, several candidates, not an image, or bad mean or scale
   Result<Model> with_image_input(const ImageInput& image) const;
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Predictor: keeps many predictions of one model in flight. Submit each frame the moment it arrives; nothing blocks.
+// Predictor: keeps many predictions of one model in flight. Submit each frame the moment it arrives; nothing
+// blocks.
 #pragma once
 
 #include <cstddef>
@@ -33,10 +34,12 @@ struct Frame {
     NDArray array;     // may still be on its way: the prediction starts when it is ready
   };
   std::vector<Input> inputs;
-  std::uint64_t tag = 0;          // the caller's, handed back by Prediction::tag()
+  std::uint64_t tag = 0;         // the caller's, handed back by Prediction::tag()
   std::optional<TimePoint> due;  // when the frame should have been submitted; latency counts from here
 
-  static Frame of(NDArray array, std::uint64_t tag = 0) { return {{{"", std::move(array)}}, tag, std::nullopt}; }
+  static Frame of(NDArray array, std::uint64_t tag = 0) {
+    return {{{"", std::move(array)}}, tag, std::nullopt};
+  }
 };
 
 // How a submission ended. Each ends in exactly one of these.
@@ -53,7 +56,7 @@ std::string_view outcome_name(Outcome outcome);
 
 // When what happened to a prediction, on the predictor's clock. Later ones are set as they happen.
 struct PredictionTimes {
-  TimePoint due;        // Frame::due, or submitted
+  TimePoint due;  // Frame::due, or submitted
   TimePoint submitted;
   TimePoint launched;
   TimePoint finished;
@@ -82,7 +85,8 @@ class Prediction {
   Outcome outcome() const noexcept;
   // Ok, or the first cause, the same each time; kNotReady until can_read().
   Status status() const;
-  // Output `index`, in the order of the model's outputs; ready when the prediction is. Requires a valid index.
+  // Output `index`, in the order of the model's outputs; ready when the prediction is. Requires a valid
+  // index.
   NDArray output(std::size_t index) const;
   //   errors   kNotFound: the model has no such output
   Result<NDArray> output(std::string_view name) const;
@@ -100,8 +104,8 @@ class Prediction {
     internal::on_ready(*completion_, executor, [fn = std::move(fn), self = *this]() mutable { fn(self); });
   }
 
-  // Gives it up if it has not started: the outcome is then kCancelled, at once. False: it has started or finished,
-  // and goes on to its own outcome.
+  // Gives it up if it has not started: the outcome is then kCancelled, at once. False: it has started or
+  // finished, and goes on to its own outcome.
   bool cancel() const;
 
   internal::Completion& completion() const noexcept { return *completion_; }
@@ -127,20 +131,21 @@ struct PredictorOptions {
   Width width = Width::kNarrow;  // how much of the device each prediction uses
   int threads = 0;               // CPU threads for inference; 0: every core this process may use
   int slots = 0;                 // predictions that run at once; 0: as many as the program has use for
-  // Finished predictions wait for take_finished() if this is set; a caller that keeps its handles and never takes
-  // clears it. While finished_limit of them wait, submit() refuses.
+  // Finished predictions wait for take_finished() if this is set; a caller that keeps its handles and never
+  // takes clears it. While finished_limit of them wait, submit() refuses.
   bool keep_finished = true;
   int finished_limit = 1024;
-  std::shared_ptr<Backend> backend = nullptr;         // in place of the one for `device`
-  const Clock* clock = &steady_clock();     // for PredictionTimes
+  std::shared_ptr<Backend> backend = nullptr;  // in place of the one for `device`
+  const Clock* clock = &steady_clock();        // for PredictionTimes
 };
 
 // How many submissions ended how. At every instant that a caller can observe,
 // submitted == completed + failed + rejected + dropped + expired + cancelled + in_flight.
 struct Statistics {
-  std::uint64_t submitted = 0, completed = 0, failed = 0, rejected = 0, dropped = 0, expired = 0, cancelled = 0;
+  std::uint64_t submitted = 0, completed = 0, failed = 0, rejected = 0, dropped = 0, expired = 0,
+                cancelled = 0;
   std::uint64_t in_flight = 0;
-  std::uint64_t in_flight_max = 0;  // the most there ever were
+  std::uint64_t in_flight_max = 0;     // the most there ever were
   std::uint64_t wide = 0, narrow = 0;  // launches by width
 };
 
@@ -155,7 +160,8 @@ class Predictor {
   static constexpr int kThreadsMax = 1024;
 
   // Compiles the model and starts the slots.
-  //   errors   kInvalidArgument: an option out of bounds; kNoSuchDevice; what Backend::compile and bind answer
+  //   errors   kInvalidArgument: an option out of bounds; kNoSuchDevice; what Backend::compile and bind
+  //   answer
   static Result<Predictor> create(const Model& model, PredictorOptions options = {});
 
   Predictor(Predictor&&) noexcept;
@@ -164,16 +170,15 @@ class Predictor {
   ~Predictor();
 
   // Submits one frame. Never blocks, unless the policy is kBlock.
-  //   frame    an input for each of the model's, each of exactly its dtype and shape; moved from only on success
-  //   returns  the prediction; its outputs are ready when it is
-  //   bound    in_flight_limit
-  //   errors   kOverloaded: every place is taken (retry_after() says when to try again), or finished_limit
+  //   frame    an input for each of the model's, each of exactly its dtype and shape; moved from only on
+  //   success returns  the prediction; its outputs are ready when it is bound    in_flight_limit errors
+  //   kOverloaded: every place is taken (retry_after() says when to try again), or finished_limit
   //            predictions wait to be taken; kInvalidArgument: the frame does not fit; kShuttingDown
   //            In each case the outcome is kRejected and the frame is left as it was.
   Result<Prediction> submit(Frame&& frame);
 
-  // Every prediction that finished since the last call, in the order in which they finished; each is handed out
-  // once. Never blocks. Empty where keep_finished is not set.
+  // Every prediction that finished since the last call, in the order in which they finished; each is handed
+  // out once. Never blocks. Empty where keep_finished is not set.
   std::vector<Prediction> take_finished();
   // The same into `finished`, which is cleared first: no allocation once it has grown.
   void take_finished(std::vector<Prediction>& finished);

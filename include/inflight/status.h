@@ -100,9 +100,10 @@ class [[nodiscard]] Result {
  public:
   using value_type = T;
 
-  Result(T value) : value_(std::move(value)) {}                 // NOLINT: implicit, as std::expected
-  Result(Status status) : status_(std::move(status)) {          // NOLINT: implicit, as std::expected
-    if (status_.ok()) internal::check_failed("a Result made from a Status needs an error", __FILE__, __LINE__);
+  Result(T value) : value_(std::move(value)) {}         // NOLINT: implicit, as std::expected
+  Result(Status status) : status_(std::move(status)) {  // NOLINT: implicit, as std::expected
+    if (status_.ok())
+      internal::check_failed("a Result made from a Status needs an error", __FILE__, __LINE__);
   }
 
   bool ok() const noexcept { return value_.has_value(); }
@@ -134,10 +135,10 @@ class [[nodiscard]] Result {
 }  // namespace inflight
 
 // Returns the status of `expression` from the enclosing function unless it is ok. Evaluates it once.
-#define INFLIGHT_TRY(expression)                                   \
-  do {                                                             \
-    ::inflight::Status inflight_try_status_ = (expression);        \
-    if (!inflight_try_status_.ok()) return inflight_try_status_;   \
+#define INFLIGHT_TRY(expression)                                 \
+  do {                                                           \
+    ::inflight::Status inflight_try_status_ = (expression);      \
+    if (!inflight_try_status_.ok()) return inflight_try_status_; \
   } while (false)
 
 // Declares or assigns `target` from a Result, or returns its status. Evaluates `expression` once.

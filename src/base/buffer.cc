@@ -16,8 +16,9 @@ struct BufferBlock {
   std::atomic<std::uint32_t> refs{1};
   std::byte* memory = nullptr;
   std::size_t size = 0;
-  std::shared_ptr<BufferPoolCore> pool;  // set while a pooled block is out, so that the pool's memory outlives it
-  std::function<void()> release;         // set for wrapped memory
+  std::shared_ptr<BufferPoolCore>
+      pool;                       // set while a pooled block is out, so that the pool's memory outlives it
+  std::function<void()> release;  // set for wrapped memory
 };
 
 struct BufferPoolCore {

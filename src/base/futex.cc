@@ -12,14 +12,17 @@
 namespace inflight::internal {
 namespace {
 
-long futex(const std::atomic<std::uint32_t>& word, int operation, std::uint32_t value, const timespec* until) {
+long futex(const std::atomic<std::uint32_t>& word, int operation, std::uint32_t value,
+           const timespec* until) {
   static_assert(sizeof(word) == sizeof(std::uint32_t) && std::atomic<std::uint32_t>::is_always_lock_free);
-  return syscall(SYS_futex, &word, operation | FUTEX_PRIVATE_FLAG, value, until, nullptr, FUTEX_BITSET_MATCH_ANY);
+  return syscall(SYS_futex, &word, operation | FUTEX_PRIVATE_FLAG, value, until, nullptr,
+                 FUTEX_BITSET_MATCH_ANY);
 }
 
 }  // namespace
 
-bool futex_wait(const std::atomic<std::uint32_t>& word, std::uint32_t expected, const TimePoint* until) noexcept {
+bool futex_wait(const std::atomic<std::uint32_t>& word, std::uint32_t expected,
+                const TimePoint* until) noexcept {
   timespec absolute{};
   if (until != nullptr) {
     const auto ns = until->time_since_epoch().count();
@@ -31,7 +34,9 @@ bool futex_wait(const std::atomic<std::uint32_t>& word, std::uint32_t expected, 
   return !(result == -1 && errno == ETIMEDOUT);
 }
 
-void futex_wake_all(const std::atomic<std::uint32_t>& word) noexcept { futex(word, FUTEX_WAKE, INT_MAX, nullptr); }
+void futex_wake_all(const std::atomic<std::uint32_t>& word) noexcept {
+  futex(word, FUTEX_WAKE, INT_MAX, nullptr);
+}
 
 void futex_wake_one(const std::atomic<std::uint32_t>& word) noexcept { futex(word, FUTEX_WAKE, 1, nullptr); }
 

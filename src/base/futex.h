@@ -11,7 +11,8 @@ namespace inflight::internal {
 
 // Sleeps while `word` holds `expected`, until woken or `until` (null: for ever). May return for no reason.
 // False: the time came.
-bool futex_wait(const std::atomic<std::uint32_t>& word, std::uint32_t expected, const TimePoint* until) noexcept;
+bool futex_wait(const std::atomic<std::uint32_t>& word, std::uint32_t expected,
+                const TimePoint* until) noexcept;
 void futex_wake_all(const std::atomic<std::uint32_t>& word) noexcept;
 void futex_wake_one(const std::atomic<std::uint32_t>& word) noexcept;
 

@@ -19,7 +19,8 @@ std::size_t bucket_of(std::int64_t value) {
   const auto v = static_cast<std::uint64_t>(value);
   const int power = std::bit_width(v >> kSub);
   if (power == 0) return static_cast<std::size_t>(v);
-  return (static_cast<std::size_t>(power) << kSub) + static_cast<std::size_t>((v >> (power - 1)) - (1U << kSub));
+  return (static_cast<std::size_t>(power) << kSub) +
+         static_cast<std::size_t>((v >> (power - 1)) - (1U << kSub));
 }
 
 std::int64_t upper_bound_of(std::size_t bucket) {
@@ -47,7 +48,8 @@ void Histogram::merge(const Histogram& other) {
 std::int64_t Histogram::quantile(double fraction) const {
   INFLIGHT_CHECK(fraction >= 0 && fraction <= 1);
   if (count_ == 0) return 0;
-  const auto wanted = std::max<std::uint64_t>(1, static_cast<std::uint64_t>(std::ceil(fraction * static_cast<double>(count_))));
+  const auto wanted = std::max<std::uint64_t>(
+      1, static_cast<std::uint64_t>(std::ceil(fraction * static_cast<double>(count_))));
   std::uint64_t seen = 0;
   for (std::size_t bucket = 0; bucket < buckets_.size(); ++bucket) {
     seen += buckets_[bucket];

@@ -12,8 +12,10 @@ Admission decide(const AdmissionState& state) {
   if (state.untaken >= state.finished_limit) return Admission::kRefuseUntaken;
   if (state.in_flight < state.in_flight_limit) return Admission::kAdmit;
   switch (state.policy) {
-    case OverloadPolicy::kReject: return Admission::kRefuseFull;
-    case OverloadPolicy::kBlock: return state.may_wait ? Admission::kWait : Admission::kRefuseFull;
+    case OverloadPolicy::kReject:
+      return Admission::kRefuseFull;
+    case OverloadPolicy::kBlock:
+      return state.may_wait ? Admission::kWait : Admission::kRefuseFull;
   }
   check_failed("overload policy", __FILE__, __LINE__);
 }

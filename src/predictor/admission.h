@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Whether a frame gets a place: pure decisions over numbers, so that every policy can be tested without a thread.
+// Whether a frame gets a place: pure decisions over numbers, so that every policy can be tested without a
+// thread.
 #pragma once
 
 #include <cstddef>

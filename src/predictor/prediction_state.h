@@ -17,8 +17,8 @@ namespace inflight::internal {
 // All but kRunning may also step straight to kDone: cancelled, or an input that failed.
 enum class Stage : std::uint8_t { kAdmitted, kAwaitingInputs, kQueued, kRunning, kDone };
 
-// The version that a prediction writes (its outputs), and what the predictor knows of it. Recycled by its core's
-// pool when the last handle goes.
+// The version that a prediction writes (its outputs), and what the predictor knows of it. Recycled by its
+// core's pool when the last handle goes.
 class PredictionState final : public Version {
  public:
   // Told when an input that was still on its way has come.
@@ -40,8 +40,8 @@ class PredictionState final : public Version {
 
   std::uint64_t id = 0;
   std::uint64_t tag = 0;
-  std::vector<NDArray> inputs;  // in the order of the model's; let go when the prediction is done
-  std::unique_ptr<InputWaiter[]> waiters;          // one an input
+  std::vector<NDArray> inputs;             // in the order of the model's; let go when the prediction is done
+  std::unique_ptr<InputWaiter[]> waiters;  // one an input
   std::atomic<std::uint32_t> inputs_to_come{0};
   PredictionTimes times;
   Width width = Width::kNarrow;

@@ -17,18 +17,26 @@ using internal::Ref;
 
 std::string_view outcome_name(Outcome outcome) {
   switch (outcome) {
-    case Outcome::kPending: return "pending";
-    case Outcome::kCompleted: return "completed";
-    case Outcome::kFailed: return "failed";
-    case Outcome::kRejected: return "rejected";
-    case Outcome::kDropped: return "dropped";
-    case Outcome::kExpired: return "expired";
-    case Outcome::kCancelled: return "cancelled";
+    case Outcome::kPending:
+      return "pending";
+    case Outcome::kCompleted:
+      return "completed";
+    case Outcome::kFailed:
+      return "failed";
+    case Outcome::kRejected:
+      return "rejected";
+    case Outcome::kDropped:
+      return "dropped";
+    case Outcome::kExpired:
+      return "expired";
+    case Outcome::kCancelled:
+      return "cancelled";
   }
   internal::check_failed("outcome", __FILE__, __LINE__);
 }
 
-// ---- Prediction ----------------------------------------------------------------------------------------------
+// ---- Prediction
+// ----------------------------------------------------------------------------------------------
 
 Prediction::Prediction() noexcept = default;
 Prediction::Prediction(Ref<PredictionState> state) noexcept
@@ -93,7 +101,8 @@ Status Prediction::wait_until(TimePoint when) const {
 
 bool Prediction::cancel() const { return !can_read() && state_->core->cancel(*state_); }
 
-// ---- Predictor -----------------------------------------------------------------------------------------------
+// ---- Predictor
+// -----------------------------------------------------------------------------------------------
 
 namespace {
 
@@ -141,8 +150,8 @@ Result<Predictor> Predictor::create(const Model& model, PredictorOptions options
     INFLIGHT_TRY_ASSIGN(backend, load_backend(options.device));
   }
   INFLIGHT_TRY_ASSIGN(auto program, backend->compile(model, {.precision = options.precision,
-                                                              .widths = {options.width},
-                                                              .threads = options.threads}));
+                                                             .widths = {options.width},
+                                                             .threads = options.threads}));
   auto core = std::make_shared<PredictorCore>(std::move(options), std::move(backend), std::move(program));
   Predictor predictor(std::move(core));
   INFLIGHT_TRY(predictor.core_->start());

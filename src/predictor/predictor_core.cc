@@ -28,11 +28,13 @@ PredictorCore::PredictorCore(PredictorOptions options, std::shared_ptr<Backend> 
       outputs_(program->outputs().begin(), program->outputs().end()),
       backend_(std::move(backend)),
       program_(std::move(program)),
-      full_(StatusCode::kOverloaded, fmt::format("{0} of {0} predictions are in flight", options_.in_flight_limit)),
-      untaken_(StatusCode::kOverloaded,
-               fmt::format("{} finished predictions wait for take_finished(), as many as may; a caller that reads "
-                           "its handles instead clears keep_finished",
-                           options_.finished_limit)),
+      full_(StatusCode::kOverloaded,
+            fmt::format("{0} of {0} predictions are in flight", options_.in_flight_limit)),
+      untaken_(
+          StatusCode::kOverloaded,
+          fmt::format("{} finished predictions wait for take_finished(), as many as may; a caller that reads "
+                      "its handles instead clears keep_finished",
+                      options_.finished_limit)),
       shut_down_(StatusCode::kShuttingDown, "the predictor has been shut down") {}
 
 PredictorCore::~PredictorCore() {
@@ -47,7 +49,8 @@ void PredictorCore::recycle(PredictionState* state) noexcept {
   idle_states_.push_back(state);
 }
 
-// ---- Submission ----------------------------------------------------------------------------------------------
+// ---- Submission
+// ----------------------------------------------------------------------------------------------
 
 namespace {
 
@@ -71,13 +74,14 @@ Status PredictorCore::check_fits(const Frame& frame) const {
   for (const TensorSpec& wanted : inputs_) {
     const NDArray* array = find_input(frame, wanted, inputs_.size());
     if (array == nullptr) {
-      return Status(StatusCode::kInvalidArgument, fmt::format("input \"{}\": missing, want {} (got \"{}\"{})",
-                                                              wanted.name, wanted.type_string(), frame.inputs[0].name,
-                                                              frame.inputs.size() > 1 ? ", ..." : ""));
+      return Status(
+          StatusCode::kInvalidArgument,
+          fmt::format("input \"{}\": missing, want {} (got \"{}\"{})", wanted.name, wanted.type_string(),
+                      frame.inputs[0].name, frame.inputs.size() > 1 ? ", ..." : ""));
     }
     if (!*array) {
-      return Status(StatusCode::kInvalidArgument,
-                    fmt::format("input \"{}\": got an empty NDArray, want {}", wanted.name, wanted.type_string()));
+      return Status(StatusCode::kInvalidArgument, fmt::format("input \"{}\": got an empty NDArray, want {}",
+                                                              wanted.name, wanted.type_string()));
     }
     // An array that is still to come may tell its shape only then; the slot looks again.
     const bool shape_known = array->can_read() || array->shape().is_static();
@@ -109,13 +113,17 @@ Result<PredictionState*> PredictorCore::admit(const Status& fits) {
                     .policy = options_.overload,
                     .may_wait = may_wait,
                     .shutting_down = shutting_down_})) {
-      case Admission::kRefuseFull: return refuse(full_);
-      case Admission::kRefuseUntaken: return refuse(untaken_);
-      case Admission::kRefuseShuttingDown: return refuse(shut_down_);
+      case Admission::kRefuseFull:
+        return refuse(full_);
+      case Admission::kRefuseUntaken:
+        return refuse(untaken_);
+      case Admission::kRefuseShuttingDown:
+        return refuse(shut_down_);
       case Admission::kWait:
         may_wait = place_.wait_until(lock, until) == std::cv_status::no_timeout;
         continue;
-      case Admission::kAdmit: break;
+      case Admission::kAdmit:
+        break;
     }
     break;
   }
@@ -144,7 +152,8 @@ void PredictorCore::fill(PredictionState& state, Frame& frame) {
     state.values[i].dtype = outputs_[i].dtype;
     state.values[i].shape = outputs_[i].shape;
   }
-  for (std::size_t i = 0; i < inputs_.size(); ++i) state.inputs[i] = *find_input(frame, inputs_[i], inputs_.size());
+  for (std::size_t i = 0; i < inputs_.size(); ++i)
+    state.inputs[i] = *find_input(frame, inputs_[i], inputs_.size());
   frame.inputs.clear();
   state.write = {.op = nullptr, .var = &state, .write = true};
   INFLIGHT_CHECK(state.acquire(state.write));  // a new version: nobody else can have claimed it
@@ -179,11 +188,12 @@ void PredictorCore::await_inputs(PredictionState& state) {
 }
 
 void PredictorCore::input_came(PredictionState& state) {
-  if (state.inputs_to_come.fetch_sub(1, std::memory_order_acq_rel) == 1) enqueue(state, Stage::kAwaitingInputs);
+  if (state.inputs_to_come.fetch_sub(1, std::memory_order_acq_rel) == 1)
+    enqueue(state, Stage::kAwaitingInputs);
 }
 
-// Moves a prediction whose inputs are there on: to the queue, or to its end where an input failed. Does nothing
-// where it has left `stage` meanwhile (cancelled).
+// Moves a prediction whose inputs are there on: to the queue, or to its end where an input failed. Does
+// nothing where it has left `stage` meanwhile (cancelled).
 void PredictorCore::enqueue(PredictionState& state, Stage stage) {
   Status why;
   {
@@ -211,7 +221,8 @@ void PredictorCore::enqueue(PredictionState& state, Stage stage) {
   }
 }
 
-// ---- The end -------------------------------------------------------------------------------------------------
+// ---- The end
+// -------------------------------------------------------------------------------------------------
 
 // Takes a prediction that has not started out of its list. True: it is the caller's to finish.
 bool PredictorCore::give_up(PredictionState& state, Stage stage) {
@@ -247,10 +258,17 @@ void PredictorCore::finish(PredictionState& state, Slot* slot, Outcome outcome, 
     state.stage = Stage::kDone;
     --statistics_.in_flight;
     switch (outcome) {
-      case Outcome::kCompleted: ++statistics_.completed; break;
-      case Outcome::kFailed: ++statistics_.failed; break;
-      case Outcome::kCancelled: ++statistics_.cancelled; break;
-      default: check_failed("outcome of an admitted frame", __FILE__, __LINE__);
+      case Outcome::kCompleted:
+        ++statistics_.completed;
+        break;
+      case Outcome::kFailed:
+        ++statistics_.failed;
+        break;
+      case Outcome::kCancelled:
+        ++statistics_.cancelled;
+        break;
+      default:
+        check_failed("outcome of an admitted frame", __FILE__, __LINE__);
     }
     if (slot != nullptr) {
       slot->current = nullptr;
@@ -274,7 +292,8 @@ void PredictorCore::finish(PredictionState& state, Slot* slot, Outcome outcome, 
   release_and_start(state.write, status);
 }
 
-// ---- Looking and waiting -------------------------------------------------------------------------------------
+// ---- Looking and waiting
+// -------------------------------------------------------------------------------------
 
 void PredictorCore::take_finished(std::vector<Prediction>& finished) {
   finished.clear();

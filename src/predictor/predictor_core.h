@@ -16,9 +16,9 @@
 
 namespace inflight::internal {
 
-// Threads: where launch() blocks, one worker a slot; otherwise one launcher and one poller. None of them runs code
-// of the user's, unless the user gave an inline executor. Lives as long as a handle to one of its predictions
-// does; its threads end with shutdown().
+// Threads: where launch() blocks, one worker a slot; otherwise one launcher and one poller. None of them runs
+// code of the user's, unless the user gave an inline executor. Lives as long as a handle to one of its
+// predictions does; its threads end with shutdown().
 class PredictorCore : public std::enable_shared_from_this<PredictorCore> {
  public:
   PredictorCore(PredictorOptions options, std::shared_ptr<Backend> backend, std::shared_ptr<Program> program);
@@ -77,9 +77,9 @@ class PredictorCore : public std::enable_shared_from_this<PredictorCore> {
   const std::shared_ptr<Backend> backend_;
   std::shared_ptr<Program> program_;
   BufferPool output_pool_;
-  const Status full_;           // made once: refusing allocates nothing
-  const Status untaken_;        // likewise
-  const Status shut_down_;      // likewise
+  const Status full_;       // made once: refusing allocates nothing
+  const Status untaken_;    // likewise
+  const Status shut_down_;  // likewise
   int slots_count_ = 0;
 
   mutable std::mutex mutex_;
@@ -89,7 +89,8 @@ class PredictorCore : public std::enable_shared_from_this<PredictorCore> {
   // Guarded by mutex_.
   Statistics statistics_;
   std::uint64_t next_id_ = 0;
-  // A share in each: a prediction in flight has one of the core's, one that waits to be taken has one of done_'s.
+  // A share in each: a prediction in flight has one of the core's, one that waits to be taken has one of
+  // done_'s.
   StateList awaiting_;  // inputs still to come
   StateList queued_;    // inputs there, waiting for a slot
   StateList done_;      // finished, waiting to be taken

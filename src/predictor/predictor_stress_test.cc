@@ -13,8 +13,8 @@ namespace {
 
 class FaultStress : public testing::TestWithParam<bool> {};
 
-// A backend that fails one frame in ten at random, for 100,000 frames: each failure is reported by its handle as
-// often as it is asked for, slots come back, the law of outcomes holds.
+// A backend that fails one frame in ten at random, for 100,000 frames: each failure is reported by its handle
+// as often as it is asked for, slots come back, the law of outcomes holds.
 TEST_P(FaultStress, OneFrameInTenFails) {
   constexpr std::uint64_t kFrames = 100'000;
   const std::uint64_t seed = std::random_device()();

@@ -146,9 +146,8 @@ TEST(Predictor, ShutdownWakesABlockedSubmit) {
       null_predictor(gated(gate), {.in_flight_limit = 1, .overload = OverloadPolicy::kBlock});
   ASSERT_TRUE(predictor.submit(byte_frame(1)).ok());
   gate.await_arrivals(1);
-  std::thread blocked([&] {
-    EXPECT_EQ(predictor.submit(byte_frame(2)).status().code(), StatusCode::kShuttingDown);
-  });
+  std::thread blocked(
+      [&] { EXPECT_EQ(predictor.submit(byte_frame(2)).status().code(), StatusCode::kShuttingDown); });
   std::thread ending([&] { predictor.shutdown(Shutdown::kDrain); });
   blocked.join();
   gate.open();
@@ -431,7 +430,8 @@ TEST(Predictor, SaysWhenToTryAgain) {
   gate.open();
 }
 
-// ---- A device that completes later, as a GPU does --------------------------------------------------------------
+// ---- A device that completes later, as a GPU does
+// --------------------------------------------------------------
 
 TEST(AsynchronousDevice, CompletesLaterOnEitherWidth) {
   for (const Width width : {Width::kWide, Width::kNarrow}) {

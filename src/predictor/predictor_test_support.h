@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the predictor's tests share: a model for the null device, frames for it, and a gate to hold launches at.
+// What the predictor's tests share: a model for the null device, frames for it, and a gate to hold launches
+// at.
 #pragma once
 
 #include <condition_variable>
@@ -78,7 +79,8 @@ inline NullScript gated(Gate& gate) {
 }
 
 inline bool law_holds(const Statistics& s) {
-  return s.submitted == s.completed + s.failed + s.rejected + s.dropped + s.expired + s.cancelled + s.in_flight;
+  return s.submitted ==
+         s.completed + s.failed + s.rejected + s.dropped + s.expired + s.cancelled + s.in_flight;
 }
 
 }  // namespace inflight

@@ -11,16 +11,16 @@
 namespace inflight::internal {
 namespace {
 
-// While launches are out, the poller looks at every word in turn: first without pause, as many rounds as a short
-// inference takes, then with a sleep between the rounds, so that a long one does not cost a core.
+// While launches are out, the poller looks at every word in turn: first without pause, as many rounds as a
+// short inference takes, then with a sleep between the rounds, so that a long one does not cost a core.
 constexpr int kPollSpins = 4096;
 constexpr Duration kPollSleep = std::chrono::microseconds(20);
 // How many rounds pass between two questions whether the device is still there.
 constexpr int kPollsPerDeviceStatus = 1024;
 
 // A worker that is woken by submit() must not take the processor from the very thread that is submitting, or
-// submit() would last as long as an inference where cores are few. Batch threads are scheduled as any other, but
-// do not preempt on waking. Leaves threads alone whose policy somebody chose.
+// submit() would last as long as an inference where cores are few. Batch threads are scheduled as any other,
+// but do not preempt on waking. Leaves threads alone whose policy somebody chose.
 void yield_to_submitters() {
   int policy = 0;
   sched_param parameters{};
@@ -39,9 +39,11 @@ Status PredictorCore::start() {
     INFLIGHT_TRY(bound->warm_up());
     slots_.push_back(std::make_unique<Slot>(*program_, std::move(bound)));
   }
-  for (int i = 0; i < options_.in_flight_limit; ++i) idle_states_.push_back(new PredictionState(inputs_.size()));
+  for (int i = 0; i < options_.in_flight_limit; ++i)
+    idle_states_.push_back(new PredictionState(inputs_.size()));
   for (const TensorSpec& output : outputs_) {
-    if (output.shape.is_static()) output_pool_.reserve(output.bytes(), static_cast<std::size_t>(slots_count_));
+    if (output.shape.is_static())
+      output_pool_.reserve(output.bytes(), static_cast<std::size_t>(slots_count_));
   }
   if (program_->launch_blocks()) {
     for (const auto& slot : slots_) threads_.emplace_back([this, &slot = *slot] { work(slot); });
@@ -74,7 +76,8 @@ void PredictorCore::launch_loop() {
   }
 }
 
-// Puts the oldest queued prediction on the slot. Where launch() blocks, it is finished on return. Unlocks meanwhile.
+// Puts the oldest queued prediction on the slot. Where launch() blocks, it is finished on return. Unlocks
+// meanwhile.
 void PredictorCore::launch_next(Slot& slot, Lock& lock) {
   PredictionState& state = *queued_.pop_front();
   state.stage = Stage::kRunning;
@@ -138,7 +141,8 @@ void PredictorCore::poll_loop() {
 
 // True: something was done.
 bool PredictorCore::poll_once(std::vector<Slot*>& active) {
-  const auto finished = std::partition(active.begin(), active.end(), [](const Slot* slot) { return !slot->done(); });
+  const auto finished =
+      std::partition(active.begin(), active.end(), [](const Slot* slot) { return !slot->done(); });
   if (finished == active.end()) return false;
   std::for_each(finished, active.end(), [this](Slot* slot) { complete(*slot); });
   active.erase(finished, active.end());

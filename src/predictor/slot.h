@@ -30,7 +30,7 @@ class Slot {
   const std::unique_ptr<BoundProgram> bound_;
   const std::atomic<std::uint64_t>& word_;
   std::uint64_t generation_ = 0;
-  std::vector<TensorView> inputs_;           // as the program wants them; reused by every launch
+  std::vector<TensorView> inputs_;          // as the program wants them; reused by every launch
   std::vector<MutableTensorView> outputs_;  // likewise
 };
 

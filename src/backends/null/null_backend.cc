@@ -176,8 +176,8 @@ Result<std::shared_ptr<Program>> NullBackend::compile(const Model& model, const 
   for (const auto& specs : {model.inputs(), model.outputs()}) {
     for (const TensorSpec& spec : specs) {
       if (!spec.shape.is_static()) {
-        return Status(StatusCode::kInvalidArgument, "null device: \"" + spec.name + "\" is " + spec.type_string() +
-                                                        ", want a static shape");
+        return Status(StatusCode::kInvalidArgument, "null device: \"" + spec.name + "\" is " +
+                                                        spec.type_string() + ", want a static shape");
       }
     }
   }

@@ -29,8 +29,8 @@ struct NullScript {
   const Clock* clock = &steady_clock();
 };
 
-// Outputs: each element of output i is set to the first byte of the first input (as a sign of whose frame it was)
-// in its lowest byte, and zero elsewhere, so that a result can be told from another's.
+// Outputs: each element of output i is set to the first byte of the first input (as a sign of whose frame it
+// was) in its lowest byte, and zero elsewhere, so that a result can be told from another's.
 class NullBackend final : public Backend {
  public:
   explicit NullBackend(NullScript script);
@@ -38,7 +38,8 @@ class NullBackend final : public Backend {
   std::string device_description() const override { return "null"; }
   Result<std::shared_ptr<Program>> compile(const Model& model, const CompileOptions& options) override;
 
-  // Takes the device away: from now on no launch of any of its programs completes, and device_status() says so.
+  // Takes the device away: from now on no launch of any of its programs completes, and device_status() says
+  // so.
   void lose_device(Status why);
 
  private:

@@ -12,16 +12,16 @@ namespace {
 
 using std::chrono::milliseconds;
 
-Model model() {
-  return *Model::opaque("null", {{"x", DType::kU8, {2}}}, {{"y", DType::kF32, {3}}});
-}
+Model model() { return *Model::opaque("null", {{"x", DType::kU8, {2}}}, {{"y", DType::kF32, {3}}}); }
 
 struct Io {
   std::array<std::uint8_t, 2> x{7, 0};
   std::array<float, 3> y{};
   std::array<TensorView, 1> inputs{TensorView{x.data(), DType::kU8, {2}}};
   std::array<MutableTensorView, 1> outputs{MutableTensorView{y.data(), DType::kF32, {3}}};
-  Launch launch(std::uint64_t generation, Width width = Width::kNarrow) { return {inputs, outputs, width, generation}; }
+  Launch launch(std::uint64_t generation, Width width = Width::kNarrow) {
+    return {inputs, outputs, width, generation};
+  }
 };
 
 TEST(NullBackend, BlockingTakesItsScriptedTimeAndMarksItsOutputs) {
@@ -91,7 +91,8 @@ TEST(NullBackend, FailsOnCommand) {
 
 TEST(NullBackend, WantsStaticShapes) {
   NullBackend backend{NullScript{}};
-  const auto compiled = backend.compile(*Model::opaque("m", {{"x", DType::kU8, {2}}}, {{"y", DType::kU8, {1}}}), {});
+  const auto compiled =
+      backend.compile(*Model::opaque("m", {{"x", DType::kU8, {2}}}, {{"y", DType::kU8, {1}}}), {});
   EXPECT_TRUE(compiled.ok());
   EXPECT_EQ(Model::opaque("m", {{"x", DType::kU8, {Shape::kDynamic}}}, {}).status().code(),
             StatusCode::kInvalidArgument);

@@ -1,0 +1,573 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The program from outside: exit codes, messages, statistics and results of `inflight run` and `inflight info`.
+
+usage: cli_test.py PROGRAM MODELS_FOLDER DATA_FOLDER SANITIZERS [unittest arguments]
+SANITIZERS is what the program was built with, or nothing.
+"""
+
+import json
+import math
+import os
+import pty
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import unittest
+import zlib
+from pathlib import Path
+
+PROGRAM, MODELS, DATA, SANITIZERS = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), sys.argv[4]
+TIMEOUT_S = 120
+OUTCOMES = ("completed", "failed", "rejected", "dropped", "expired", "cancelled", "in_flight")
+
+
+# ---- What the tests feed it ---------------------------------------------------------------------------------------
+
+
+def varint(number):
+    out = b""
+    while number > 0x7F:
+        out += bytes([number & 0x7F | 0x80])
+        number >>= 7
+    return out + bytes([number])
+
+
+def field(number, value):
+    """One field of a protobuf message: an integer, or bytes, or text."""
+    if isinstance(value, int):
+        return varint(number << 3) + varint(value)
+    data = value.encode() if isinstance(value, str) else value
+    return varint(number << 3 | 2) + varint(len(data)) + data
+
+
+ONNX_TYPES = {"f32": 1, "u8": 2}
+
+
+def onnx_value(name, dtype, dims):
+    shape = b"".join(field(1, field(2, d) if isinstance(d, str) else field(1, d)) for d in dims)
+    return field(1, name) + field(2, field(1, field(1, ONNX_TYPES[dtype]) + field(2, shape)))
+
+
+def onnx_node(op, inputs, outputs, **integers):
+    text = b"".join(field(1, i) for i in inputs) + b"".join(field(2, o) for o in outputs) + field(4, op)
+    # attribute: name, an integer, and that it is one
+    return text + b"".join(field(5, field(1, k) + field(3, v) + field(20, 2)) for k, v in integers.items())
+
+
+def onnx_model(nodes, inputs, outputs):
+    graph = b"".join(field(1, n) for n in nodes) + field(2, "g")
+    graph += b"".join(field(11, onnx_value(*i)) for i in inputs) + b"".join(field(12, onnx_value(*o)) for o in outputs)
+    return field(1, 8) + field(7, graph) + field(8, field(1, "") + field(2, 13))
+
+
+def ppm(width, height, color):
+    return b"P6 %d %d 255\n" % (width, height) + bytes(color) * (width * height)
+
+
+def png(width, height, color):
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    rows = (b"\0" + bytes(color) * width) * height
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+# ---- How they run it ----------------------------------------------------------------------------------------------
+
+
+class Case(unittest.TestCase):
+    def setUp(self):
+        self.folder = Path(tempfile.mkdtemp(prefix="inflight_cli_"))
+        self.addCleanup(shutil.rmtree, self.folder)
+
+    def file(self, name, data):
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+        return str(path)
+
+    def run_program(self, *args):
+        return subprocess.run([PROGRAM, *map(str, args)], capture_output=True, text=True, timeout=TIMEOUT_S,
+                              stdin=subprocess.DEVNULL)
+
+    def assert_refused(self, code, text, *args):
+        done = self.run_program(*args)
+        self.assertEqual(done.returncode, code, done.stderr)
+        self.assertEqual(done.stdout, "")
+        lines = done.stderr.splitlines()
+        self.assertEqual(len(lines), 1, done.stderr)
+        self.assertTrue(lines[0].startswith("inflight: "), lines[0])
+        self.assertIn(text, lines[0])
+
+    def read_json(self, path):
+        def refuse(constant):
+            self.fail(f"{constant} is not JSON")
+
+        statistics = json.loads(Path(path).read_text(), parse_constant=refuse)
+        self.assertEqual(statistics["submitted"], sum(statistics[o] for o in OUTCOMES))
+        self.assertEqual(statistics["in_flight"], 0)
+        self.assertEqual(statistics["width"]["wide"] + statistics["width"]["narrow"],
+                         statistics["completed"] + statistics["failed"])
+        return statistics
+
+    def run_json(self, *args, code=0):
+        """Runs `run` and returns its statistics, the sum law checked."""
+        path = self.folder / "run.json"
+        done = self.run_program("run", *args, "--json", path)
+        self.assertEqual(done.returncode, code, done.stderr)
+        self.assertEqual(len(done.stderr.splitlines()), 0 if code == 0 else 1, done.stderr)
+        return self.read_json(path), done
+
+    def read_results(self, path):
+        def refuse(constant):
+            self.fail(f"{constant} is not JSON")
+
+        return [json.loads(line, parse_constant=refuse) for line in Path(path).read_text().splitlines()]
+
+
+# ---- Bad usage, bad input -----------------------------------------------------------------------------------------
+
+
+class Refusals(Case):
+    def test_bad_usage_is_2(self):
+        for text, args in [
+            ("--limit: got 0, want 1 to 65536", ["--limit", "0"]),
+            ("--limit: got -1, want 1 to 65536", ["--limit", "-1"]),
+            ("--limit: got 65537, want 1 to 65536", ["--limit", "65537"]),
+            ("--limit: got many, want 1 to 65536", ["--limit", "many"]),
+            ("--fps: got -1, want 0 ", ["--fps", "-1"]),
+            ("--fps: got -1, want 0 ", ["--fps=-1"]),
+            ("--fps: got nan, want 0 ", ["--fps", "nan"]),
+            ("--fps: got 2000000, want 0 ", ["--fps", "2000000"]),
+            ("--frames: got 0, want 1 to ", ["--frames", "0"]),
+            ("--duration: got 0, want seconds", ["--duration", "0"]),
+            ("--duration: got -2, want seconds", ["--duration", "-2"]),
+            ("--policy: got drop-oldest, want reject or block", ["--policy", "drop-oldest"]),
+            ("--policy: got keep-latest, want reject or block", ["--policy", "keep-latest"]),
+            ("--width: got elastic, want wide or narrow", ["--width", "elastic"]),
+            ("--precision: got f64, want auto, f32, bf16 or f16", ["--precision", "f64"]),
+            ("--color: got gray, want rgb or bgr", ["--color", "gray"]),
+            ("--mean: got 1,2, want one number or three", ["--mean", "1,2"]),
+            ("--scale: got 0, want one number or three, none of them 0", ["--scale", "0"]),
+            ("--seed: got -1, want 0 to 18446744073709551615", ["--seed", "-1"]),
+            ("--seed: only the synthetic source", ["--seed", "1", "--source", "x.mp4"]),
+            ("--top: only for --results", ["--top", "3"]),
+            ("--source: got nothing", ["--source", ""]),
+            ("--json: got nothing", ["--json", ""]),
+            ("--deadline-ms: no such option", ["--deadline-ms", "5"]),
+            ("--streams: no such option", ["--streams", "2"]),
+            ("--trace: no such option", ["--trace", "x"]),
+            ("one argument too many", ["a.onnx", "b.onnx"]),
+            ("--limit: wants a value", ["--limit"]),
+        ]:
+            with self.subTest(args=args):
+                self.assert_refused(2, text, "run", *args)
+        self.assert_refused(2, "want a subcommand")
+        self.assert_refused(2, "fly: no such subcommand", "fly")
+        self.assert_refused(2, "--fast: no such option", "--fast")
+        self.assert_refused(2, "--limit: no such option", "info", "--limit", "3")
+
+    def test_bad_model_is_3(self):
+        cut = (MODELS / "shapes.onnx").read_bytes()[:20000]
+        for path in (self.folder / "missing.onnx", self.file("empty.onnx", b""), self.file("cut.onnx", cut),
+                     self.file("text.onnx", b"not a model at all\n"), self.folder, ""):
+            for command in ("run", "info"):
+                with self.subTest(path=path, command=command):
+                    self.assert_refused(3, str(path), command, path)
+
+    def test_model_without_images_is_3(self):
+        vector = onnx_model([onnx_node("Relu", ["x"], ["y"])], [("x", "f32", [1, 4])], [("y", "f32", [1, 4])])
+        self.assert_refused(3, "f32[1,4]", "run", self.file("vector.onnx", vector))
+        # An image and something else, which a source of frames does not have.
+        nodes = [onnx_node("ReduceMean", ["x"], ["m"], keepdims=0), onnx_node("Add", ["m", "z"], ["y"])]
+        both = onnx_model(nodes, [("x", "f32", [1, 3, 8, 8]), ("z", "f32", [1])], [("y", "f32", [1])])
+        self.assert_refused(3, '"z" f32[1]', "run", self.file("both.onnx", both))
+
+    def test_model_that_takes_frames(self):
+        relu = onnx_model([onnx_node("Identity", ["x"], ["y"])], [("x", "u8", [8, 6, 3])], [("y", "u8", [8, 6, 3])])
+        model = self.file("frames.onnx", relu)
+        self.assert_refused(3, "u8[480,640,3]", "run", model)
+        self.assert_refused(2, "takes frames as they are", "run", model, "--mean", "3")
+        source = self.file("a.ppm", ppm(6, 8, (1, 2, 3)))
+        results = self.folder / "r.jsonl"
+        statistics, _ = self.run_json(model, "--source", source, "--results", results)
+        self.assertEqual(statistics["completed"], 1)
+        (line,) = self.read_results(results)
+        self.assertEqual(line["outputs"]["y"], {"dtype": "u8", "shape": [8, 6, 3], "values": [1, 2, 3] * 48})
+        self.assertNotIn("top", line)
+
+    def test_bad_source_is_3(self):
+        for name, data in (("empty.mp4", b""), ("text.mp4", b"no video\n" * 100)):
+            with self.subTest(name=name):
+                self.assert_refused(3, name, "run", "--source", self.file(name, data))
+        self.assert_refused(3, "missing.mp4", "run", "--source", self.folder / "missing.mp4")
+        (self.folder / "none").mkdir()
+        self.assert_refused(3, "none", "run", "--source", self.folder / "none")
+
+    def test_missing_device_is_4(self):
+        self.assert_refused(4, "tpu", "run", "--device", "tpu")
+        self.assert_refused(4, "cuda:x", "run", "--device", "cuda:x")
+        self.assert_refused(4, "tpu", "info", "--device", "tpu")
+        self.assert_refused(4, "/dev/video4711", "run", "--source", "/dev/video4711")
+
+    def test_unwritable_output_is_3_before_the_run(self):
+        for option in ("--json", "--results"):
+            with self.subTest(option=option):
+                path = self.folder / "no" / "file"
+                self.assert_refused(3, f'{option}: cannot write "{path}": No such file', "run", option, path)
+                self.assert_refused(3, f'{option}: cannot write "{self.folder}": ', "run", option, self.folder)
+
+    def test_what_was_in_a_file_survives_a_run_that_cannot_start(self):
+        kept, made = self.file("kept.json", b"old"), self.folder / "made.json"
+        for path in (kept, made):
+            self.assert_refused(3, "missing", "run", self.folder / "missing", "--json", path)
+        self.assertEqual(Path(kept).read_bytes(), b"old")
+        self.assertFalse(made.exists())
+
+    @unittest.skipUnless(os.path.exists("/dev/full"), "no /dev/full")
+    def test_full_disk_fails_the_run(self):
+        for option in ("--json", "--results"):
+            with self.subTest(option=option):
+                done = self.run_program("run", "--frames", 5, option, "/dev/full")
+                self.assertEqual(done.returncode, 1)
+                self.assertEqual(done.stderr, f'inflight: {option}: cannot write "/dev/full": No space left on device\n')
+                self.assertIn("5 completed", done.stdout)
+
+    def test_help_and_version(self):
+        for args in (["--help"], ["run", "--help"], ["info", "--help"], ["--version"]):
+            done = self.run_program(*args)
+            self.assertEqual((done.returncode, done.stderr), (0, ""))
+            self.assertNotEqual(done.stdout, "")
+
+
+# ---- Runs ---------------------------------------------------------------------------------------------------------
+
+
+class Runs(Case):
+    def test_synthetic_frames_are_told_apart(self):
+        statistics, done = self.run_json("--frames", 120, "--fps", 60, "--policy", "block")
+        self.assertEqual(statistics["submitted"], 120)
+        self.assertEqual(statistics["completed"], 120)
+        self.assertGreaterEqual(statistics["accuracy"], 0.99)
+        self.assertLessEqual(statistics["in_flight_max"], 8)
+        # The last frame is due after 119 sixtieths of a second.
+        self.assertGreaterEqual(statistics["duration_s"], 119 / 60)
+        for name in ("latency_us", "submit_us"):
+            quantiles = [statistics[name][q] for q in ("p50", "p90", "p99", "p999", "max")]
+            self.assertEqual(quantiles, sorted(quantiles))
+            self.assertGreater(quantiles[0], 0)
+        for name, kind in (("fps", float), ("device", str), ("submitted", int), ("in_flight_max", int)):
+            self.assertIs(type(statistics[name]), kind)
+        self.assertIn("120 submitted: 120 completed, 0 failed, 0 rejected", done.stdout)
+        self.assertNotIn("\x1b", done.stdout)
+
+    def test_duration_times_rate_is_how_many(self):
+        for fps, duration, frames in ((200, 0.5, 100), (30, 0.51, 16), (29.97, 1, 30)):
+            with self.subTest(fps=fps):
+                statistics, _ = self.run_json("--fps", fps, "--duration", duration, "--device", "null")
+                self.assertEqual(statistics["submitted"], frames)
+
+    def test_overload_is_refused_and_the_limit_is_exact(self):
+        for limit in (1, 3):
+            results = self.folder / "r.jsonl"
+            statistics, _ = self.run_json("--fps", 5000, "--duration", 0.3, "--limit", limit, "--results", results)
+            self.assertEqual(statistics["submitted"], 1500)
+            self.assertGreater(statistics["rejected"], 0)
+            self.assertLessEqual(statistics["in_flight_max"], limit)
+            lines = self.read_results(results)
+            self.assertEqual(sorted(line["frame"] for line in lines), list(range(1500)))
+            refused = [line for line in lines if line["outcome"] == "rejected"]
+            self.assertEqual(len(refused), statistics["rejected"])
+            self.assertTrue(all("in flight" in line["error"] for line in refused))
+
+    def test_block_loses_nothing(self):
+        statistics, _ = self.run_json("--fps", 5000, "--frames", 300, "--limit", 2, "--policy", "block")
+        self.assertEqual(statistics["completed"], 300)
+        self.assertLessEqual(statistics["in_flight_max"], 2)
+
+    def test_unpaced_is_never_refused(self):
+        for policy in ("reject", "block"):
+            statistics, _ = self.run_json("--fps", 0, "--frames", 300, "--limit", 4, "--policy", policy)
+            self.assertEqual(statistics["completed"], 300)
+            self.assertGreaterEqual(statistics["accuracy"], 0.99)
+            self.assertLessEqual(statistics["in_flight_max"], 4)
+        statistics, _ = self.run_json("--fps", 0, "--duration", 0.3)
+        self.assertGreater(statistics["completed"], 0)
+        self.assertEqual(statistics["rejected"], 0)
+
+    def test_width_is_as_asked_for(self):
+        for width in ("wide", "narrow"):
+            statistics, _ = self.run_json("--width", width, "--frames", 5)
+            self.assertEqual(statistics["width"][width], 5)
+
+    def test_results_have_a_line_a_frame(self):
+        results = self.folder / "r.jsonl"
+        statistics, _ = self.run_json("--frames", 40, "--fps", 0, "--results", results, "--top", 3, "--seed", 7)
+        lines = self.read_results(results)
+        self.assertEqual(sorted(line["frame"] for line in lines), list(range(40)))
+        right = 0
+        for line in lines:
+            self.assertEqual(line["outcome"], "completed")
+            self.assertGreater(line["latency_us"], 0)
+            self.assertGreaterEqual(line["due_us"], 0)
+            self.assertEqual(line["width"], "narrow")
+            self.assertEqual(len(line["top"]), 3)
+            scores = line["outputs"]["scores"]
+            self.assertEqual((scores["dtype"], scores["shape"]), ("f32", [1, 6]))
+            best = line["top"][0]
+            self.assertEqual(best["score"], max(scores["values"]))
+            self.assertEqual(scores["values"].index(best["score"]), best["class"])
+            self.assertAlmostEqual(sum(scores["values"]), 1, places=4)
+            right += best["label"] == line["label"]
+        self.assertEqual(right / 40, statistics["accuracy"])
+
+    def test_results_do_not_change_the_answers(self):
+        """The same seed gives the same scores, whatever runs beside it."""
+        scores = []
+        for limit in (1, 8):
+            results = self.folder / f"{limit}.jsonl"
+            self.run_json("--frames", 20, "--fps", 0, "--results", results, "--limit", limit, "--precision", "f32")
+            lines = sorted(self.read_results(results), key=lambda line: line["frame"])
+            scores.append([line["outputs"]["scores"]["values"] for line in lines])
+        for a, b in zip(*scores):
+            self.assertTrue(all(math.isclose(x, y, abs_tol=1e-5) for x, y in zip(a, b)))
+
+    def test_numbers_that_json_lacks(self):
+        """(pixel - 0) / 0-ish: a model whose outputs are infinite and not numbers at all."""
+        nodes = [onnx_node("Sub", ["x", "x"], ["zero"]), onnx_node("Div", ["x", "zero"], ["y"])]
+        model = onnx_model(nodes, [("x", "f32", [1, 3, 1, 2])], [("y", "f32", [1, 3, 1, 2])])
+        source = self.file("a.ppm", b"P6 2 1 255\n" + bytes([0, 0, 0, 9, 9, 9]))
+        results = self.folder / "r.jsonl"
+        self.run_json(self.file("div.onnx", model), "--source", source, "--precision", "f32", "--results", results)
+        (line,) = self.read_results(results)
+        values = line["outputs"]["y"]["values"]
+        self.assertTrue(all(v in ("nan", "inf", "-inf") or isinstance(v, (int, float)) for v in values), values)
+        self.assertIn("nan", values)
+
+    def test_large_outputs_are_summed_up(self):
+        model = onnx_model([onnx_node("Identity", ["x"], ["y"])], [("x", "f32", [1, 3, "h", "w"])],
+                           [("y", "f32", [1, 3, "h", "w"])])
+        results = self.folder / "r.jsonl"
+        self.run_json(self.file("id.onnx", model), "--frames", 3, "--results", results)
+        for line in self.read_results(results):
+            output = line["outputs"]["y"]
+            self.assertEqual(output["shape"], [1, 3, 480, 640])
+            self.assertEqual(output["count"], 3 * 480 * 640)
+            self.assertTrue(0 <= output["min"] <= output["mean"] <= output["max"] <= 255)
+            self.assertNotIn("values", output)
+
+    def test_directory_of_pictures(self):
+        for i in range(7):
+            self.file(f"pictures/{i}.ppm", ppm(64, 48, (i, 100, 200)))
+        for i in range(7, 10):
+            self.file(f"pictures/{i}.png", png(64, 48, (i, 100, 200)))
+        self.file("pictures/notes.txt", b"not a picture")
+        results = self.folder / "r.jsonl"
+        statistics, _ = self.run_json("--source", self.folder / "pictures", "--results", results)
+        self.assertEqual(statistics["completed"], 10)
+        self.assertNotIn("accuracy", statistics)
+        lines = self.read_results(results)
+        self.assertEqual(sorted(line["frame"] for line in lines), list(range(10)))
+        self.assertTrue(all("label" not in line for line in lines))
+        statistics, _ = self.run_json("--source", self.folder / "pictures", "--frames", 4, "--fps", 100)
+        self.assertEqual(statistics["submitted"], 4)
+
+    def test_damaged_picture_ends_the_run_with_1(self):
+        for i in range(5):
+            self.file(f"pictures/{i}.png", png(64, 48, (i, 100, 200)) if i != 3 else b"\x89PNG\r\n\x1a\nbroken")
+        statistics, done = self.run_json("--source", self.folder / "pictures", code=1)
+        self.assertEqual(statistics["completed"], 3)
+        self.assertIn("3.png", done.stderr)
+        self.assertIn("3 completed", done.stdout)
+        self.assertIn("error", statistics)
+
+    @unittest.skipIf(SANITIZERS, "a sanitizer keeps freed memory for a while")
+    def test_memory_does_not_grow_with_frames(self):
+        process = subprocess.Popen([PROGRAM, "run", "--fps", "500", "--duration", "7", "--device", "null", "--limit",
+                                    "1"], stdout=subprocess.DEVNULL)
+        self.addCleanup(process.kill)
+
+        def resident():
+            return int(Path(f"/proc/{process.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+        time.sleep(3)
+        before = resident()
+        time.sleep(3)
+        after = resident()
+        self.assertEqual(process.wait(TIMEOUT_S), 0)
+        # 1,500 frames in all; the pool of pictures, 921,600 bytes each, may still find that it needs one or two more.
+        self.assertLess(after - before, 3_000_000)
+
+
+class Signals(Case):
+    def start(self, *args):
+        """Starts `run` and returns once frames are being predicted: the first line each second says so."""
+        process = subprocess.Popen([PROGRAM, "run", *map(str, args)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                   text=True, stdin=subprocess.DEVNULL)
+        self.addCleanup(process.kill)
+        process.stdout.readline()
+        return process
+
+    def test_signals_end_a_run_with_its_books_closed(self):
+        for number in (signal.SIGINT, signal.SIGTERM):
+            for args in (["--fps", 60, "--duration", 600], ["--fps", 0, "--duration", 600, "--policy", "block"],
+                         ["--fps", 0.01, "--frames", 10]):
+                with self.subTest(number=number, args=args):
+                    path, results = self.folder / "run.json", self.folder / "r.jsonl"
+                    process = self.start(*args, "--json", path, "--results", results)
+                    sent = time.monotonic()
+                    process.send_signal(number)
+                    out, err = process.communicate(timeout=TIMEOUT_S)
+                    self.assertEqual((process.returncode, err), (128 + number, ""))
+                    self.assertLess(time.monotonic() - sent, 5)
+                    statistics = self.read_json(path)
+                    self.assertGreater(statistics["completed"], 0)
+                    self.assertEqual(len(self.read_results(results)), statistics["submitted"])
+                    self.assertIn("submitted", out)
+
+    def test_terminal_line_is_taken_away(self):
+        main, terminal = pty.openpty()
+        process = subprocess.Popen([PROGRAM, "run", "--duration", "0.5"], stdout=terminal, stdin=subprocess.DEVNULL)
+        self.addCleanup(process.kill)
+        os.close(terminal)
+        shown = b""
+        while True:
+            try:
+                piece = os.read(main, 4096)
+            except OSError:  # how a terminal says that its other side has gone
+                break
+            if not piece:
+                break
+            shown += piece
+        os.close(main)
+        self.assertEqual(process.wait(TIMEOUT_S), 0)
+        pieces = shown.decode().split("\r\x1b[K")
+        self.assertGreaterEqual(len(pieces), 3, shown)
+        self.assertEqual(pieces[0], "")
+        self.assertTrue(all(" in flight " in piece and "\n" not in piece for piece in pieces[1:-1]), shown)
+        self.assertTrue(pieces[-1].startswith("model "), shown)
+
+    @unittest.skipUnless(shutil.which("ffmpeg"), "no ffmpeg to make a video with")
+    def test_signal_while_the_source_is_stuck(self):
+        """Most of a video from a pipe whose writer then falls silent."""
+        video = subprocess.run(["ffmpeg", "-v", "error", "-f", "lavfi", "-i", "testsrc=size=320x240:rate=25", "-frames:v",
+                                "200", "-f", "mpegts", "-"], check=True, capture_output=True).stdout
+        pipe, path = self.folder / "pipe.ts", self.folder / "run.json"
+        os.mkfifo(pipe)
+        process = subprocess.Popen([PROGRAM, "run", "--source", str(pipe), "--fps", "100", "--json", str(path)],
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.addCleanup(process.kill)
+        with open(pipe, "wb", buffering=0) as writer:
+            sender = threading.Thread(target=writer.write, args=(video[:len(video) * 9 // 10],))
+            sender.start()
+            for _ in range(3):
+                process.stdout.readline()
+            sender.join(TIMEOUT_S)
+            sent = time.monotonic()
+            process.send_signal(signal.SIGINT)
+            _, err = process.communicate(timeout=TIMEOUT_S)
+        self.assertLess(time.monotonic() - sent, 5)
+        self.assertEqual((process.returncode, err), (130, ""))
+        self.assertGreater(self.read_json(path)["completed"], 0)
+
+    def test_signal_while_the_source_has_nothing(self):
+        os.mkfifo(self.folder / "pipe.ppm")
+        # A pipe nobody writes to: opening it blocks, and there is nothing to save yet.
+        process = subprocess.Popen([PROGRAM, "run", "--source", str(self.folder / "pipe.ppm")],
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        self.addCleanup(process.kill)
+        time.sleep(1)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=TIMEOUT_S)
+        self.assertEqual((process.returncode, err), (130, b""))
+
+
+# ---- Videos -------------------------------------------------------------------------------------------------------
+
+
+@unittest.skipUnless(shutil.which("ffmpeg"), "no ffmpeg to make videos with")
+class Videos(Case):
+    def video(self, name, *options, frames=50):
+        path = self.folder / name
+        subprocess.run(["ffmpeg", "-v", "error", "-f", "lavfi", "-i", "testsrc=size=320x240:rate=25", "-frames:v",
+                        str(frames), *options, str(path)], check=True)
+        return path
+
+    def test_video_runs_to_its_end_at_its_own_rate(self):
+        statistics, _ = self.run_json("--source", self.video("a.mp4"))
+        self.assertEqual(statistics["completed"], 50)
+        self.assertEqual(statistics["fps_wanted"], 25)
+        self.assertGreaterEqual(statistics["duration_s"], 49 / 25)
+
+    def test_video_without_its_index_cannot_be_opened(self):
+        data = self.video("a.mp4").read_bytes()
+        self.assert_refused(3, "half.mp4", "run", "--source", self.file("half.mp4", data[:len(data) // 2]))
+
+    def test_frames_before_the_damage_have_outcomes(self):
+        # A container that promises more than there is: the index comes first, and half of what it lists.
+        data = self.video("a.mp4", "-movflags", "+faststart").read_bytes()
+        results = self.folder / "r.jsonl"
+        half = self.file("half.mp4", data[:len(data) // 2])
+        statistics, done = self.run_json("--source", half, "--fps", 0, "--results", results, code=1)
+        self.assertTrue(0 < statistics["completed"] < 50, statistics)
+        self.assertEqual(len(self.read_results(results)), statistics["submitted"])
+        self.assertIn("half.mp4", done.stderr)
+        self.assertIn("submitted", done.stdout)
+
+    def test_cut_transport_stream(self):
+        """This format does not say how long it is, so a cut may end it plainly; no frame before it is lost."""
+        data = self.video("a.ts", "-f", "mpegts").read_bytes()
+        path = self.folder / "run.json"
+        done = self.run_program("run", "--source", self.file("half.ts", data[:len(data) // 2]), "--fps", 0, "--json", path)
+        self.assertIn(done.returncode, (0, 1))
+        self.assertGreater(self.read_json(path)["completed"], 10)
+
+
+@unittest.skipUnless((DATA / "person.mp4").exists(), "no sample video here")
+class RealData(Case):
+    def test_cut_video(self):
+        data = (DATA / "person.mp4").read_bytes()
+        path = self.folder / "run.json"
+        done = self.run_program("run", "--source", self.file("half.mp4", data[:len(data) // 2]), "--fps", 0, "--frames",
+                                400, "--json", path)
+        self.assertIn(done.returncode, (0, 1, 3), done.stderr)
+        self.assertEqual(done.returncode != 3, path.exists())
+        if path.exists():
+            self.assertGreater(self.read_json(path)["completed"], 0)
+
+    def test_face_detector(self):
+        results = self.folder / "r.jsonl"
+        statistics, _ = self.run_json(DATA / "face_rfb_320.onnx", "--source", DATA / "faces.jpg", "--mean", 127,
+                                      "--scale", 128, "--results", results)
+        self.assertEqual(statistics["completed"], 1)
+        (line,) = self.read_results(results)
+        scores = line["outputs"]["scores"]
+        self.assertEqual(scores["shape"], [1, 4420, 2])
+        faces = [s for s in scores["values"][1::2] if s > 0.7]
+        self.assertGreater(len(faces), 5)
+
+
+class Info(Case):
+    def test_default_model(self):
+        done = self.run_program("info")
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        for text in ('"image" f32[1,3,48,64]', '"scores" f32[1,6]', "Convolution", "labels", "circle", "per slot"):
+            self.assertIn(text, done.stdout)
+
+    def test_dynamic_model_says_what_it_needs(self):
+        model = onnx_model([onnx_node("Relu", ["x"], ["y"])], [("x", "f32", [1, 3, "h", "w"])],
+                           [("y", "f32", [1, 3, "h", "w"])])
+        done = self.run_program("info", self.file("m.onnx", model))
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.assertIn('"x" f32[1,3,?,?]', done.stdout)
+        self.assertIn("input_shapes", done.stdout)
+
+
+if __name__ == "__main__":
+    unittest.main(argv=[sys.argv[0], *sys.argv[5:]])
