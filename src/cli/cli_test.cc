@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <array>
+#include <cmath>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "cli/classify.h"
+#include "cli/loop.h"
+#include "cli/options.h"
+#include "cli/text.h"
+
+namespace inflight::cli {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::nanoseconds;
+using std::chrono::seconds;
+
+TEST(FramesDue, AreThoseBeforeTheEnd) {
+  EXPECT_EQ(frames_due(seconds(10), {60, 1}), 600);
+  EXPECT_EQ(frames_due(milliseconds(1), {60, 1}), 1);
+  EXPECT_EQ(frames_due(milliseconds(17), {60, 1}), 2);  // frame 1 is due at 16.67 ms
+  EXPECT_EQ(frames_due(seconds(1), {30000, 1001}), 30);
+  EXPECT_EQ(frames_due(nanoseconds(1), {1'000'000, 1}), 1);
+  EXPECT_EQ(frames_due(seconds(1'000'000'000), {1'000'000, 1}), 1'000'000'000'000'000);
+}
+
+// Frame k is counted exactly where the pacer has it due before the end.
+TEST(FramesDue, AgreesWithThePacer) {
+  const ManualClock clock;
+  for (const FrameRate rate :
+       {FrameRate{60, 1}, FrameRate{30000, 1001}, FrameRate{7, 3}, FrameRate{999'983, 1}}) {
+    const Pacer pacer(rate, clock);
+    for (const std::int64_t ns :
+         {1, 999'999'999, 16'666'666, 16'666'667, 33'366'666, 33'366'667, 428'571'428}) {
+      const std::int64_t frames = frames_due(nanoseconds(ns), rate);
+      EXPECT_LT((pacer.due(frames - 1) - pacer.start()).count(), ns);
+      EXPECT_GE((pacer.due(frames) - pacer.start()).count(), ns);
+    }
+  }
+}
+
+TEST(ParseRun, HasTheStatedDefaults) {
+  const Result<RunOptions> options = parse_run({});
+  ASSERT_TRUE(options.ok());
+  EXPECT_EQ(options->source, "synthetic");
+  EXPECT_EQ(options->limit, 8);
+  EXPECT_EQ(options->policy, OverloadPolicy::kReject);
+  EXPECT_EQ(options->device, Device::cpu());
+  EXPECT_FALSE(options->fps || options->frames || options->duration || options->model);
+}
+
+std::string refusal(const RunWords& words) {
+  const Result<RunOptions> options = parse_run(words);
+  return options.ok() ? "" : std::string(options.status().message());
+}
+
+TEST(ParseRun, LimitIsExact) {
+  RunWords words;
+  for (const char* const good : {"1", "65536"}) {
+    words.limit = good;
+    EXPECT_EQ(refusal(words), "");
+  }
+  for (const char* const bad : {"0", "-1", "65537", "99999999999999999999", "1.5", "8x"}) {
+    words.limit = bad;
+    EXPECT_EQ(refusal(words), fmt::format("--limit: got {}, want 1 to 65536", bad));
+  }
+  words.limit = "";
+  EXPECT_EQ(refusal(words), "--limit: got nothing, want 1 to 65536");
+}
+
+TEST(ParseRun, NothingIsAcceptedAndIgnored) {
+  RunWords words;
+  words.source = "film.mp4";
+  words.seed = "1";
+  EXPECT_EQ(refusal(words), "--seed: only the synthetic source has one");
+  words = {};
+  words.top = "3";
+  EXPECT_EQ(refusal(words), "--top: only for --results, which is not given");
+}
+
+TEST(ParseRun, ReadsChannels) {
+  RunWords words;
+  words.mean = "123.7,116,-103.5";
+  words.scale = "2";
+  const Result<RunOptions> options = parse_run(words);
+  ASSERT_TRUE(options.ok());
+  EXPECT_EQ(*options->mean, (std::vector<float>{123.7F, 116.0F, -103.5F}));
+  EXPECT_EQ(*options->scale, (std::vector<float>{2.0F}));
+  for (const char* const bad : {"", ",", "1,2", "1,2,3,4", "1,2,", "nan", "1,inf,2", "1;2;3"}) {
+    words.mean = bad;
+    EXPECT_NE(refusal(words), "") << bad;
+  }
+  words.mean = "0";
+  words.scale = "1,0,1";
+  EXPECT_NE(refusal(words), "");
+}
+
+TEST(ParseLabels, TakesListsAndLines) {
+  const std::vector<std::string> want = {"cat", "dog", "hot dog"};
+  EXPECT_EQ(parse_labels("cat,dog, hot dog"), want);
+  EXPECT_EQ(parse_labels("cat\ndog\r\nhot dog\n"), want);
+  EXPECT_EQ(parse_labels(R"(["cat", "dog", "hot dog"])"), want);
+  EXPECT_TRUE(parse_labels("[1, 2").empty());
+  EXPECT_TRUE(parse_labels("").empty());
+}
+
+TEST(BestClasses, PutsNanLastAndLowIndexFirst) {
+  const std::array<float, 5> scores = {NAN, 0.25F, 0.5F, 0.5F, -1.0F};
+  const TensorView view{scores.data(), DType::kF32, {1, 5}};
+  EXPECT_EQ(best_class(view), 2U);
+  std::vector<std::size_t> classes;
+  best_classes(view, 3, classes);
+  EXPECT_EQ(classes, (std::vector<std::size_t>{2, 3, 1}));
+  best_classes(view, 9, classes);
+  EXPECT_EQ(classes, (std::vector<std::size_t>{2, 3, 1, 4, 0}));
+}
+
+TEST(Element, ReadsHalves) {
+  const std::array<std::uint16_t, 6> f16 = {0x3C00, 0xC000, 0x0001, 0x7BFF, 0x7C00, 0x3555};
+  const TensorView view{f16.data(), DType::kF16, {6}};
+  EXPECT_EQ(element(view, 0), 1.0);
+  EXPECT_EQ(element(view, 1), -2.0);
+  EXPECT_EQ(element(view, 2), 0x1p-24);
+  EXPECT_EQ(element(view, 3), 65504.0);
+  EXPECT_TRUE(std::isinf(element(view, 4)));
+  EXPECT_EQ(element(view, 5), 0.333251953125);
+  const std::array<std::uint16_t, 2> bf16 = {0x3F80, 0xC040};
+  EXPECT_EQ(element({bf16.data(), DType::kBF16, {2}}, 0), 1.0);
+  EXPECT_EQ(element({bf16.data(), DType::kBF16, {2}}, 1), -3.0);
+}
+
+TEST(AreScores, NeedsTwoClassesAndFloats) {
+  EXPECT_TRUE(are_scores({nullptr, DType::kF32, {6}}));
+  EXPECT_TRUE(are_scores({nullptr, DType::kF16, {1, 2}}));
+  EXPECT_TRUE(are_scores({nullptr, DType::kF32, {1, 1000, 1, 1}}));
+  EXPECT_FALSE(are_scores({nullptr, DType::kF32, {1, 1}}));
+  EXPECT_FALSE(are_scores({nullptr, DType::kF32, {2, 6}}));
+  EXPECT_FALSE(are_scores({nullptr, DType::kI64, {6}}));
+  EXPECT_FALSE(are_scores({nullptr, DType::kF32, {1, 4420, 2}}));
+}
+
+TEST(Text, StaysOnItsLineAndInItsEncoding) {
+  EXPECT_EQ(one_line("  two\n\tlines \n"), "two lines");
+  EXPECT_EQ(json_string("a\"b\\\n\x01"), "\"a\\\"b\\\\\\u000a\\u0001\"");
+  EXPECT_EQ(json_string("\xC3\xA9\xFF\xED\xA0\x80"),
+            "\"\xC3\xA9\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD\"");
+  EXPECT_EQ(with_commas(0), "0");
+  EXPECT_EQ(with_commas(999), "999");
+  EXPECT_EQ(with_commas(1234567), "1,234,567");
+  EXPECT_EQ(microseconds(1'234), "1.2");
+  EXPECT_EQ(microseconds(1'234'567), "1,235");
+}
+
+}  // namespace
+}  // namespace inflight::cli

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a run shows while it runs.
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <mutex>
+#include <string>
+#include <thread>
+
+#include "inflight/clock.h"
+
+namespace inflight::cli {
+
+// A run at one moment.
+struct Progress {
+  Duration elapsed{0};
+  double rate = 0;  // completed a second, over the last second
+  std::uint64_t in_flight = 0;
+  std::int64_t p50_ns = 0;  // latency, since the start
+  std::int64_t p99_ns = 0;
+  std::uint64_t refused = 0;
+};
+
+// The line, without its end.
+std::string progress_line(const Progress& progress);
+
+// Prints to stdout from a thread of its own, for a terminal may stop taking text (^S) while frames keep
+// coming. On a terminal one line is kept up to date; elsewhere there is a line each second.
+class Display {
+ public:
+  static constexpr Duration kRefresh = std::chrono::milliseconds(100);
+
+  Display();
+  ~Display();
+  Display(const Display&) = delete;
+  Display& operator=(const Display&) = delete;
+
+  // Remembers what to print next. Never waits for the terminal.
+  void show(const Progress& progress);
+  // Takes the live line away and ends the thread.
+  void finish();
+
+ private:
+  void print_loop();
+
+  const bool terminal_;
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  Progress progress_;    // guarded by mutex_
+  bool fresh_ = false;   // guarded by mutex_: not printed yet
+  bool ending_ = false;  // guarded by mutex_
+  std::thread thread_;
+};
+
+}  // namespace inflight::cli

@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/info.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstring>
+#include <memory>
+#include <span>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "cli/load.h"
+#include "cli/options.h"
+#include "cli/text.h"
+#include "inflight/backend.h"
+#include "inflight/buffer.h"
+
+namespace inflight::cli {
+namespace {
+
+constexpr int kSlotsMeasured = 4;
+
+void line(std::string_view name, std::string_view value) { fmt::print(stdout, "{:<11} {}\n", name, value); }
+
+std::string bytes_text(double bytes) {
+  if (bytes < 1e3) return fmt::format("{:.0f} bytes", bytes);
+  if (bytes < 1e6) return fmt::format("{:.1f} kB", bytes / 1e3);
+  return fmt::format("{:.1f} MB", bytes / 1e6);
+}
+
+void print_specs(std::string_view name, std::span<const TensorSpec> specs) {
+  for (const TensorSpec& spec : specs) line(name, fmt::format("\"{}\" {}", spec.name, spec.type_string()));
+}
+
+void print_model(const LoadedModel& loaded) {
+  line("model", loaded.title);
+  print_specs("input", loaded.model.inputs());
+  print_specs("output", loaded.model.outputs());
+  const ModelSummary summary = loaded.model.summary();
+  std::vector<std::pair<std::size_t, std::string>> counts;
+  std::size_t total = 0;
+  for (const auto& [type, count] : summary.operators) {
+    counts.emplace_back(count, type);
+    total += count;
+  }
+  std::stable_sort(counts.begin(), counts.end(),
+                   [](const auto& a, const auto& b) { return a.first > b.first; });
+  std::string operators = fmt::format("{} in all", total);
+  for (const auto& [count, type] : counts) operators += fmt::format(", {} {}", count, type);
+  line("operators", operators);
+  line("parameters", fmt::format("{}, {}", with_commas(summary.parameters),
+                                 bytes_text(static_cast<double>(summary.parameter_bytes))));
+  if (const auto labels = labels_of(loaded.model); !labels.empty()) {
+    constexpr std::size_t kShown = 12;
+    const std::span<const std::string> shown(labels.data(), std::min(labels.size(), kShown));
+    line("labels", fmt::format("{}: {}{}", labels.size(), one_line(fmt::format("{}", fmt::join(shown, ", "))),
+                               labels.size() > kShown ? ", ..." : ""));
+  }
+}
+
+// What stands in the way of compiling; true where something does.
+bool explain_dynamic_inputs(const Model& model) {
+  bool dynamic = false;
+  for (const TensorSpec& input : model.inputs()) {
+    if (input.shape.is_static()) continue;
+    dynamic = true;
+    line("needs",
+         fmt::format("extents for \"{}\": `inflight run` takes an image's height and width from the source; "
+                     "a program sets ModelOptions::input_shapes",
+                     input.name));
+  }
+  return dynamic;
+}
+
+// Memory of this process that is in RAM.
+std::size_t resident_bytes() {
+  std::size_t total = 0;
+  std::size_t resident = 0;
+  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen("/proc/self/statm", "re"),
+                                                             &std::fclose);
+  if (!file || std::fscanf(file.get(), "%zu %zu", &total, &resident) != 2) return 0;
+  return resident * static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+}
+
+// Inputs of zeros, and somewhere for the outputs to go.
+struct Tensors {
+  explicit Tensors(const Program& program) {
+    for (const TensorSpec& spec : program.inputs()) {
+      buffers.push_back(Buffer::allocate(spec.bytes()));
+      std::memset(buffers.back().bytes(), 0, spec.bytes());
+      inputs.push_back({buffers.back().bytes(), spec.dtype, spec.shape});
+    }
+    for (const TensorSpec& spec : program.outputs()) {
+      const bool fixed = spec.shape.is_static();
+      if (fixed) buffers.push_back(Buffer::allocate(spec.bytes()));
+      outputs.push_back({fixed ? buffers.back().bytes() : nullptr, spec.dtype, spec.shape});
+    }
+  }
+  std::vector<Buffer> buffers;
+  std::vector<TensorView> inputs;
+  std::vector<MutableTensorView> outputs;
+};
+
+Status launch_once(BoundProgram& bound, const Tensors& tensors) {
+  INFLIGHT_TRY(bound.launch({tensors.inputs, tensors.outputs, Width::kNarrow, 1}));
+  while (bound.completion_word().load(std::memory_order_acquire) != 1) std::this_thread::yield();
+  return bound.outcome();
+}
+
+// How much resident memory one more slot takes: the mean over some that follow the first, which also pays for
+// what they share.
+Result<double> bytes_per_slot(Program& program) {
+  const Tensors tensors(program);
+  std::vector<std::unique_ptr<BoundProgram>> slots;
+  std::size_t before = 0;
+  for (int i = 0; i <= kSlotsMeasured; ++i) {
+    INFLIGHT_TRY_ASSIGN(std::unique_ptr<BoundProgram> bound, program.bind());
+    INFLIGHT_TRY(launch_once(*bound, tensors));
+    slots.push_back(std::move(bound));
+    if (i == 0) before = resident_bytes();
+  }
+  const std::size_t after = resident_bytes();
+  return after > before ? static_cast<double>(after - before) / kSlotsMeasured : 0.0;
+}
+
+Status print_program(const Model& model, Backend& backend, Precision precision) {
+  line("device", backend.device_description());
+  if (explain_dynamic_inputs(model)) return {};
+  CompileOptions options;
+  options.precision = precision;
+  const TimePoint start = steady_clock().now();
+  INFLIGHT_TRY_ASSIGN(const std::shared_ptr<Program> program, backend.compile(model, options));
+  const Duration took = steady_clock().now() - start;
+  line("compiled", fmt::format("in {:.1f} ms", std::chrono::duration<double, std::milli>(took).count()));
+  line("slots", fmt::format("{} of use at once", program->concurrency(Width::kNarrow)));
+  INFLIGHT_TRY_ASSIGN(const double bytes, bytes_per_slot(*program));
+  line("per slot", fmt::format("{} of memory, beside inputs and outputs (mean of {} slots)",
+                               bytes_text(bytes), kSlotsMeasured));
+  return {};
+}
+
+Status print_info(const InfoWords& words) {
+  Precision precision = Precision::kAuto;
+  if (words.precision) {
+    INFLIGHT_TRY_ASSIGN(precision, parse_precision(*words.precision));
+  }
+  Device device = Device::cpu();
+  if (words.device) {
+    INFLIGHT_TRY_ASSIGN(device, parse_device(*words.device));
+  }
+  INFLIGHT_TRY_ASSIGN(const std::shared_ptr<Backend> backend, load_backend(device));
+  INFLIGHT_TRY_ASSIGN(const LoadedModel loaded, load_model(words.model));
+  print_model(loaded);
+  Status status = print_program(loaded.model, *backend, precision);
+  // The words have been checked: what cannot be compiled is a bad model.
+  if (status.code() != StatusCode::kInvalidArgument) return status;
+  return {StatusCode::kInvalidModel, std::string(status.message())};
+}
+
+}  // namespace
+
+int info_command(const InfoWords& words) {
+  const Status status = print_info(words);
+  if (!status.ok()) print_error(status);
+  return exit_code(status.code());
+}
+
+}  // namespace inflight::cli

@@ -1,0 +1,277 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/loop.h"
+
+#include <sys/prctl.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "base/check.h"
+#include "cli/classify.h"
+#include "cli/stop.h"
+#include "inflight/ndarray.h"
+
+namespace inflight::cli {
+namespace {
+
+// A prediction's tag carries its frame's number and truth, so nothing has to be looked up when it finishes.
+constexpr int kTruthBits = 8;
+
+std::uint64_t make_tag(std::int64_t frame, std::optional<int> truth) {
+  const int stored = truth.value_or(-1) + 1;
+  INFLIGHT_CHECK(stored >= 0 && stored < (1 << kTruthBits));
+  return (static_cast<std::uint64_t>(frame) << kTruthBits) | static_cast<std::uint64_t>(stored);
+}
+
+std::int64_t frame_of(std::uint64_t tag) { return static_cast<std::int64_t>(tag >> kTruthBits); }
+
+std::optional<int> truth_of(std::uint64_t tag) {
+  const int stored = static_cast<int>(tag & ((1 << kTruthBits) - 1));
+  if (stored == 0) return std::nullopt;
+  return stored - 1;
+}
+
+// While predictions are out, a decoder is waited for in slices this long: what finishes meanwhile gives its
+// memory back soon. Its latency is the predictor's own measure and does not depend on this.
+constexpr Duration kFrameSlice = std::chrono::milliseconds(5);
+
+}  // namespace
+
+std::int64_t frames_due(Duration duration, FrameRate rate) {
+  INFLIGHT_CHECK(rate.num > 0 && rate.den > 0 && duration.count() >= 0);
+  __extension__ using Wide = __int128;
+  const Wide second = Wide{1'000'000'000} * rate.den;
+  const Wide frames = (Wide{duration.count()} * rate.num + second - 1) / second;
+  return static_cast<std::int64_t>(std::min<Wide>(frames, std::numeric_limits<std::int64_t>::max()));
+}
+
+RunLoop::RunLoop(Predictor& predictor, PrefetchedSource& source, const LoopPlan& plan, ResultsWriter* results,
+                 Display& display)
+    : predictor_(predictor),
+      source_(source),
+      plan_(plan),
+      results_(results),
+      display_(display),
+      pacer_(plan.rate, clock_) {}
+
+Tally RunLoop::run() {
+  // Linux lets a sleeping thread oversleep by 50 us to save wake-ups; frames are due to the microsecond.
+  prctl(PR_SET_TIMERSLACK, 1UL, 0UL, 0UL, 0UL);
+  take_first_frame();
+  pacer_.restart();
+  frame_taken_ = pacer_.start();
+  if (results_ != nullptr) results_->set_start(pacer_.start());
+  next_progress_ = pacer_.start() + Display::kRefresh;
+  samples_.fill({pacer_.start(), 0});
+  while (true) {
+    tally_.signal = stop_signal();
+    if (tally_.signal != 0 || !tally_.submit_error.ok()) break;
+    const Need need = advance();
+    account();
+    if (need == Need::kEnd) break;
+    if (need != Need::kNothing) wait(need);
+  }
+  frame_.reset();
+  drain();
+  tally_.frames = next_;
+  tally_.wall = clock_.now() - pacer_.start();
+  return std::move(tally_);
+}
+
+// The clock starts when there is something to predict on: what a decoder or a camera needs to get going is no
+// latency of a prediction's.
+void RunLoop::take_first_frame() {
+  while (stop_signal() == 0 && !frame_) {
+    if (take_frame(source_.wait_next_until(clock_.now() + kSlice)) == Need::kEnd) return;
+  }
+}
+
+// Submits the next frame if nothing stands in its way.
+RunLoop::Need RunLoop::advance() {
+  if (next_ >= plan_.frames_max) return Need::kEnd;
+  const TimePoint now = clock_.now();
+  if (plan_.pace == Pace::kPaced) {
+    if (now < pacer_.due(next_)) return Need::kDue;
+  } else if (plan_.duration && now - pacer_.start() >= *plan_.duration) {
+    return Need::kEnd;
+  }
+  if (!frame_) {
+    if (const Need need = take_frame(source_.try_next()); need != Need::kNothing) return need;
+  }
+  if (results_ != nullptr && !results_->has_room_for_refusal()) return Need::kResultsRoom;
+  if ((plan_.pace == Pace::kUnpaced || plan_.policy == OverloadPolicy::kBlock) && !has_place()) {
+    if (plan_.pace != Pace::kUnpaced && !waits_since_) waits_since_ = now;
+    return Need::kPlace;
+  }
+  switch (plan_.pace) {
+    case Pace::kPaced:
+      submit(pacer_.due(next_));
+      break;
+    case Pace::kUnpaced:
+      submit(clock_.now());
+      break;
+    case Pace::kLive:
+      submit(frame_taken_);
+      break;
+  }
+  return Need::kNothing;
+}
+
+RunLoop::Need RunLoop::take_frame(Taken taken) {
+  switch (taken.state) {
+    case Taken::State::kFrame:
+      frame_ = std::move(taken.frame);
+      frame_taken_ = clock_.now();
+      return Need::kNothing;
+    case Taken::State::kNotYet:
+      return Need::kFrame;
+    case Taken::State::kError:
+      tally_.source_error = taken.status;
+      [[fallthrough]];
+    case Taken::State::kEnd:
+      tally_.source_ended = true;
+      return Need::kEnd;
+  }
+  return Need::kEnd;
+}
+
+// This thread is the only one that submits, so a place that is free stays free.
+bool RunLoop::has_place() const {
+  const std::uint64_t in_flight = predictor_.statistics().in_flight;
+  const std::uint64_t untaken = admitted_ - taken_ - in_flight;
+  return in_flight < static_cast<std::uint64_t>(plan_.in_flight_limit) &&
+         untaken < static_cast<std::uint64_t>(plan_.finished_limit);
+}
+
+void RunLoop::submit(TimePoint due) {
+  const VideoFrame video = *std::exchange(frame_, std::nullopt);
+  const std::int64_t index = next_++;
+  Result<NDArray> pixels =
+      NDArray::from_buffer(video.pixels, DType::kU8, Shape{video.height, video.width, 3});
+  if (!pixels.ok()) {
+    tally_.submit_error = pixels.status();
+    return;
+  }
+  Frame frame = Frame::of(std::move(*pixels), make_tag(index, video.label));
+  frame.due = due;
+  const TimePoint called = clock_.now();
+  const Result<Prediction> prediction = predictor_.submit(std::move(frame));
+  const TimePoint returned = clock_.now();
+  const TimePoint since = std::exchange(waits_since_, std::nullopt).value_or(called);
+  tally_.submit_ns.add((returned - since).count());
+  tally_.late_max = std::max(tally_.late_max, called - due);
+  if (prediction.ok()) {
+    ++admitted_;
+    return;
+  }
+  refuse(index, video.label, due, prediction.status());
+}
+
+void RunLoop::refuse(std::int64_t frame, std::optional<int> truth, TimePoint due, const Status& why) {
+  if (results_ != nullptr) {
+    FrameResult result{frame, truth, due, std::nullopt, why};
+    const bool put = results_->put(result);
+    INFLIGHT_CHECK(put);  // advance() has asked for room
+  }
+  if (why.code() != StatusCode::kOverloaded) tally_.submit_error = why;
+}
+
+void RunLoop::wait(Need need) {
+  const TimePoint slice = clock_.now() + kSlice;
+  switch (need) {
+    case Need::kDue:
+      return wait_finished_until(std::min(pacer_.due(next_), slice));
+    case Need::kPlace:
+      return wait_finished_until(slice);
+    case Need::kResultsRoom:
+      return results_->wait_room_until(slice);
+    case Need::kFrame: {
+      const bool outstanding = admitted_ > taken_ || settled_ < finished_.size();
+      // The end and an error are answered again by the next look.
+      Taken taken = source_.wait_next_until(outstanding ? slice - kSlice + kFrameSlice : slice);
+      if (taken.state == Taken::State::kFrame) take_frame(std::move(taken));
+      return;
+    }
+    case Need::kNothing:
+    case Need::kEnd:
+      return;
+  }
+}
+
+// Waits until account() has something to do, `when` at most.
+void RunLoop::wait_finished_until(TimePoint when) {
+  if (settled_ < finished_.size())
+    results_->wait_room_until(when);
+  else if (admitted_ > taken_)
+    predictor_.wait_any_until(when);
+  else
+    clock_.sleep_until(when);
+}
+
+// Until every admitted prediction has its outcome, and that is accounted for.
+void RunLoop::drain() {
+  std::optional<TimePoint> cancel_at;
+  for (account(); admitted_ > taken_ || settled_ < finished_.size(); account()) {
+    const TimePoint now = clock_.now();
+    if (tally_.signal == 0) tally_.signal = stop_signal();
+    if (tally_.signal != 0 && !cancel_at) cancel_at = now + kDrainAfterSignal;
+    if (cancel_at && now >= *cancel_at) {
+      predictor_.shutdown(Shutdown::kCancel);
+      cancel_at = TimePoint::max();
+    }
+    wait_finished_until(now + kSlice);
+  }
+}
+
+// Takes what has finished and enters it in the books. What the results have no room for stays here, and then
+// in the predictor, which refuses new frames when that gets too much: nothing is lost, nothing grows.
+void RunLoop::account() {
+  if (settled_ == finished_.size()) {
+    predictor_.take_finished(finished_);
+    settled_ = 0;
+    taken_ += finished_.size();
+  }
+  while (settled_ < finished_.size() && settle(finished_[settled_])) ++settled_;
+  if (settled_ == finished_.size()) {
+    finished_.clear();  // lets go of the outputs
+    settled_ = 0;
+  }
+  if (clock_.now() >= next_progress_) show_progress();
+}
+
+bool RunLoop::settle(const Prediction& prediction) {
+  const PredictionTimes times = prediction.times();
+  const std::optional<int> truth = truth_of(prediction.tag());
+  if (results_ != nullptr) {
+    FrameResult result{frame_of(prediction.tag()), truth, times.due, prediction, Status()};
+    if (!results_->put(result)) return false;
+  }
+  if (prediction.outcome() == Outcome::kCompleted) {
+    tally_.latency_ns.add((times.finished - times.due).count());
+    if (plan_.judge && truth) {
+      const Result<TensorView> scores = prediction.output(std::size_t{0}).read();
+      if (scores.ok() && best_class(*scores) == static_cast<std::size_t>(*truth)) ++tally_.correct;
+    }
+  } else if (prediction.outcome() == Outcome::kFailed && tally_.first_failure.ok()) {
+    tally_.first_failure = prediction.status();
+  }
+  return true;
+}
+
+void RunLoop::show_progress() {
+  const TimePoint now = clock_.now();
+  next_progress_ = std::max(next_progress_ + Display::kRefresh, now);
+  const Statistics statistics = predictor_.statistics();
+  const Sample oldest = std::exchange(samples_[sample_], {now, statistics.completed});
+  sample_ = (sample_ + 1) % samples_.size();
+  const double seconds = std::chrono::duration<double>(now - oldest.when).count();
+  const auto completed = static_cast<double>(statistics.completed - oldest.completed);
+  display_.show({.elapsed = now - pacer_.start(),
+                 .rate = seconds > 0 ? completed / seconds : 0,
+                 .in_flight = statistics.in_flight,
+                 .p50_ns = tally_.latency_ns.quantile(0.5),
+                 .p99_ns = tally_.latency_ns.quantile(0.99),
+                 .refused = statistics.rejected});
+}
+
+}  // namespace inflight::cli

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+// RunLoop: the one thread that drives a run.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <limits>
+#include <optional>
+#include <vector>
+
+#include "cli/display.h"
+#include "cli/report.h"
+#include "cli/results.h"
+#include "inflight/clock.h"
+#include "inflight/predictor.h"
+#include "media/pacing.h"
+#include "media/prefetch.h"
+
+namespace inflight::cli {
+
+// When frames are due.
+enum class Pace : std::uint8_t {
+  kPaced,    // frame k at start + k / rate
+  kUnpaced,  // each as soon as there are a frame and a place for it
+  kLive,     // each when the camera hands it over
+};
+
+struct LoopPlan {
+  Pace pace = Pace::kPaced;
+  FrameRate rate{60, 1};  // of kPaced
+  std::int64_t frames_max = std::numeric_limits<std::int64_t>::max();
+  std::optional<Duration> duration;  // of the others: no frame is submitted after it
+  OverloadPolicy policy = OverloadPolicy::kReject;
+  int in_flight_limit = 8;    // as the predictor was told
+  int finished_limit = 1024;  // likewise
+  bool judge = false;  // the model's only output is a score for each of the truths that the source tells
+};
+
+// How many frames are due before `duration` is over: those with due < duration. Requires a rate above 0.
+std::int64_t frames_due(Duration duration, FrameRate rate);
+
+// Sleeps until the next frame is due or a prediction has finished, submits, takes, accounts. Waits for
+// nothing else: decoding, writing and printing have their threads. What can be waited for without knowing how
+// long is waited for in slices, so that a signal is seen within kSlice.
+//   owns    the books of one run
+//   thread  the one that calls run()
+class RunLoop {
+ public:
+  static constexpr Duration kSlice = std::chrono::milliseconds(50);
+  // How long predictions may take to finish after a signal; then those that have not started are cancelled.
+  static constexpr Duration kDrainAfterSignal = std::chrono::seconds(2);
+
+  //   results   null: no results are written
+  RunLoop(Predictor& predictor, PrefetchedSource& source, const LoopPlan& plan, ResultsWriter* results,
+          Display& display);
+
+  // Runs to the end and returns when nothing is in flight any more. Once.
+  Tally run();
+
+ private:
+  // What stands between the loop and the next submission.
+  enum class Need : std::uint8_t { kNothing, kDue, kFrame, kPlace, kResultsRoom, kEnd };
+
+  void take_first_frame();
+  Need advance();
+  Need take_frame(Taken taken);
+  bool has_place() const;
+  void submit(TimePoint due);
+  void refuse(std::int64_t frame, std::optional<int> truth, TimePoint due, const Status& why);
+  void wait(Need need);
+  void wait_finished_until(TimePoint when);
+  void drain();
+
+  void account();
+  bool settle(const Prediction& prediction);
+  void show_progress();
+
+  Predictor& predictor_;
+  PrefetchedSource& source_;
+  const LoopPlan plan_;
+  ResultsWriter* const results_;
+  Display& display_;
+  const Clock& clock_ = steady_clock();
+  Pacer pacer_;
+
+  std::int64_t next_ = 0;                 // the next frame to submit
+  std::optional<VideoFrame> frame_;       // it, once it has been decoded
+  TimePoint frame_taken_;                 // when that was seen
+  std::optional<TimePoint> waits_since_;  // for a place, under the policy block
+  std::uint64_t admitted_ = 0;
+  std::uint64_t taken_ = 0;
+  std::vector<Prediction> finished_;  // taken; those from settled_ on wait for room in the results
+  std::size_t settled_ = 0;
+
+  struct Sample {
+    TimePoint when;
+    std::uint64_t completed;
+  };
+  std::array<Sample, 10> samples_{};  // of the last second, a ring
+  std::size_t sample_ = 0;
+  TimePoint next_progress_;
+  Tally tally_;
+};
+
+}  // namespace inflight::cli

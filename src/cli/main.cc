@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+// The program `inflight`: its subcommands and their options. Words only; options.h makes values of them.
+#include <CLI/CLI.hpp>
+#include <exception>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cli/info.h"
+#include "cli/run.h"
+#include "cli/text.h"
+
+namespace {
+
+using inflight::cli::InfoWords;
+using inflight::cli::RunWords;
+
+constexpr int kBadUsage = 2;
+
+void add(CLI::App& command, const std::string& name, std::optional<std::string>& word,
+         const std::string& value, const std::string& text) {
+  command.add_option(name, word, text)->type_name(value)->take_last();
+}
+
+void add_run_options(CLI::App& run, RunWords& words) {
+  add(run, "MODEL", words.model, "", "a model file; without one, the embedded classifier of shapes");
+  add(run, "--source", words.source, "SOURCE",
+      "synthetic (the default), a video or picture, a directory of pictures, or a device");
+  add(run, "--fps", words.fps, "N", "frames a second; 0: as fast as accepted; default: the source's own");
+  add(run, "--frames", words.frames, "N", "end after N frames");
+  add(run, "--duration", words.duration, "S",
+      "end after S seconds; the synthetic source, told neither, runs for 10");
+  add(run, "--limit", words.limit, "N", "predictions in flight at most: 1 to 65536, default 8");
+  add(run, "--policy", words.policy, "reject|block",
+      "what happens to a frame when that many are, default reject");
+  add(run, "--device", words.device, "cpu|cuda[:N]|null",
+      "where to compute, default cpu; null computes nothing");
+  add(run, "--precision", words.precision, "auto|f32|bf16|f16",
+      "arithmetic of the heavy operators, default auto");
+  add(run, "--width", words.width, "wide|narrow",
+      "how much of the device one prediction uses: all of it, or its share (the default)");
+  add(run, "--color", words.color, "rgb|bgr", "the colour order that the model wants, default rgb");
+  add(run, "--mean", words.mean, "M[,M,M]", "the model's input is (pixel - mean) / scale, default 0");
+  add(run, "--scale", words.scale, "S[,S,S]", "see --mean, default 1");
+  add(run, "--seed", words.seed, "N", "of the synthetic source, default 1");
+  add(run, "--json", words.json, "FILE", "write statistics of the run to FILE at its end");
+  add(run, "--results", words.results, "FILE", "write one line of JSON a frame to FILE");
+  add(run, "--top", words.top, "K", "how many classes a line of --results names, default 5");
+}
+
+void add_info_options(CLI::App& info, InfoWords& words) {
+  add(info, "MODEL", words.model, "", "a model file; without one, the embedded classifier of shapes");
+  add(info, "--device", words.device, "cpu|cuda[:N]|null", "compile for this device, default cpu");
+  add(info, "--precision", words.precision, "auto|f32|bf16|f16",
+      "arithmetic of the heavy operators, default auto");
+}
+
+int bad_usage(const std::string& message) {
+  inflight::cli::print_error(message);
+  return kBadUsage;
+}
+
+// CLI11 lets unknown words through (allow_extras), for its own complaint does not name the command.
+int refuse_extra(const CLI::App& command, const std::string& full_name, const std::string& what) {
+  const std::string word = command.remaining().front();
+  const bool option = word.size() > 1 && word[0] == '-';
+  return bad_usage(word + (option ? ": no such option" : ": " + what) + "; see " + full_name + " --help");
+}
+
+// CLI11 says "--limit: 1 required N missing".
+int refuse_words(const CLI::ParseError& error) {
+  const std::string text = error.what();
+  if (error.get_name() != "ArgumentMismatch") return bad_usage(text);
+  return bad_usage(text.substr(0, text.find(": ")) + ": wants a value after it");
+}
+
+int run_program(int argc, char** argv) {
+  CLI::App app("Keeps many predictions in flight: frames in, predictions out, none waits for a batch.",
+               "inflight");
+  RunWords run_words;
+  InfoWords info_words;
+  app.set_version_flag("--version", "inflight " INFLIGHT_VERSION);
+  CLI::App* const run = app.add_subcommand("run", "Predicts on a source of frames in real time");
+  CLI::App* const info = app.add_subcommand("info", "Explains a model");
+  for (CLI::App* const command : {&app, run, info}) command->allow_extras();
+  add_run_options(*run, run_words);
+  add_info_options(*info, info_words);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() == 0) return app.exit(error);  // --help and --version
+    return refuse_words(error);
+  }
+  if (app.remaining_size() > 0) return refuse_extra(app, "inflight", "no such subcommand");
+  if (!run->parsed() && !info->parsed())
+    return bad_usage("want a subcommand, run or info; see inflight --help");
+  if (run->parsed() && info->parsed()) return bad_usage("run and info: one at a time");
+  const CLI::App& command = run->parsed() ? *run : *info;
+  if (command.remaining_size() > 0) {
+    return refuse_extra(command, "inflight " + command.get_name(), "one argument too many");
+  }
+  return run->parsed() ? inflight::cli::run_command(run_words) : inflight::cli::info_command(info_words);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    return run_program(argc, argv);
+  } catch (const std::exception& error) {
+    inflight::cli::print_error(std::string("internal error: ") + error.what());
+    return 1;
+  }
+}

@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/options.h"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <charconv>
+#include <cmath>
+#include <limits>
+#include <span>
+#include <string_view>
+#include <utility>
+
+#include "cli/text.h"
+
+namespace inflight::cli {
+namespace {
+
+constexpr std::int64_t kFramesMax = std::int64_t{1} << 53;  // exact in any reader of JSON
+constexpr double kDurationMaxS = 1e9;                       // above 30 years
+constexpr int kTopMax = 1000;
+
+Status invalid(std::string_view option, std::string_view got, std::string_view want) {
+  return {StatusCode::kInvalidArgument,
+          fmt::format("{}: got {}, want {}", option, got.empty() ? "nothing" : one_line(got), want)};
+}
+
+template <typename T>
+std::optional<T> parse_number(std::string_view word) {
+  T value{};
+  const char* const last = word.data() + word.size();
+  const auto [end, error] = std::from_chars(word.data(), last, value);
+  if (error != std::errc() || end != last) return std::nullopt;
+  if constexpr (std::is_floating_point_v<T>) {
+    if (!std::isfinite(value)) return std::nullopt;
+  }
+  return value;
+}
+
+template <typename T>
+Result<T> parse_between(std::string_view option, const std::string& word, T least, T most) {
+  const std::optional<T> value = parse_number<T>(word);
+  if (value && *value >= least && *value <= most) return *value;
+  return invalid(option, word, fmt::format("{} to {}", least, most));
+}
+
+template <typename T>
+struct Choice {
+  std::string_view word;
+  T value;
+};
+
+template <typename T>
+Result<T> parse_choice(std::string_view option, const std::string& word, std::span<const Choice<T>> choices) {
+  std::string want;
+  for (std::size_t i = 0; i < choices.size(); ++i) {
+    if (choices[i].word == word) return choices[i].value;
+    if (i > 0) want += i + 1 == choices.size() ? " or " : ", ";
+    want += choices[i].word;
+  }
+  return invalid(option, word, want);
+}
+
+constexpr std::array<Choice<OverloadPolicy>, 2> kPolicies = {
+    {{"reject", OverloadPolicy::kReject}, {"block", OverloadPolicy::kBlock}}};
+constexpr std::array<Choice<Precision>, 4> kPrecisions = {{{"auto", Precision::kAuto},
+                                                           {"f32", Precision::kF32},
+                                                           {"bf16", Precision::kBF16},
+                                                           {"f16", Precision::kF16}}};
+constexpr std::array<Choice<Width>, 2> kWidths = {{{"wide", Width::kWide}, {"narrow", Width::kNarrow}}};
+constexpr std::array<Choice<ColorOrder>, 2> kColors = {
+    {{"rgb", ColorOrder::kRgb}, {"bgr", ColorOrder::kBgr}}};
+
+Result<FrameRate> parse_fps(const std::string& word) {
+  constexpr std::string_view kWant = "0 (as fast as accepted) or 0.000001 to 1000000";
+  const std::optional<double> fps = parse_number<double>(word);
+  if (!fps) return invalid("--fps", word, kWant);
+  Result<FrameRate> rate = FrameRate::from_double(*fps);
+  if (!rate.ok()) return invalid("--fps", word, kWant);
+  return rate;
+}
+
+Result<Duration> parse_duration(const std::string& word) {
+  const std::optional<double> seconds = parse_number<double>(word);
+  if (seconds && *seconds >= 1e-9 && *seconds <= kDurationMaxS) return Duration(std::llround(*seconds * 1e9));
+  return invalid("--duration", word, "seconds, above 0 and up to 1000000000");
+}
+
+// One value, or one a channel.
+Result<std::vector<float>> parse_channels(std::string_view option, const std::string& word,
+                                          bool zero_allowed) {
+  const Status error = invalid(option, word,
+                               zero_allowed ? "one number or three, as in 127.5 or 123.7,116.3,103.5"
+                                            : "one number or three, none of them 0");
+  std::vector<float> values;
+  for (std::string_view rest = word;;) {
+    const std::size_t comma = rest.find(',');
+    const std::optional<float> value = parse_number<float>(rest.substr(0, comma));
+    if (!value || (!zero_allowed && *value == 0.0F)) return error;
+    values.push_back(*value);
+    if (comma == std::string_view::npos) break;
+    rest.remove_prefix(comma + 1);
+  }
+  if (values.size() != 1 && values.size() != 3) return error;
+  return values;
+}
+
+// Sets `target` to what `parse` makes of the word, where there is one.
+template <typename Target, typename Parse>
+Status set(Target& target, const std::optional<std::string>& word, Parse parse) {
+  if (!word) return {};
+  INFLIGHT_TRY_ASSIGN(target, parse(*word));
+  return {};
+}
+
+Status set_path(std::optional<std::string>& target, std::string_view option,
+                const std::optional<std::string>& word) {
+  if (word && word->empty()) return invalid(option, *word, "a file to write");
+  target = word;
+  return {};
+}
+
+// What would be accepted and ignored is refused.
+Status check_together(const RunWords& words, const RunOptions& options) {
+  if (words.seed && options.source != "synthetic") {
+    return {StatusCode::kInvalidArgument, "--seed: only the synthetic source has one"};
+  }
+  if (words.top && !words.results) {
+    return {StatusCode::kInvalidArgument, "--top: only for --results, which is not given"};
+  }
+  if (words.json && words.results && *words.json == *words.results) {
+    return {StatusCode::kInvalidArgument, "--json and --results: got the same file for both"};
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<Device> parse_device(const std::string& word) {
+  Result<Device> device = Device::parse(word);
+  if (!device.ok()) return Status(device.status().code(), "--" + std::string(device.status().message()));
+  return device;
+}
+
+Result<Precision> parse_precision(const std::string& word) {
+  return parse_choice<Precision>("--precision", word, kPrecisions);
+}
+
+std::string_view precision_name(Precision precision) {
+  for (const auto& [word, value] : kPrecisions) {
+    if (value == precision) return word;
+  }
+  return "?";
+}
+
+std::string_view policy_name(OverloadPolicy policy) {
+  return policy == OverloadPolicy::kBlock ? "block" : "reject";
+}
+
+Result<RunOptions> parse_run(const RunWords& words) {
+  RunOptions options;
+  options.model = words.model;
+  if (words.source) options.source = *words.source;
+  if (options.source.empty()) {
+    return invalid("--source", "", "synthetic, a file, a directory of pictures or a device");
+  }
+  INFLIGHT_TRY(set(options.fps, words.fps, parse_fps));
+  INFLIGHT_TRY(set(options.limit, words.limit, [](const std::string& word) {
+    return parse_between("--limit", word, 1, Predictor::kInFlightLimitMax);
+  }));
+  INFLIGHT_TRY(set(options.policy, words.policy, [](const std::string& word) {
+    return parse_choice<OverloadPolicy>("--policy", word, kPolicies);
+  }));
+  INFLIGHT_TRY(set(options.precision, words.precision, parse_precision));
+  INFLIGHT_TRY(set(options.width, words.width,
+                   [](const std::string& word) { return parse_choice<Width>("--width", word, kWidths); }));
+  INFLIGHT_TRY(set(options.color, words.color, [](const std::string& word) {
+    return parse_choice<ColorOrder>("--color", word, kColors);
+  }));
+  INFLIGHT_TRY(set(options.mean, words.mean,
+                   [](const std::string& word) { return parse_channels("--mean", word, true); }));
+  INFLIGHT_TRY(set(options.scale, words.scale,
+                   [](const std::string& word) { return parse_channels("--scale", word, false); }));
+  INFLIGHT_TRY(set(options.frames, words.frames, [](const std::string& word) {
+    return parse_between<std::int64_t>("--frames", word, 1, kFramesMax);
+  }));
+  INFLIGHT_TRY(set(options.duration, words.duration, parse_duration));
+  INFLIGHT_TRY(set(options.source_options.seed, words.seed, [](const std::string& word) {
+    return parse_between<std::uint64_t>("--seed", word, 0, std::numeric_limits<std::uint64_t>::max());
+  }));
+  INFLIGHT_TRY(set(options.top, words.top,
+                   [](const std::string& word) { return parse_between("--top", word, 1, kTopMax); }));
+  INFLIGHT_TRY(set_path(options.json, "--json", words.json));
+  INFLIGHT_TRY(set_path(options.results, "--results", words.results));
+  INFLIGHT_TRY(check_together(words, options));
+  // Last, so that a wrong word is told as such even where the device is missing.
+  INFLIGHT_TRY(set(options.device, words.device, parse_device));
+  return options;
+}
+
+}  // namespace inflight::cli

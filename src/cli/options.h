@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+// What `inflight run` was asked to do: from the words of the command line to checked values.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "inflight/backend.h"
+#include "inflight/clock.h"
+#include "inflight/model.h"
+#include "inflight/predictor.h"
+#include "inflight/status.h"
+#include "media/open_source.h"
+#include "media/pacing.h"
+
+namespace inflight::cli {
+
+// The words as written; nothing where an option was not given.
+struct RunWords {
+  std::optional<std::string> model, source, fps, limit, policy, device, precision, width, color, mean, scale,
+      frames, duration, seed, top, json, results;
+};
+
+struct RunOptions {
+  std::optional<std::string> model;  // nothing: the embedded default model
+  std::string source = "synthetic";
+  SourceOptions source_options;
+  std::optional<FrameRate> fps;  // nothing: the source's own
+  int limit = 8;
+  OverloadPolicy policy = OverloadPolicy::kReject;
+  Device device = Device::cpu();
+  Precision precision = Precision::kAuto;
+  Width width = Width::kNarrow;
+  // How frames become the model's input; nothing: what the model is known to want, else RGB, 0 and 1.
+  std::optional<ColorOrder> color;
+  std::optional<std::vector<float>> mean, scale;
+  std::optional<std::int64_t> frames;
+  std::optional<Duration> duration;
+  int top = 5;
+  std::optional<std::string> json, results;  // files to write
+};
+
+// Checks every value and the combinations.
+//   errors   kInvalidArgument: `--limit: got 0, want 1 to 65536`; kNoSuchDevice: a device of no known kind
+Result<RunOptions> parse_run(const RunWords& words);
+
+Result<Device> parse_device(const std::string& word);
+Result<Precision> parse_precision(const std::string& word);
+std::string_view precision_name(Precision precision);
+std::string_view policy_name(OverloadPolicy policy);
+
+}  // namespace inflight::cli

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/report.h"
+
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "cli/text.h"
+
+namespace inflight::cli {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+double us(std::int64_t ns) { return static_cast<double>(ns) / 1e3; }
+
+double seconds(Duration duration) { return std::chrono::duration<double>(duration).count(); }
+
+double completed_per_second(const RunReport& report) {
+  const double wall_s = seconds(report.tally.wall);
+  return wall_s > 0 ? static_cast<double>(report.statistics.completed) / wall_s : 0;
+}
+
+Json quantiles(const Histogram& ns) {
+  return {{"p50", us(ns.quantile(0.5))},
+          {"p90", us(ns.quantile(0.9))},
+          {"p99", us(ns.quantile(0.99))},
+          {"p999", us(ns.quantile(0.999))},
+          {"max", us(ns.max())}};
+}
+
+// The first thing that went wrong.
+const Status& first_error(const Tally& tally) {
+  if (!tally.first_failure.ok()) return tally.first_failure;
+  return tally.source_error.ok() ? tally.submit_error : tally.source_error;
+}
+
+std::string outcomes_text(const Statistics& s) {
+  std::string text =
+      fmt::format("{} submitted: {} completed, {} failed, {} rejected", with_commas(s.submitted),
+                  with_commas(s.completed), with_commas(s.failed), with_commas(s.rejected));
+  if (s.dropped > 0) text += fmt::format(", {} dropped", with_commas(s.dropped));
+  if (s.expired > 0) text += fmt::format(", {} expired", with_commas(s.expired));
+  if (s.cancelled > 0) text += fmt::format(", {} cancelled", with_commas(s.cancelled));
+  if (s.in_flight > 0) text += fmt::format(", {} in flight", with_commas(s.in_flight));
+  return text;
+}
+
+}  // namespace
+
+std::string summary_text(const RunReport& report) {
+  const Statistics& s = report.statistics;
+  const Tally& tally = report.tally;
+  std::string text;
+  const auto line = [&text](std::string_view name, std::string_view value) {
+    text += fmt::format("{:<10} {}\n", name, value);
+  };
+  line("model", report.model);
+  line("device", report.device);
+  line("source", report.source);
+  line("frames", outcomes_text(s));
+  line("rate", fmt::format("{:.1f} completed a second, over {:.2f} s", completed_per_second(report),
+                           seconds(tally.wall)));
+  line("in flight", fmt::format("{} at most, of {} allowed", s.in_flight_max, report.limit));
+  if (tally.latency_ns.count() > 0) {
+    const Histogram& ns = tally.latency_ns;
+    line("latency", fmt::format("p50 {}  p90 {}  p99 {}  max {} us, from when a frame was due",
+                                microseconds(ns.quantile(0.5)), microseconds(ns.quantile(0.9)),
+                                microseconds(ns.quantile(0.99)), microseconds(ns.max())));
+  }
+  if (tally.submit_ns.count() > 0) {
+    line("submit", fmt::format("p99 {}  max {} us", microseconds(tally.submit_ns.quantile(0.99)),
+                               microseconds(tally.submit_ns.max())));
+  }
+  if (report.judged && s.completed > 0) {
+    line("accuracy",
+         fmt::format("{:.2f}%, {} of {} right",
+                     100.0 * static_cast<double>(tally.correct) / static_cast<double>(s.completed),
+                     with_commas(tally.correct), with_commas(s.completed)));
+  }
+  return text;
+}
+
+std::string json_text(const RunReport& report) {
+  const Statistics& s = report.statistics;
+  const Tally& tally = report.tally;
+  Json json = {{"submitted", s.submitted}, {"completed", s.completed}, {"failed", s.failed},
+               {"rejected", s.rejected},   {"dropped", s.dropped},     {"expired", s.expired},
+               {"cancelled", s.cancelled}, {"in_flight", s.in_flight}, {"in_flight_max", s.in_flight_max}};
+  json["latency_us"] = quantiles(tally.latency_ns);
+  json["submit_us"] = quantiles(tally.submit_ns);
+  json["fps"] = completed_per_second(report);
+  json["device"] = report.device;
+  json["width"] = {{"wide", s.wide}, {"narrow", s.narrow}};
+  if (report.judged) {
+    json["accuracy"] = s.completed > 0
+                           ? Json(static_cast<double>(tally.correct) / static_cast<double>(s.completed))
+                           : Json(nullptr);
+  }
+  json["model"] = report.model;
+  json["source"] = report.source;
+  json["fps_wanted"] = report.fps ? Json(*report.fps) : Json(nullptr);
+  json["frames"] = tally.frames;
+  json["duration_s"] = seconds(tally.wall);
+  json["limit"] = report.limit;
+  json["slots"] = report.slots;
+  json["policy"] = report.policy;
+  json["precision"] = report.precision;
+  json["late_max_us"] = us(tally.late_max.count());
+  json["exit_code"] = report.exit_code;
+  if (!first_error(tally).ok()) json["error"] = one_line(first_error(tally).to_string());
+  return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
+}  // namespace inflight::cli

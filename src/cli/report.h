@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a run comes to: the summary for people and the object for programs.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "inflight/clock.h"
+#include "inflight/histogram.h"
+#include "inflight/predictor.h"
+#include "inflight/status.h"
+
+namespace inflight::cli {
+
+// What the loop counts, beside the predictor's own statistics.
+struct Tally {
+  std::int64_t frames = 0;    // of the source, submitted
+  Histogram latency_ns;       // of completed ones: from due to finished
+  Histogram submit_ns;        // how long each submission took its caller
+  Duration late_max{0};       // the longest from due to the submission
+  std::uint64_t correct = 0;  // completed ones whose best class was the truth
+  Duration wall{0};           // from the first frame's due time until nothing was in flight
+  bool source_ended = false;  // it has no more frames, or broke
+  Status first_failure;       // of a prediction
+  Status source_error;        // why the source ended early
+  Status submit_error;        // why submitting had to stop, other than for want of room
+  int signal = 0;             // that ended the run; 0: none
+};
+
+struct RunReport {
+  std::string model, source, device;
+  std::string policy, precision;
+  int limit = 0;
+  int slots = 0;
+  std::optional<double> fps;  // asked for or the source's own; nothing: as fast as accepted
+  bool judged = false;        // the truth is known, so there is an accuracy
+  int exit_code = 0;
+  Statistics statistics;
+  Tally tally;
+};
+
+// Several lines, each ended.
+std::string summary_text(const RunReport& report);
+// One JSON object, with a line end.
+std::string json_text(const RunReport& report);
+
+}  // namespace inflight::cli

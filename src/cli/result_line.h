@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+// One frame's line in the file of --results.
+#pragma once
+
+#include <fmt/format.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "inflight/clock.h"
+#include "inflight/predictor.h"
+#include "inflight/status.h"
+
+namespace inflight::cli {
+
+// What the lines are made of, besides the predictions.
+struct ResultsFormat {
+  std::vector<TensorSpec> outputs;  // of the model; the shapes of a prediction's own count
+  std::vector<std::string> labels;  // class names of a classifier; may be fewer than it has classes
+  std::vector<std::string> truths;  // names of the truths a source tells; may be empty
+  int top = 5;
+};
+
+// The end of one frame.
+struct FrameResult {
+  std::int64_t frame = 0;
+  std::optional<int> truth;
+  TimePoint due;
+  std::optional<Prediction> prediction;  // nothing: refused
+  Status refusal;                        // why, then
+};
+
+// Appends the line with its line end; formats without allocating once `out` has grown.
+//   source   shortest round-trip floats: fmt's Dragonbox
+class ResultLine {
+ public:
+  // Outputs of up to this many elements are written out, others summed up.
+  static constexpr std::size_t kValuesMax = 65'536;
+
+  explicit ResultLine(ResultsFormat format) : format_(std::move(format)) {}
+  void append(const FrameResult& result, TimePoint start, fmt::memory_buffer& out);
+
+ private:
+  void append_outputs(const Prediction& prediction, fmt::memory_buffer& out);
+  void append_top(const TensorView& scores, fmt::memory_buffer& out);
+
+  const ResultsFormat format_;
+  std::vector<std::size_t> classes_;
+};
+
+}  // namespace inflight::cli

@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/run.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+#include <optional>
+#include <utility>
+
+#include "cli/display.h"
+#include "cli/load.h"
+#include "cli/loop.h"
+#include "cli/output_file.h"
+#include "cli/report.h"
+#include "cli/results.h"
+#include "cli/stop.h"
+#include "cli/text.h"
+#include "inflight/backend.h"
+#include "inflight/predictor.h"
+#include "media/open_source.h"
+#include "media/prefetch.h"
+#include "media/synthetic.h"
+
+namespace inflight::cli {
+namespace {
+
+// What a run needs, all of it found to be there.
+struct Session {
+  RunOptions options;
+  OutputFile json;
+  std::unique_ptr<FrameSource> source;
+  LoadedModel loaded;
+  LoopPlan plan;
+  std::unique_ptr<Predictor> predictor;
+  std::unique_ptr<ResultsWriter> results;  // null: none are asked for
+};
+
+constexpr std::string_view kSynthetic = "synthetic";
+constexpr Duration kSyntheticDuration = std::chrono::seconds(10);
+
+Result<OutputFile> open_output(std::string option, const std::optional<std::string>& path) {
+  if (!path) return OutputFile();
+  return OutputFile::open(std::move(option), *path);
+}
+
+// How many results may wait to be written: their outputs take no more than about 64 MiB, or 16 of them.
+std::size_t results_max(const Model& model) {
+  constexpr std::size_t kBytesMax = std::size_t{64} << 20;
+  std::size_t bytes = 1;
+  for (const TensorSpec& output : model.outputs()) {
+    if (output.shape.is_static()) bytes += output.bytes();
+  }
+  return std::clamp<std::size_t>(kBytesMax / bytes, 16, 256);
+}
+
+Result<LoopPlan> plan_loop(const RunOptions& options, const FrameSource& source) {
+  LoopPlan plan;
+  plan.in_flight_limit = options.limit;
+  plan.policy = options.policy;
+  plan.rate = options.fps.value_or(FrameRate{});
+  if (!options.fps) {
+    INFLIGHT_TRY_ASSIGN(plan.rate, FrameRate::from_double(source.fps()));
+  }
+  plan.pace = plan.rate.num > 0 ? Pace::kPaced : Pace::kUnpaced;
+  // A camera has its own time; asked for another rate, it is read at that.
+  if (!options.fps && source.live()) plan.pace = Pace::kLive;
+  if (options.frames) plan.frames_max = *options.frames;
+  plan.duration = options.duration;
+  if (options.source == kSynthetic && !options.frames && !options.duration)
+    plan.duration = kSyntheticDuration;
+  if (plan.pace == Pace::kPaced && plan.duration) {
+    plan.frames_max = std::min(plan.frames_max, frames_due(*plan.duration, plan.rate));
+  }
+  return plan;
+}
+
+Result<std::unique_ptr<Predictor>> make_predictor(const Model& model, std::shared_ptr<Backend> backend,
+                                                  const RunOptions& options, const LoopPlan& plan) {
+  PredictorOptions wanted;
+  wanted.device = options.device;
+  wanted.backend = std::move(backend);
+  wanted.in_flight_limit = options.limit;
+  wanted.precision = options.precision;
+  wanted.width = options.width;
+  wanted.finished_limit = plan.finished_limit;
+  // With `block` the loop waits for a place before it submits: it can look at signals and take what has
+  // finished meanwhile, which a blocked submit() could not.
+  wanted.overload = OverloadPolicy::kReject;
+  Result<Predictor> predictor = Predictor::create(model, std::move(wanted));
+  if (!predictor.ok()) {
+    const Status& status = predictor.status();
+    // Every option has been checked: what is wrong is the model.
+    if (status.code() != StatusCode::kInvalidArgument) return status;
+    return Status(StatusCode::kInvalidModel, std::string(status.message()));
+  }
+  return std::make_unique<Predictor>(std::move(*predictor));
+}
+
+std::unique_ptr<ResultsWriter> make_results(OutputFile file, const Session& session,
+                                            std::size_t predictions_max) {
+  if (!file) return nullptr;
+  const Predictor& predictor = *session.predictor;
+  ResultsFormat format;
+  format.outputs.assign(predictor.outputs().begin(), predictor.outputs().end());
+  format.labels = labels_of(session.loaded.model);
+  if (session.options.source == kSynthetic) format.truths.assign(kShapeNames.begin(), kShapeNames.end());
+  format.top = session.options.top;
+  return std::make_unique<ResultsWriter>(std::move(file), std::move(format), predictions_max);
+}
+
+// Everything that can be wrong with what was asked for is found here, cheapest first.
+Result<Session> prepare(RunOptions options) {
+  INFLIGHT_TRY_ASSIGN(OutputFile json, open_output("--json", options.json));
+  INFLIGHT_TRY_ASSIGN(OutputFile results, open_output("--results", options.results));
+  INFLIGHT_TRY_ASSIGN(std::shared_ptr<Backend> backend, load_backend(options.device));
+  INFLIGHT_TRY_ASSIGN(LoadedModel loaded, load_model(options.model));
+  INFLIGHT_TRY_ASSIGN(std::unique_ptr<FrameSource> source,
+                      open_source(options.source, options.source_options));
+  INFLIGHT_TRY_ASSIGN(const Model model, fit_to_frames(loaded, options, source->height(), source->width()));
+  INFLIGHT_TRY_ASSIGN(LoopPlan plan, plan_loop(options, *source));
+  const bool computes = options.device.kind != Device::Kind::kNull;
+  plan.judge = loaded.embedded && options.source == kSynthetic && computes && is_classifier(model);
+  const std::size_t waiting_max = results_max(model);
+  if (results)
+    plan.finished_limit = std::max(options.limit, static_cast<int>(waiting_max));
+  else
+    plan.finished_limit = std::max(options.limit, plan.finished_limit);
+  INFLIGHT_TRY_ASSIGN(std::unique_ptr<Predictor> predictor,
+                      make_predictor(model, std::move(backend), options, plan));
+  Session session{std::move(options),   std::move(json), std::move(source), std::move(loaded), plan,
+                  std::move(predictor), nullptr};
+  session.results = make_results(std::move(results), session, waiting_max);
+  return session;
+}
+
+int exit_code_of(const Tally& tally, const Statistics& statistics) {
+  if (tally.signal != 0) return 128 + tally.signal;
+  if (statistics.failed > 0 || !tally.submit_error.ok()) return 1;
+  if (!tally.source_error.ok()) return tally.frames > 0 ? 1 : exit_code(tally.source_error.code());
+  return 0;
+}
+
+RunReport make_report(const Session& session, std::string source, Tally tally) {
+  const RunOptions& options = session.options;
+  RunReport report;
+  report.model = session.loaded.title;
+  report.source = std::move(source);
+  report.device = session.predictor->device_description();
+  report.policy = policy_name(options.policy);
+  report.precision = precision_name(options.precision);
+  report.limit = options.limit;
+  report.slots = session.predictor->slots();
+  if (session.plan.pace == Pace::kPaced) {
+    report.fps = static_cast<double>(session.plan.rate.num) / static_cast<double>(session.plan.rate.den);
+  }
+  report.judged = session.plan.judge;
+  report.statistics = session.predictor->statistics();
+  report.exit_code = exit_code_of(tally, report.statistics);
+  report.tally = std::move(tally);
+  return report;
+}
+
+// Prints the status and makes the run a failed one.
+void fail(RunReport& report, const Status& status) {
+  print_error(status);
+  if (report.exit_code == 0) report.exit_code = 1;
+}
+
+int finish(Session& session, RunReport report) {
+  const Status results = session.results ? session.results->finish() : Status();
+  fmt::print(stdout, "{}", summary_text(report));
+  std::fflush(stdout);
+  const Tally& tally = report.tally;
+  if (!tally.first_failure.ok()) fail(report, tally.first_failure.with_context("a prediction failed"));
+  if (!tally.source_error.ok()) fail(report, tally.source_error);
+  if (!tally.submit_error.ok()) fail(report, tally.submit_error);
+  if (!results.ok()) fail(report, results);
+  if (session.json) {
+    if (const Status written = session.json.write(json_text(report)); !written.ok()) fail(report, written);
+  }
+  return report.exit_code;
+}
+
+}  // namespace
+
+int run_command(const RunWords& words) {
+  end_on_signals();
+  Result<RunOptions> options = parse_run(words);
+  Result<Session> prepared = options.ok() ? prepare(std::move(*options)) : Result<Session>(options.status());
+  if (!prepared.ok()) {
+    print_error(prepared.status());
+    return exit_code(prepared.status().code());
+  }
+  Session& session = *prepared;
+  watch_signals();
+  std::string source_text = session.source->description();
+  // Not before: a camera's frames would grow old while the model is compiled.
+  PrefetchedSource source(std::move(session.source));
+  Display display;
+  Tally tally = RunLoop(*session.predictor, source, session.plan, session.results.get(), display).run();
+  display.finish();
+  const bool may_be_stuck = !tally.source_ended && session.options.source != kSynthetic;
+  const int code = finish(session, make_report(session, std::move(source_text), std::move(tally)));
+  // A pipe that nobody writes to holds its reader in a system call that no flag ends, and joining it would
+  // hold the program. Everything has been written, so it leaves without.
+  if (may_be_stuck) std::_Exit(code);
+  return code;
+}
+
+}  // namespace inflight::cli
