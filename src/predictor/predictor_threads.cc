@@ -49,6 +49,7 @@ Status PredictorCore::start() {
     for (const auto& slot : slots_) threads_.emplace_back([this, &slot = *slot] { work(slot); });
   } else {
     for (const auto& slot : slots_) free_slots_.push_back(slot.get());
+    launched_.reserve(slots_.size());
     threads_.emplace_back([this] { launch_loop(); });
     threads_.emplace_back([this] { poll_loop(); });
   }
@@ -112,6 +113,7 @@ void PredictorCore::complete(Slot& slot) {
 
 void PredictorCore::poll_loop() {
   std::vector<Slot*> active;
+  active.reserve(slots_.size());
   int idle_rounds = 0;
   while (true) {
     if (active.empty() || any_launched_.load(std::memory_order_acquire)) {

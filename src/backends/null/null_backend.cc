@@ -32,7 +32,7 @@ class NullProgram;
 // One slot: remembers its launch until the time has come to "finish" it.
 class NullSlot final : public BoundProgram {
  public:
-  explicit NullSlot(NullProgram& program) : program_(program) {}
+  explicit NullSlot(NullProgram& program);
 
   Status launch(const Launch& launch) override;
   const std::atomic<std::uint64_t>& completion_word() const noexcept override { return word_; }
@@ -76,6 +76,8 @@ class NullProgram final : public Program {
   }
   bool launch_blocks() const noexcept override { return !script().asynchronous; }
   Result<std::unique_ptr<BoundProgram>> bind() override {
+    const std::lock_guard lock(mutex_);
+    queue_.reserve(++slots_);  // one launch a slot at most
     return std::unique_ptr<BoundProgram>(std::make_unique<NullSlot>(*this));
   }
   Status device_status() override { return shared_->device_status(); }
@@ -105,9 +107,12 @@ class NullProgram final : public Program {
   std::mutex mutex_;
   std::condition_variable wake_;
   std::vector<Entry> queue_;  // guarded by mutex_; a heap, the earliest first
+  std::size_t slots_ = 0;     // guarded by mutex_
   bool stopping_ = false;     // guarded by mutex_
   std::thread device_;
 };
+
+NullSlot::NullSlot(NullProgram& program) : program_(program) { outputs_.reserve(program.outputs().size()); }
 
 Status NullSlot::launch(const Launch& launch) {
   INFLIGHT_TRY(program_.device_status());
