@@ -44,8 +44,8 @@ TEST_P(HotPath, AllocatesNothingFromSubmitToTheLastHandle) {
   Predictor predictor = null_predictor(std::move(script), {.in_flight_limit = 4});
   std::vector<Prediction> finished;
   finished.reserve(64);
-  // Pools grow until they hold what is ever alive at once: in flight, finished and not taken, taken and held. Far
-  // more than that is held here before the count, so that no order of events needs more later.
+  // Pools grow until they hold what is ever alive at once: in flight, finished and not taken, taken and held.
+  // Far more than that is held here before the count, so that no order of events needs more later.
   {
     std::vector<Prediction> held;
     for (int i = 0; i < 64; ++i) {

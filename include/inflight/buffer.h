@@ -65,7 +65,8 @@ class BufferPool {
   // Uninitialised memory of exactly `bytes`, aligned to Buffer::kAlignment; a retained one where there is
   // one.
   Buffer acquire(std::size_t bytes);
-  // Makes `count` buffers of `bytes` now, so that the first `count` acquires allocate nothing.
+  // Makes `count` buffers of `bytes` now and touches their memory, so that the first `count` to be out at
+  // once cost neither an allocation nor a page fault, and a process does not grow when it is late for once.
   void reserve(std::size_t bytes, std::size_t count);
   // Idle memory held at this moment.
   std::size_t retained_bytes() const;

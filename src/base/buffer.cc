@@ -2,6 +2,7 @@
 #include "inflight/buffer.h"
 
 #include <atomic>
+#include <cstring>
 #include <mutex>
 #include <new>
 #include <unordered_map>
@@ -127,6 +128,7 @@ Buffer BufferPool::acquire(std::size_t bytes) {
 void BufferPool::reserve(std::size_t bytes, std::size_t count) {
   for (std::size_t i = 0; i < count; ++i) {
     internal::BufferBlock* block = internal::new_block(bytes);
+    std::memset(block->memory, 0, bytes);
     if (!internal::retain(*core_, block)) {
       internal::delete_block(block);
       return;

@@ -136,6 +136,18 @@ Result<Session> prepare(RunOptions options) {
   return session;
 }
 
+// The frames that can be alive at once: decoded ahead, in flight, and one in each hand of the loop and the
+// decoder. Made before the first is due, so that a run which is late for once does not grow by that; within
+// reason.
+void reserve_frames(FrameSource& source, int in_flight_limit) {
+  constexpr std::size_t kBytesMax = std::size_t{256} << 20;
+  const std::size_t frame_bytes =
+      static_cast<std::size_t>(source.height()) * static_cast<std::size_t>(source.width()) * 3;
+  const std::size_t frames =
+      PrefetchedSource::kCapacityDefault + static_cast<std::size_t>(in_flight_limit) + 2;
+  source.reserve(std::min(frames, kBytesMax / std::max<std::size_t>(frame_bytes, 1)));
+}
+
 int exit_code_of(const Tally& tally, const Statistics& statistics) {
   if (tally.signal != 0) return 128 + tally.signal;
   if (statistics.failed > 0 || !tally.submit_error.ok()) return 1;
@@ -197,6 +209,7 @@ int run_command(const RunWords& words) {
   Session& session = *prepared;
   watch_signals();
   std::string source_text = session.source->description();
+  reserve_frames(*session.source, session.options.limit);
   // Not before: a camera's frames would grow old while the model is compiled.
   PrefetchedSource source(std::move(session.source));
   Display display;

@@ -374,6 +374,7 @@ class SyntheticSource final : public FrameSource {
     renderer_->render(frame.index, {frame.pixels.bytes(), frame.pixels.size()});
     return std::optional<VideoFrame>(std::move(frame));
   }
+  void reserve(std::size_t frames) override { pool_.reserve(renderer_->frame_bytes(), frames); }
   void interrupt() noexcept override { interrupted_.store(true, std::memory_order_relaxed); }
   double fps() const noexcept override { return options_.fps; }
   int height() const noexcept override { return options_.height; }

@@ -146,5 +146,16 @@ TEST(Synthetic, RefusesOptionsOutOfRange) {
   EXPECT_EQ(code([](SyntheticOptions& o) { o.frames = 0; }), StatusCode::kOk);
 }
 
+TEST(SyntheticSource, ReservesMemoryForAsManyFramesAsAreAliveAtOnce) {
+  SyntheticOptions options;
+  options.frames = 3;
+  const auto source = std::move(open_synthetic(options)).value();
+  source->reserve(2);
+  // The first two come out of the reserve, in whatever order; what comes back is used again.
+  const std::byte* first = (**source->next()).pixels.bytes();
+  const std::byte* second = (**source->next()).pixels.bytes();
+  EXPECT_EQ(first, second);
+}
+
 }  // namespace
 }  // namespace inflight

@@ -209,6 +209,9 @@ class VideoSource final : public FrameSource {
     return std::optional<VideoFrame>(std::move(frame));
   }
 
+  void reserve(std::size_t frames) override {
+    pool_->reserve(static_cast<std::size_t>(width_) * static_cast<std::size_t>(height_) * 3, frames);
+  }
   void interrupt() noexcept override { interrupted_.store(true, std::memory_order_release); }
   double fps() const noexcept override { return fps_; }
   int height() const noexcept override { return height_; }
