@@ -173,18 +173,22 @@ void PredictorCore::await_inputs(PredictionState& state) {
     enqueue(state, Stage::kAdmitted);
     return;
   }
-  {
-    const Lock lock(mutex_);
-    state.stage = Stage::kAwaitingInputs;
-    awaiting_.push_back(&state);
-  }
-  // The count starts one above, so that nothing happens before every waiter is in place.
+  // The count starts one above, so that nothing happens before every listener is in place; until then the
+  // state is in no list, so that nobody can cancel it and take its inputs away meanwhile.
   state.inputs_to_come.store(static_cast<std::uint32_t>(inputs_.size()) + 1, std::memory_order_relaxed);
   for (std::size_t i = 0; i < inputs_.size(); ++i) {
     state.ref();
     if (!state.inputs[i].version().completion.add(state.waiters[i])) state.waiters[i].completed();
   }
+  bool cancelling = false;
+  {
+    const Lock lock(mutex_);
+    state.stage = Stage::kAwaitingInputs;
+    awaiting_.push_back(&state);
+    cancelling = cancelling_;
+  }
   input_came(state);
+  if (cancelling) cancel(state);  // shutdown() may have looked through the list before
 }
 
 void PredictorCore::input_came(PredictionState& state) {
@@ -196,6 +200,7 @@ void PredictorCore::input_came(PredictionState& state) {
 // nothing where it has left `stage` meanwhile (cancelled).
 void PredictorCore::enqueue(PredictionState& state, Stage stage) {
   Status why;
+  bool queued = false;
   {
     const Lock lock(mutex_);
     if (state.stage != stage) return;
@@ -203,16 +208,13 @@ void PredictorCore::enqueue(PredictionState& state, Stage stage) {
     for (const NDArray& input : state.inputs) {
       if (why.ok()) why = input.status();
     }
-    if (why.ok() && !cancelling_) {
-      state.stage = Stage::kQueued;
-      queued_.push_back(&state);
-    } else {
-      state.stage = Stage::kDone;
-    }
-    if (state.stage == Stage::kQueued) {
-      work_.notify_one();
-      return;
-    }
+    queued = why.ok() && !cancelling_;
+    state.stage = queued ? Stage::kQueued : Stage::kDone;
+    if (queued) queued_.push_back(&state);
+  }
+  if (queued) {
+    work_.notify_one();  // from here on the state is another thread's
+    return;
   }
   if (why.ok()) {
     finish(state, nullptr, Outcome::kCancelled, cancelled());

@@ -169,6 +169,30 @@ TEST_P(FaultStress, EndsAtAnyMoment) {
   }
 }
 
+// A predictor that is shut down while another thread submits frames whose inputs are still to come.
+TEST_P(FaultStress, ShutsDownWhileFramesWithInputsToComeAreSubmitted) {
+  for (int round = 0; round < 200; ++round) {
+    NullScript script;
+    script.asynchronous = GetParam();
+    Predictor first = null_predictor(script, {.in_flight_limit = 16, .keep_finished = false});
+    Predictor second = null_predictor(script, {.in_flight_limit = 16, .keep_finished = false});
+    std::atomic<int> submitted{0};
+    std::thread submitter([&] {
+      for (int i = 0; i < 50; ++i) {
+        const auto a = first.submit(byte_frame(1));
+        if (a.ok()) static_cast<void>(second.submit(Frame::of(a->output(0))).ok());
+        ++submitted;
+      }
+    });
+    while (submitted < round % 50) std::this_thread::yield();
+    second.shutdown(Shutdown::kCancel);
+    submitter.join();
+    const Statistics statistics = second.statistics();
+    ASSERT_TRUE(law_holds(statistics));
+    ASSERT_EQ(statistics.in_flight, 0U);
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Devices, FaultStress, testing::Bool(),
                          [](const auto& tested) { return tested.param ? "asynchronous" : "blocking"; });
 

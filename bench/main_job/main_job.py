@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Measures the main job from outside: `inflight run` on the synthetic source, below and above what the machine does,
+and the cost of a poll. Writes one JSON object; `./dev bench-report` makes tables of bench/results/*.json.
+
+usage: main_job.py BUILD_FOLDER [--json FILE] [--repetitions N] [--seconds S]
+The scenarios take turns, so that a machine that drifts drifts for all of them. Timing leaves nothing out: latency
+counts from the moment at which a frame was due, submit from call to return.
+"""
+
+import argparse
+import datetime
+import json
+import os
+import pathlib
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+
+SCENARIOS = {
+    "60 fps": ["--fps", "60"],
+    "500 fps": ["--fps", "500"],
+    "5,000 fps, reject": ["--fps", "5000", "--policy", "reject"],
+    "as fast as accepted": ["--fps", "0"],
+}
+
+
+def run_once(inflight, arguments, seconds):
+    """The run's own statistics, and its peak memory."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder) / "run.json"
+        command = [inflight, "run", *arguments, "--duration", str(seconds), "--limit", "8", "--json", str(path)]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        _, status, usage = os.wait4(process.pid, 0)
+        if status != 0:
+            raise SystemExit(f"main_job: {' '.join(command)}: exit {os.waitstatus_to_exitcode(status)}")
+        result = json.loads(path.read_text())
+    outcomes = ("completed", "failed", "rejected", "dropped", "expired", "cancelled", "in_flight")
+    if result["submitted"] != sum(result[outcome] for outcome in outcomes):
+        raise SystemExit(f"main_job: the law of outcomes does not hold: {result}")
+    result["peak_mb"] = usage.ru_maxrss / 1024
+    return result
+
+
+def row(name, runs):
+    def middle(pick):
+        return round(statistics.median(pick(run) for run in runs), 2)
+
+    return {
+        "scenario": name,
+        "repetitions": len(runs),
+        "submitted": middle(lambda r: r["submitted"]),
+        "completed": middle(lambda r: r["completed"]),
+        "rejected": middle(lambda r: r["rejected"]),
+        "in_flight_max": max(run["in_flight_max"] for run in runs),
+        "completed_per_s": middle(lambda r: r["fps"]),
+        "latency_p50_us": middle(lambda r: r["latency_us"]["p50"]),
+        "latency_p99_us": middle(lambda r: r["latency_us"]["p99"]),
+        "submit_p50_us": middle(lambda r: r["submit_us"]["p50"]),
+        "submit_p99_us": middle(lambda r: r["submit_us"]["p99"]),
+        "submit_p99_us_worst": max(run["submit_us"]["p99"] for run in runs),
+        "accuracy": min(run["accuracy"] for run in runs),
+        "peak_mb": middle(lambda r: r["peak_mb"]),
+    }
+
+
+def polls(build, repetitions):
+    """Median ns a look, by name."""
+    command = [build / "bench/poll/bench_poll", "--benchmark_format=json", "--benchmark_min_time=0.2"]
+    command += [f"--benchmark_repetitions={repetitions}", "--benchmark_enable_random_interleaving=true"]
+    command += ["--benchmark_report_aggregates_only=true"]
+    report = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    return [
+        {"poll": b["run_name"], "ns": round(b["cpu_time"], 3), "repetitions": repetitions}
+        for b in report["benchmarks"]
+        if b["aggregate_name"] == "median"
+    ]
+
+
+def cpu_model():
+    for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return platform.processor()
+
+
+def commit():
+    folder = pathlib.Path(__file__).parent
+    return subprocess.run(["git", "-C", folder, "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("build", type=pathlib.Path)
+    parser.add_argument("--json", type=pathlib.Path)
+    parser.add_argument("--repetitions", type=int, default=5)
+    parser.add_argument("--seconds", type=int, default=10)
+    arguments = parser.parse_args()
+    inflight = str(arguments.build / "src/cli/inflight")
+    runs = {name: [] for name in SCENARIOS}
+    for _ in range(arguments.repetitions):
+        for name, words in SCENARIOS.items():
+            runs[name].append(run_once(inflight, words, arguments.seconds))
+    result = {
+        "benchmark": "main_job",
+        "date": datetime.date.today().isoformat(),
+        "commit": commit(),
+        "machine": f"{cpu_model()}, {os.cpu_count()} cores",
+        "versions": {"openvino": "2026.4.0", "linux": platform.release()},
+        "seconds": arguments.seconds,
+        "rows": [row(name, results) for name, results in runs.items()],
+        "polls": polls(arguments.build, arguments.repetitions),
+    }
+    text = json.dumps(result, indent=2)
+    print(text)
+    if arguments.json:
+        arguments.json.write_text(text + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
