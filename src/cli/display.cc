@@ -7,6 +7,7 @@
 
 #include <cstdio>
 
+#include "base/scheduling.h"
 #include "cli/text.h"
 
 namespace inflight::cli {
@@ -58,6 +59,8 @@ void Display::finish() {
 }
 
 void Display::print_loop() {
+  const internal::BatchScheduling
+      batch_thread;  // as for the writer of results: it must not be in the loop's way
   const Duration interval = terminal_ ? kRefresh : std::chrono::seconds(1);
   TimePoint next = steady_clock().now() + interval;
   while (true) {

@@ -3,6 +3,8 @@
 
 #include <utility>
 
+#include "base/scheduling.h"
+
 namespace inflight::cli {
 namespace {
 
@@ -59,6 +61,7 @@ Status ResultsWriter::finish() {
 }
 
 void ResultsWriter::write_loop() {
+  const internal::BatchScheduling batch_thread;  // it is woken by the thread that submits
   // The file exists from now on, even if no frame comes.
   status_ = file_.write("");
   std::vector<FrameResult> batch;  // changes places with queue_, so neither allocates once both have grown

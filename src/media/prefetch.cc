@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/scheduling.h"
 
 namespace inflight {
 
@@ -30,6 +31,7 @@ void PrefetchedSource::interrupt() noexcept {
 }
 
 void PrefetchedSource::decode() {
+  const internal::BatchScheduling batch;  // it is woken by the thread that is about to submit
   while (true) {
     {
       std::unique_lock lock(mutex_);

@@ -6,6 +6,7 @@
 #include <array>
 
 #include "base/check.h"
+#include "base/scheduling.h"
 #include "predictor/predictor_core.h"
 
 namespace inflight {
@@ -149,6 +150,8 @@ Result<Predictor> Predictor::create(const Model& model, PredictorOptions options
   if (backend == nullptr) {
     INFLIGHT_TRY_ASSIGN(backend, load_backend(options.device));
   }
+  // For the threads that the backend and the core start in what follows.
+  const internal::BatchScheduling batch;
   INFLIGHT_TRY_ASSIGN(auto program, backend->compile(model, {.precision = options.precision,
                                                              .widths = {options.width},
                                                              .threads = options.threads}));

@@ -1,8 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // The predictor's threads: from the queue onto a slot, and from the completion word to the end.
-#include <pthread.h>
-#include <sched.h>
-
 #include <algorithm>
 
 #include "base/check.h"
@@ -17,17 +14,6 @@ constexpr int kPollSpins = 4096;
 constexpr Duration kPollSleep = std::chrono::microseconds(20);
 // How many rounds pass between two questions whether the device is still there.
 constexpr int kPollsPerDeviceStatus = 1024;
-
-// A worker that is woken by submit() must not take the processor from the very thread that is submitting, or
-// submit() would last as long as an inference where cores are few. Batch threads are scheduled as any other,
-// but do not preempt on waking. Leaves threads alone whose policy somebody chose.
-void yield_to_submitters() {
-  int policy = 0;
-  sched_param parameters{};
-  if (pthread_getschedparam(pthread_self(), &policy, &parameters) == 0 && policy == SCHED_OTHER) {
-    pthread_setschedparam(pthread_self(), SCHED_BATCH, &parameters);
-  }
-}
 
 }  // namespace
 
@@ -57,7 +43,6 @@ Status PredictorCore::start() {
 }
 
 void PredictorCore::work(Slot& slot) {
-  yield_to_submitters();
   Lock lock(mutex_);
   while (true) {
     work_.wait(lock, [this] { return stopping_ || !queued_.empty(); });

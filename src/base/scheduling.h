@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+// Who gives way to whom on a machine with fewer cores than threads.
+#pragma once
+
+namespace inflight::internal {
+
+// While it lives, the calling thread is a batch thread, and so is for good every thread that it starts
+// meanwhile. Batch threads get the same share of the processor as any other, but do not preempt when they
+// wake. Those that compute, decode or write are, so that waking one does not take the processor from the very
+// thread that woke it: submit() would otherwise last as long as an inference where cores are few. Does
+// nothing where somebody has chosen another policy for the thread.
+class BatchScheduling {
+ public:
+  BatchScheduling() noexcept;
+  ~BatchScheduling();
+  BatchScheduling(const BatchScheduling&) = delete;
+  BatchScheduling& operator=(const BatchScheduling&) = delete;
+
+ private:
+  bool changed_ = false;
+};
+
+}  // namespace inflight::internal

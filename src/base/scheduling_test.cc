@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "base/scheduling.h"
+
+#include <gtest/gtest.h>
+#include <pthread.h>
+#include <sched.h>
+
+#include <thread>
+
+namespace inflight::internal {
+namespace {
+
+int policy_here() {
+  int policy = -1;
+  sched_param parameters{};
+  EXPECT_EQ(pthread_getschedparam(pthread_self(), &policy, &parameters), 0);
+  return policy;
+}
+
+int policy_of_a_new_thread() {
+  int policy = -1;
+  std::thread([&] { policy = policy_here(); }).join();
+  return policy;
+}
+
+TEST(BatchScheduling, HoldsForItsScopeAndForThreadsStartedInIt) {
+  if (policy_here() != SCHED_OTHER) GTEST_SKIP() << "this process was given another policy";
+  {
+    const BatchScheduling scope;
+    EXPECT_EQ(policy_here(), SCHED_BATCH);
+    EXPECT_EQ(policy_of_a_new_thread(), SCHED_BATCH);
+    {
+      const BatchScheduling inner;  // nothing to change, nothing to restore
+    }
+    EXPECT_EQ(policy_here(), SCHED_BATCH);
+  }
+  EXPECT_EQ(policy_here(), SCHED_OTHER);
+  EXPECT_EQ(policy_of_a_new_thread(), SCHED_OTHER);
+}
+
+}  // namespace
+}  // namespace inflight::internal
