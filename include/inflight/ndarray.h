@@ -144,5 +144,19 @@ class MutableNDArray {
 std::size_t wait_any(std::span<const NDArray> arrays);
 // The same, but nothing where the time comes first.
 std::optional<std::size_t> wait_any_for(std::span<const NDArray> arrays, Duration timeout);
+// The same, until `when` at most, which is on the real steady clock.
+std::optional<std::size_t> wait_any_until(std::span<const NDArray> arrays, TimePoint when);
+
+// Waits until all are ready, failed ones too; none at all are ready at once. One load for each that is ready
+// already; allocates nothing.
+//   requires none of them empty
+//   returns  ok, or the failure of the lowest index that has one
+//   thread   any
+Status wait_all(std::span<const NDArray> arrays);
+// The same, but no longer than told.
+//   errors   kDeadlineExceeded: the time came first. A status of one of them may have this code, too.
+Status wait_all_for(std::span<const NDArray> arrays, Duration timeout);
+// The same, until `when` at most, which is on the real steady clock.
+Status wait_all_until(std::span<const NDArray> arrays, TimePoint when);
 
 }  // namespace inflight

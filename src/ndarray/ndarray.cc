@@ -166,10 +166,12 @@ Result<NDArray> MutableNDArray::push(std::vector<NDArray> reads, Compute compute
 
 namespace {
 
+Completion& completion_of(const NDArray& array) { return array.version().completion; }
+
 std::vector<Completion*> completions_of(std::span<const NDArray> arrays) {
   std::vector<Completion*> completions;
   completions.reserve(arrays.size());
-  for (const NDArray& array : arrays) completions.push_back(&array.version().completion);
+  for (const NDArray& array : arrays) completions.push_back(&completion_of(array));
   return completions;
 }
 
@@ -180,8 +182,23 @@ std::size_t wait_any(std::span<const NDArray> arrays) {
 }
 
 std::optional<std::size_t> wait_any_for(std::span<const NDArray> arrays, Duration timeout) {
-  const TimePoint until = deadline_after(timeout);
-  return internal::wait_any(completions_of(arrays), &until);
+  return wait_any_until(arrays, deadline_after(timeout));
+}
+
+std::optional<std::size_t> wait_any_until(std::span<const NDArray> arrays, TimePoint when) {
+  return internal::wait_any(completions_of(arrays), &when);
+}
+
+Status wait_all(std::span<const NDArray> arrays) {
+  return internal::wait_all(arrays, nullptr, completion_of);
+}
+
+Status wait_all_for(std::span<const NDArray> arrays, Duration timeout) {
+  return wait_all_until(arrays, deadline_after(timeout));
+}
+
+Status wait_all_until(std::span<const NDArray> arrays, TimePoint when) {
+  return internal::wait_all(arrays, &when, completion_of);
 }
 
 }  // namespace inflight

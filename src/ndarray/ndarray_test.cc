@@ -233,6 +233,50 @@ TEST(NDArrayTest, WaitAnyTellsTheLowestThatIsReady) {
   EXPECT_EQ(wait_any_for(arrays, Duration(0)), 0U);
 }
 
+TEST(NDArrayTest, WaitAnyUntilEndsAtItsTime) {
+  Pending pending;
+  const std::vector<NDArray> arrays = {pending.array()};
+  EXPECT_EQ(wait_any_until(arrays, TimePoint::min()), std::nullopt);
+  const TimePoint until = steady_clock().now() + std::chrono::milliseconds(1);
+  EXPECT_EQ(wait_any_until(arrays, until), std::nullopt);
+  EXPECT_GE(steady_clock().now(), until);
+  pending.complete();
+  EXPECT_EQ(wait_any_until(arrays, TimePoint::min()), 0U);
+}
+
+TEST(NDArrayTest, WaitAllTellsTheFailureOfTheLowestIndex) {
+  EXPECT_TRUE(wait_all(std::span<const NDArray>()).ok());
+  Pending first, second, third;
+  const std::vector<NDArray> arrays = {array_of({1}), first.array(), second.array(), third.array()};
+  third.complete(failure("third"));  // first in time
+  EXPECT_EQ(wait_all_for(arrays, Duration(0)).code(), StatusCode::kDeadlineExceeded);
+  second.complete(failure("second"));
+  EXPECT_EQ(wait_all_until(arrays, TimePoint::min()).code(), StatusCode::kDeadlineExceeded);
+  EXPECT_EQ(wait_all_for(arrays, std::chrono::milliseconds(1)).code(), StatusCode::kDeadlineExceeded);
+  first.complete();
+  EXPECT_EQ(wait_all(arrays).message(), "second");
+  EXPECT_EQ(wait_all_for(arrays, Duration(0)).message(), "second");
+  EXPECT_EQ(wait_all_until(arrays, TimePoint::min()).message(), "second");
+  EXPECT_TRUE(wait_all(std::span(arrays).first(2)).ok());
+}
+
+TEST(NDArrayTest, WaitAllSleepsUntilTheLastOfThousands) {
+  constexpr std::size_t kArrays = 4'000;
+  std::vector<Pending> pending(kArrays);
+  std::vector<NDArray> arrays;
+  for (const Pending& one : pending) arrays.push_back(one.array());
+  std::atomic<std::size_t> completed{0};
+  std::thread completer([&] {
+    for (std::size_t i = 0; i < kArrays; ++i) {  // in an order of its own: 7 and the number share no divisor
+      completed.fetch_add(1);
+      pending[i * 7 % kArrays].complete();
+    }
+  });
+  EXPECT_TRUE(wait_all(arrays).ok());
+  EXPECT_EQ(completed, kArrays);
+  completer.join();
+}
+
 // ---- A name, over both engines
 // ------------------------------------------------------------------------------
 

@@ -183,10 +183,12 @@ int Predictor::slots() const noexcept { return core_->slots(); }
 
 namespace {
 
+Completion& completion_of(const Prediction& prediction) { return prediction.completion(); }
+
 std::vector<Completion*> completions_of(std::span<const Prediction> predictions) {
   std::vector<Completion*> completions;
   completions.reserve(predictions.size());
-  for (const Prediction& prediction : predictions) completions.push_back(&prediction.completion());
+  for (const Prediction& prediction : predictions) completions.push_back(&completion_of(prediction));
   return completions;
 }
 
@@ -197,8 +199,23 @@ std::size_t wait_any(std::span<const Prediction> predictions) {
 }
 
 std::optional<std::size_t> wait_any_for(std::span<const Prediction> predictions, Duration timeout) {
-  const TimePoint until = deadline_after(timeout);
-  return internal::wait_any(completions_of(predictions), &until);
+  return wait_any_until(predictions, deadline_after(timeout));
+}
+
+std::optional<std::size_t> wait_any_until(std::span<const Prediction> predictions, TimePoint when) {
+  return internal::wait_any(completions_of(predictions), &when);
+}
+
+Status wait_all(std::span<const Prediction> predictions) {
+  return internal::wait_all(predictions, nullptr, completion_of);
+}
+
+Status wait_all_for(std::span<const Prediction> predictions, Duration timeout) {
+  return wait_all_until(predictions, deadline_after(timeout));
+}
+
+Status wait_all_until(std::span<const Prediction> predictions, TimePoint when) {
+  return internal::wait_all(predictions, &when, completion_of);
 }
 
 }  // namespace inflight
