@@ -2,14 +2,15 @@
 // The whole public face. In reading order; each header can be included alone.
 #pragma once
 
-#include "inflight/backend.h"    // IWYU pragma: export
-#include "inflight/buffer.h"     // IWYU pragma: export
-#include "inflight/clock.h"      // IWYU pragma: export
-#include "inflight/engine.h"     // IWYU pragma: export
-#include "inflight/executor.h"   // IWYU pragma: export
-#include "inflight/histogram.h"  // IWYU pragma: export
-#include "inflight/model.h"      // IWYU pragma: export
-#include "inflight/ndarray.h"    // IWYU pragma: export
-#include "inflight/predictor.h"  // IWYU pragma: export
-#include "inflight/status.h"     // IWYU pragma: export
-#include "inflight/tensor.h"     // IWYU pragma: export
+#include "inflight/backend.h"           // IWYU pragma: export
+#include "inflight/buffer.h"            // IWYU pragma: export
+#include "inflight/clock.h"             // IWYU pragma: export
+#include "inflight/completion_queue.h"  // IWYU pragma: export
+#include "inflight/engine.h"            // IWYU pragma: export
+#include "inflight/executor.h"          // IWYU pragma: export
+#include "inflight/histogram.h"         // IWYU pragma: export
+#include "inflight/model.h"             // IWYU pragma: export
+#include "inflight/ndarray.h"           // IWYU pragma: export
+#include "inflight/predictor.h"         // IWYU pragma: export
+#include "inflight/status.h"            // IWYU pragma: export
+#include "inflight/tensor.h"            // IWYU pragma: export

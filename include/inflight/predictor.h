@@ -109,6 +109,7 @@ class Prediction {
   bool cancel() const;
 
   internal::Completion& completion() const noexcept { return *completion_; }
+  internal::Version& version() const noexcept;
   friend bool operator==(const Prediction& a, const Prediction& b) noexcept { return a.state_ == b.state_; }
 
  private:

@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "base/scheduling.h"
+#include "inflight/completion_queue.h"
 #include "predictor/predictor_core.h"
 
 namespace inflight {
@@ -100,7 +101,14 @@ Status Prediction::wait_until(TimePoint when) const {
   return completion_->status();
 }
 
+internal::Version& Prediction::version() const noexcept { return *state_; }
+
 bool Prediction::cancel() const { return !can_read() && state_->core->cancel(*state_); }
+
+// Here, so that src/ndarray need not know of predictions.
+void CompletionQueue::add(const Prediction& prediction, std::uint64_t tag) {
+  add_version(prediction.version(), tag);
+}
 
 // ---- Predictor
 // -----------------------------------------------------------------------------------------------
