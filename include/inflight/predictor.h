@@ -189,6 +189,17 @@ class Predictor {
   // The same, until `when` at most, which is on the real steady clock.
   bool wait_any_until(TimePoint when);
 
+  // A descriptor that can be read as long as take_finished() has something to give: for epoll (level
+  // triggered), poll, select and the loops built on them. It coalesces: one write when the first prediction
+  // finishes, one read when they are taken, however many there are. Made at the first call; a predictor that
+  // is never asked makes no system call for it.
+  //   returns  the same one each time; the predictor's: do not read, write or close it. Valid as long as the
+  //            predictor lives; take it out of an epoll set before that ends.
+  //   thread   any
+  //   errors   kUnsupported: keep_finished is not set, so there is never anything to take; kOverloaded: no
+  //            descriptor is left, may be tried again
+  Result<int> event_fd();
+
   // Waits until nothing is in flight.
   void drain();
   // Refuses submissions from now on. kCancel: cancels what has not started. Waits for the rest. Idempotent.

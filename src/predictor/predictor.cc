@@ -150,6 +150,7 @@ Predictor::~Predictor() {
   // What was never taken would otherwise keep the core, and the core it.
   std::vector<Prediction> untaken;
   core_->take_finished(untaken);
+  core_->close_event_fd();  // handles may keep the core for long
 }
 
 Result<Predictor> Predictor::create(const Model& model, PredictorOptions options) {
@@ -180,6 +181,7 @@ std::vector<Prediction> Predictor::take_finished() {
 void Predictor::take_finished(std::vector<Prediction>& finished) { core_->take_finished(finished); }
 bool Predictor::wait_any() { return core_->wait_any(nullptr); }
 bool Predictor::wait_any_until(TimePoint when) { return core_->wait_any(&when); }
+Result<int> Predictor::event_fd() { return core_->event_fd(); }
 void Predictor::drain() { core_->drain(); }
 void Predictor::shutdown(Shutdown how) { core_->shutdown(how); }
 Statistics Predictor::statistics() const { return core_->statistics(); }

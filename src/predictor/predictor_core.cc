@@ -284,7 +284,8 @@ void PredictorCore::finish(PredictionState& state, Slot* slot, Outcome outcome, 
     state.completion.publish(status);
     if (options_.keep_finished) {
       done_.push_back(Ref<PredictionState>(share).release());
-      ++untaken_count_;
+      // Inside, so that the descriptor says at every instant what take_finished() would find.
+      if (untaken_count_++ == 0) event_fd_.raise();
     }
   }
   place_.notify_one();
@@ -300,6 +301,7 @@ void PredictorCore::finish(PredictionState& state, Slot* slot, Outcome outcome, 
 void PredictorCore::take_finished(std::vector<Prediction>& finished) {
   finished.clear();
   const Lock lock(mutex_);
+  if (untaken_count_ > 0) event_fd_.lower();
   for (; untaken_count_ > 0; --untaken_count_) {
     finished.emplace_back(Ref<PredictionState>::adopt(done_.pop_front()));
   }
@@ -314,6 +316,20 @@ bool PredictorCore::wait_any(const TimePoint* until) {
     finished_.wait_until(lock, *until, enough);
   }
   return untaken_count_ > 0;
+}
+
+Result<int> PredictorCore::event_fd() {
+  if (!options_.keep_finished) {
+    return Status(StatusCode::kUnsupported,
+                  "event_fd: keep_finished is not set, so nothing is ever there to be taken");
+  }
+  const Lock lock(mutex_);
+  return event_fd_.open(untaken_count_ > 0);
+}
+
+void PredictorCore::close_event_fd() {
+  const Lock lock(mutex_);
+  event_fd_.close();
 }
 
 void PredictorCore::drain() {

@@ -10,6 +10,7 @@
 #include <thread>
 #include <vector>
 
+#include "inflight/internal/event_fd.h"
 #include "inflight/predictor.h"
 #include "predictor/admission.h"
 #include "predictor/slot.h"
@@ -29,6 +30,8 @@ class PredictorCore : public std::enable_shared_from_this<PredictorCore> {
   Result<Prediction> submit(Frame&& frame);
   void take_finished(std::vector<Prediction>& finished);
   bool wait_any(const TimePoint* until);
+  Result<int> event_fd();
+  void close_event_fd();
   void drain();
   void shutdown(Shutdown how);
   bool cancel(PredictionState& state);
@@ -95,6 +98,7 @@ class PredictorCore : public std::enable_shared_from_this<PredictorCore> {
   StateList queued_;    // inputs there, waiting for a slot
   StateList done_;      // finished, waiting to be taken
   std::size_t untaken_count_ = 0;
+  EventFd event_fd_;               // raised exactly while untaken_count_ > 0
   std::vector<Slot*> free_slots_;  // of the launcher; workers keep theirs
   std::vector<PredictionState*> idle_states_;
   Duration service_mean_{0};
