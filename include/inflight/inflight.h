@@ -2,6 +2,7 @@
 // The whole public face. In reading order; each header can be included alone.
 #pragma once
 
+#include "inflight/await.h"             // IWYU pragma: export
 #include "inflight/backend.h"           // IWYU pragma: export
 #include "inflight/buffer.h"            // IWYU pragma: export
 #include "inflight/clock.h"             // IWYU pragma: export

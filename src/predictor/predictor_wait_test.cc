@@ -6,10 +6,12 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <exception>
 #include <optional>
 #include <thread>
 #include <vector>
 
+#include "inflight/await.h"
 #include "inflight/completion_queue.h"
 #include "predictor/predictor_test_support.h"
 
@@ -173,6 +175,36 @@ TEST(PredictorWait, NoFinishIsLostOnTheDescriptor) {
   predictor.take_finished(finished);
   EXPECT_EQ(taken + finished.size(), std::size_t{kFrames});
   EXPECT_FALSE(readable(fd));
+}
+
+struct Detached {
+  struct promise_type {
+    Detached get_return_object() { return {}; }
+    std::suspend_never initial_suspend() noexcept { return {}; }
+    std::suspend_never final_suspend() noexcept { return {}; }
+    void return_void() {}
+    void unhandled_exception() { std::terminate(); }
+  };
+};
+
+// Two predictions one after the other, the second of what the first computed.
+Detached chain(Predictor& predictor, Executor& executor, int& mark) {
+  const Prediction first = *predictor.submit(byte_frame(7));
+  EXPECT_TRUE((co_await ready(first, executor)).ok());
+  const Prediction second = *predictor.submit(Frame::of(first.output(0)));
+  EXPECT_TRUE((co_await ready(second.output(0), executor)).ok());
+  mark = mark_of(second);
+}
+
+TEST(PredictorWait, ACoroutineGoesOnWhenItsPredictionIsReady) {
+  Predictor predictor = null_predictor({});
+  ManualExecutor executor;
+  int mark = 0;
+  chain(predictor, executor, mark);
+  while (mark == 0) {
+    if (!executor.run_one()) std::this_thread::yield();
+  }
+  EXPECT_EQ(mark, 7);
 }
 
 }  // namespace
