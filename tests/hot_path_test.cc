@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <new>
 
+#include "inflight/completion_queue.h"
 #include "predictor/predictor_test_support.h"
 
 namespace {
@@ -68,6 +69,38 @@ TEST_P(HotPath, AllocatesNothingFromSubmitToTheLastHandle) {
   predictor.take_finished(finished);
   EXPECT_EQ(allocations - before, 0);
   EXPECT_EQ(predictor.statistics().completed, std::uint64_t{kFrames + 64});
+}
+
+// A queue that has grown to what is in it at once allocates nothing either, nor does its descriptor.
+TEST(HotPathQueue, AllocatesNothingOnceItHasGrown) {
+  Predictor predictor = null_predictor({}, {.in_flight_limit = 4, .keep_finished = false});
+  CompletionQueue queue;
+  ASSERT_TRUE(queue.event_fd().ok());
+  std::vector<std::uint64_t> tags;
+  {
+    std::vector<Prediction> held;
+    for (std::uint64_t i = 0; i < 64; ++i) {
+      held.push_back(*predictor.submit(byte_frame(1)));
+      queue.add(held.back(), i);
+      ASSERT_TRUE(held.back().wait().ok());
+    }
+  }
+  while (queue.size() > 0) {
+    queue.wait();
+    queue.take(tags);
+  }
+  tags.reserve(64);
+  std::vector<Frame> frames;
+  for (int i = 0; i < 200; ++i) frames.push_back(byte_frame(1));
+  const long before = allocations;
+  for (Frame& frame : frames) {
+    const auto submitted = predictor.submit(std::move(frame));
+    ASSERT_TRUE(submitted.ok());
+    queue.add(*submitted, 1);
+    queue.wait();
+    queue.take(tags);
+  }
+  EXPECT_EQ(allocations - before, 0);
 }
 
 TEST(HotPathCounter, Counts) {
