@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+// OpenVINO's start_async of the smallest network: what submit to ready costs who asks it directly. It orders
+// nothing, so it has only those rows and that of the look.
+#include <openvino/openvino.hpp>
+#include <openvino/opsets/opset13.hpp>
+
+#include "workload.h"
+
+namespace bench_engine {
+namespace {
+
+class OpenVino final : public Peer {
+ public:
+  std::string name() const override { return "OpenVINO start_async"; }
+  void start(int threads) override {
+    namespace ops = ov::opset13;
+    const auto input = std::make_shared<ops::Parameter>(ov::element::f32, ov::PartialShape{1});
+    const auto one = ops::Constant::create(ov::element::f32, {}, {1.F});
+    const auto sum = std::make_shared<ops::Add>(input, one);
+    const auto model =
+        std::make_shared<ov::Model>(ov::OutputVector{sum->output(0)}, ov::ParameterVector{input});
+    compiled_ = core_.compile_model(model, "CPU", ov::num_streams(1), ov::inference_num_threads(threads));
+  }
+  std::string refuses(const std::string& workload, int threads) const override {
+    if (!workload.starts_with("latency_") && !workload.starts_with("poll_")) return "orders no tasks";
+    if (workload == "poll_10000_pending") return "has one inference a request";
+    return threads == 1 ? "" : "is one inference at a time";
+  }
+  void run(Job&) override {}
+
+  std::vector<double> latency(const LatencyPlan& plan) override {
+    ov::InferRequest request = compiled_.create_infer_request();
+    request.infer();
+    std::atomic<bool> done{false};
+    if (plan.wait == Wait::kSpin) {
+      request.set_callback([&done](std::exception_ptr) { done.store(true, std::memory_order_release); });
+    }
+    std::vector<double> samples;
+    for (std::size_t i = 0; i < plan.samples; ++i) {
+      done.store(false, std::memory_order_relaxed);
+      const Clock::time_point start = start_sample(plan.wait);
+      request.start_async();
+      if (plan.wait == Wait::kSpin) {
+        while (!done.load(std::memory_order_acquire)) {
+        }
+        samples.push_back(ns_since(start));
+        request.wait();
+      } else {
+        request.wait();
+        samples.push_back(ns_since(start));
+      }
+    }
+    return samples;
+  }
+
+  // Of a request that is done, as one cannot be held up: less work than one that is not.
+  double poll_ns(std::size_t) override {
+    ov::InferRequest request = compiled_.create_infer_request();
+    request.start_async();
+    request.wait();
+    return time_looks([&] { return request.wait_for(std::chrono::milliseconds(0)); });
+  }
+
+ private:
+  ov::Core core_;
+  ov::CompiledModel compiled_;
+};
+
+}  // namespace
+
+std::vector<std::unique_ptr<Peer>> make_peers(const std::string&) {
+  std::vector<std::unique_ptr<Peer>> peers;
+  peers.push_back(std::make_unique<OpenVino>());
+  return peers;
+}
+
+}  // namespace bench_engine

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+// The contract between the workloads and the engines that run them. A workload is a list of tasks, each with
+// the variables it reads and the one it writes; a peer hands them over, in order and from one thread, to an
+// engine, which must leave what running them one after another would have left.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace bench_engine {
+
+using Clock = std::chrono::steady_clock;
+inline double ns_since(Clock::time_point from) {
+  return std::chrono::duration<double, std::nano>(Clock::now() - from).count();
+}
+
+constexpr std::uint32_t kNothing = ~std::uint32_t{0};
+
+// Which tasks, by the variables that they name. None names a variable twice.
+struct Graph {
+  std::string workload;
+  std::uint32_t variables = 0;
+  std::vector<std::uint32_t> reads;       // of all tasks, one after another
+  std::vector<std::uint32_t> first_read;  // one more than tasks
+  std::vector<std::uint32_t> writes;      // kNothing where the task writes nothing
+
+  std::size_t size() const { return writes.size(); }
+  std::span<const std::uint32_t> reads_of(std::size_t task) const {
+    return {reads.data() + first_read[task], reads.data() + first_read[task + 1]};
+  }
+};
+
+// One run of a graph: what its tasks do, and when the last one was handed over. The same work for every peer:
+// a few instructions, whose outcome tells in which order the tasks met each variable.
+class Job {
+ public:
+  Job(const Graph& graph, bool gated);
+
+  const Graph& graph() const { return graph_; }
+  // The body of a task. Called once for each, on any thread.
+  void run(std::size_t task);
+  // The time counts from before Peer::run to its end, unless the peer narrows it to what the engine does:
+  // start_clock() again once it has prepared, finished() before it tidies up.
+  void start_clock();
+  void finished();
+  // Called by the peer once everything is handed over, before it waits.
+  void pushed();
+  // A number of its own for each variable, and an address for it.
+  std::uint64_t& cell(std::uint32_t variable) { return cells_[variable].value; }
+
+  // Runs everything in order, here: what every peer has to reproduce.
+  void run_in_order();
+  // Empty where both ended alike, else what differs.
+  std::string differs_from(const Job& oracle) const;
+  double push_ns() const { return push_ns_; }
+  double total_ns() const { return total_ns_; }
+  double bytes() const { return bytes_; }
+
+ private:
+  // On a line of its own: the engine is measured, not how two cores share a line.
+  struct alignas(64) Cell {
+    std::uint64_t value = 0;
+  };
+  const Graph& graph_;
+  std::vector<Cell> cells_;
+  std::vector<std::uint64_t> seen_;  // what each task computed; 0: it did not run
+  // A gated job's first task waits until all are pushed, and all others wait for it.
+  std::atomic<bool> open_;
+  Clock::time_point started_;
+  double push_ns_ = 0;
+  double total_ns_ = 0;
+  double bytes_before_ = 0;
+  double bytes_ = 0;
+};
+
+// How the one who pushed an empty operation learns that it is done. kParkIdle: the engine is left alone for a
+// while before each, so that its workers are parked too.
+enum class Wait { kSpin, kPark, kParkIdle };
+
+struct LatencyPlan {
+  Wait wait;
+  std::size_t samples;
+};
+// The pause before a sample; returns when the sample starts.
+Clock::time_point start_sample(Wait wait);
+
+class Peer {
+ public:
+  virtual ~Peer() = default;
+  virtual std::string name() const = 0;
+  // Gets as many threads as will run tasks; whether the one that pushes is among them is the engine's affair.
+  virtual void start(int threads) = 0;
+
+  // Why it cannot run such a graph; empty: it can.
+  virtual std::string refuses(const std::string& workload, int threads) const = 0;
+  // More would take minutes, or all memory.
+  virtual std::size_t tasks_max() const { return 1'000'000; }
+  // Hands over every task, calls job.pushed(), and waits until all have run.
+  virtual void run(Job& job) = 0;
+
+  // Submit to ready of an empty operation, ns each, with one worker. Empty: it has no such wait.
+  virtual std::vector<double> latency(const LatencyPlan&) { return {}; }
+  // Ns of one look at something that is not ready, while `pending` other operations are not either. Negative:
+  // it cannot look without waiting.
+  virtual double poll_ns(std::size_t pending) { return static_cast<void>(pending), -1; }
+};
+
+// What the peer of this program is; one of them links with the driver. `library`: from the command line.
+std::vector<std::unique_ptr<Peer>> make_peers(const std::string& library);
+
+// Keeps the compiler from leaving out what nobody reads.
+template <typename T>
+inline void keep(const T& value) {
+  asm volatile("" : : "r,m"(value) : "memory");
+}
+
+// The mean of looking for about 50 ms.
+template <typename Look>
+double time_looks(Look look) {
+  constexpr int kLooks = 10'000;
+  int rounds = 0;
+  const Clock::time_point start = Clock::now();
+  double elapsed = 0;
+  do {
+    for (int i = 0; i < kLooks; ++i) keep(look());
+    ++rounds;
+    elapsed = ns_since(start);
+  } while (elapsed < 5e7);
+  return elapsed / (static_cast<double>(rounds) * kLooks);
+}
+
+}  // namespace bench_engine
