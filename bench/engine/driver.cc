@@ -86,7 +86,7 @@ Graph make_graph(const std::string& workload, std::size_t tasks) {
   return graph;
 }
 
-double quantile(std::vector<double>& sorted, double share) {
+double quantile(const std::vector<double>& sorted, double share) {
   return sorted[static_cast<std::size_t>(share * static_cast<double>(sorted.size() - 1))];
 }
 
@@ -127,7 +127,7 @@ void require_same(const Job& job, const Job& oracle, const std::string& peer) {
 }
 
 Row run_graph(Peer& peer, const std::string& workload, std::size_t tasks) {
-  tasks = std::min(tasks, peer.tasks_max());
+  tasks = std::min(tasks, peer.tasks_max(workload));
   const bool gated = workload == "pending";
   const Graph graph = make_graph(workload, tasks);
   Job oracle(graph, false);
@@ -159,13 +159,14 @@ Row run_graph(Peer& peer, const std::string& workload, std::size_t tasks) {
   return row;
 }
 
-Row run_latency(Peer& peer, const LatencyPlan& plan) {
-  peer.latency({plan.wait, 20});  // threads start, pools grow
-  std::vector<double> ns = peer.latency(plan);
+Row run_latency(Peer& peer, Wait wait, std::size_t count) {
+  Samples warm_up(wait, 20);  // threads start, pools grow
+  peer.latency(warm_up);
+  Samples samples(wait, count);
+  peer.latency(samples);
+  const std::vector<double> ns = samples.take_sorted();
   Row row;
   row.tasks = ns.size();
-  if (ns.empty()) return row;
-  std::sort(ns.begin(), ns.end());
   row.p50_ns = quantile(ns, 0.5);
   row.p99_ns = quantile(ns, 0.99);
   return row;
@@ -182,12 +183,10 @@ void measure(Peer& peer, const std::string& workload, int threads, std::size_t t
     const Wait wait = workload == "latency_spin"   ? Wait::kSpin
                       : workload == "latency_park" ? Wait::kPark
                                                    : Wait::kParkIdle;
-    row = run_latency(peer, {wait, wait == Wait::kParkIdle ? tasks / 10 : tasks});
-    if (row.tasks == 0) return skip(workload, peer.name(), "has no such wait");
+    row = run_latency(peer, wait, tasks);
   } else if (poll) {
     row.tasks = workload == "poll_10000_pending" ? 10'000 : 0;
     row.ns_per_task = peer.poll_ns(row.tasks);
-    if (row.ns_per_task < 0) return skip(workload, peer.name(), "cannot look without waiting");
   } else {
     row = run_graph(peer, workload, tasks);
   }
@@ -243,10 +242,15 @@ std::string Job::differs_from(const Job& oracle) const {
   return "";
 }
 
-Clock::time_point start_sample(Wait wait) {
+void Samples::start() {
   // Longer than any peer's workers spin, where they park at all.
-  if (wait == Wait::kParkIdle) std::this_thread::sleep_for(std::chrono::milliseconds(2));
-  return Clock::now();
+  if (wait_ == Wait::kParkIdle) std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  start_ = Clock::now();
+}
+
+std::vector<double> Samples::take_sorted() {
+  std::sort(ns_.begin(), ns_.end());
+  return std::move(ns_);
 }
 
 }  // namespace bench_engine

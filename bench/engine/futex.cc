@@ -44,27 +44,29 @@ class Futex final : public Peer {
   }
   void run(Job&) override {}
 
-  std::vector<double> latency(const LatencyPlan& plan) override {
-    const bool waiter_sleeps = plan.wait != Wait::kSpin;
-    const bool worker_sleeps = plan.wait == Wait::kParkIdle;
-    const auto last = static_cast<std::uint32_t>(plan.samples);
+  void latency(Samples& samples) override {
+    const bool waiter_sleeps = !samples.spins();
+    const bool worker_sleeps = samples.wait() == Wait::kParkIdle;
+    std::atomic<bool> stopping{false};
     Word there;
     Word back;
     std::thread worker([&] {
-      for (std::uint32_t i = 1; i <= last; ++i) {
+      for (std::uint32_t i = 1;; ++i) {
         there.wait_for(i, worker_sleeps);
+        if (stopping.load(std::memory_order_relaxed)) return;
         back.store(i, waiter_sleeps);
       }
     });
-    std::vector<double> samples;
-    for (std::uint32_t i = 1; i <= last; ++i) {
-      const Clock::time_point start = start_sample(plan.wait);
-      there.store(i, worker_sleeps);
-      back.wait_for(i, waiter_sleeps);
-      samples.push_back(ns_since(start));
+    std::uint32_t last = 0;
+    while (samples.more()) {
+      samples.start();
+      there.store(++last, worker_sleeps);
+      back.wait_for(last, waiter_sleeps);
+      samples.stop();
     }
+    stopping.store(true, std::memory_order_relaxed);
+    there.store(last + 1, worker_sleeps);
     worker.join();
-    return samples;
   }
 };
 

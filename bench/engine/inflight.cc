@@ -58,22 +58,20 @@ class Inflight final : public Peer {
     job.finished();
   }
 
-  std::vector<double> latency(const LatencyPlan& plan) override {
+  void latency(Samples& samples) override {
     MutableNDArray array(*engine_, one_float());
-    std::vector<double> samples;
-    for (std::size_t i = 0; i < plan.samples; ++i) {
-      const Clock::time_point start = start_sample(plan.wait);
+    while (samples.more()) {
+      samples.start();
       const NDArray version = write_nothing(array).value();
-      if (plan.wait == Wait::kSpin) {
+      if (samples.spins()) {
         while (!version.can_read()) {
         }
       } else {
         static_cast<void>(version.wait());
       }
-      samples.push_back(ns_since(start));
+      samples.stop();
     }
     engine_->drain();
-    return samples;
   }
 
   double poll_ns(std::size_t pending) override {

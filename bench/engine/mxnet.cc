@@ -40,7 +40,8 @@ class MxNet final : public Peer {
     find(library, "MXNDArrayWaitToRead", wait_to_read_);
   }
   std::string refuses(const std::string& workload, int) const override {
-    return workload.starts_with("poll_") ? "cannot look without waiting" : "";
+    const bool looks = workload.starts_with("poll_") || workload == "latency_spin";
+    return looks ? "cannot look without waiting" : "";
   }
 
   void run(Job& job) override {
@@ -66,19 +67,15 @@ class MxNet final : public Peer {
     for (Handle array : arrays) require(free_(array));
   }
 
-  // It has no look that could be spun on.
-  std::vector<double> latency(const LatencyPlan& plan) override {
-    std::vector<double> samples;
-    if (plan.wait == Wait::kSpin) return samples;
+  void latency(Samples& samples) override {
     Handle array = make_array();
-    for (std::size_t i = 0; i < plan.samples; ++i) {
-      const Clock::time_point start = start_sample(plan.wait);
+    while (samples.more()) {
+      samples.start();
       push([](void*, void*) {}, nullptr, nullptr, 0, &array, 1);
       require(wait_to_read_(array));
-      samples.push_back(ns_since(start));
+      samples.stop();
     }
     require(free_(array));
-    return samples;
   }
 
  private:

@@ -22,10 +22,8 @@ class OneTbb : public Peer {
   void start(int threads) override { threads_ = threads; }
 
   // One thread more than workers: the one that pushes spins.
-  std::vector<double> latency(const LatencyPlan& plan) override {
-    std::vector<double> samples;
-    in_arena(threads_ + 1, [&] { collect(plan, samples); });
-    return samples;
+  void latency(Samples& samples) override {
+    in_arena(threads_ + 1, [&] { collect(samples); });
   }
 
  protected:
@@ -36,7 +34,7 @@ class OneTbb : public Peer {
     oneapi::tbb::task_arena arena(threads);
     arena.execute(work);
   }
-  virtual void collect(const LatencyPlan& plan, std::vector<double>& samples) = 0;
+  virtual void collect(Samples& samples) = 0;
   int threads_ = 1;
 };
 
@@ -61,20 +59,20 @@ class TaskGroup final : public OneTbb {
   }
 
  protected:
-  void collect(const LatencyPlan& plan, std::vector<double>& samples) override {
+  void collect(Samples& samples) override {
     oneapi::tbb::task_group group;
-    for (std::size_t i = 0; i < plan.samples; ++i) {
+    while (samples.more()) {
       std::atomic<bool> done{false};
-      const Clock::time_point start = start_sample(plan.wait);
+      samples.start();
       group.run([&done] { done.store(true, std::memory_order_release); });
-      if (plan.wait == Wait::kSpin) {
+      if (samples.spins()) {
         while (!done.load(std::memory_order_acquire)) {
         }
-        samples.push_back(ns_since(start));
+        samples.stop();
         group.wait();
       } else {
         group.wait();
-        samples.push_back(ns_since(start));
+        samples.stop();
       }
     }
   }
@@ -136,25 +134,25 @@ class FlowGraph final : public OneTbb {
   }
 
  protected:
-  void collect(const LatencyPlan& plan, std::vector<double>& samples) override {
+  void collect(Samples& samples) override {
     oneapi::tbb::flow::graph graph;
     std::atomic<bool> done{false};
     Node node(graph, [&done](const continue_msg&) {
       done.store(true, std::memory_order_release);
       return continue_msg();
     });
-    for (std::size_t i = 0; i < plan.samples; ++i) {
+    while (samples.more()) {
       done.store(false, std::memory_order_relaxed);
-      const Clock::time_point start = start_sample(plan.wait);
+      samples.start();
       node.try_put(continue_msg());
-      if (plan.wait == Wait::kSpin) {
+      if (samples.spins()) {
         while (!done.load(std::memory_order_acquire)) {
         }
-        samples.push_back(ns_since(start));
+        samples.stop();
         graph.wait_for_all();
       } else {
         graph.wait_for_all();
-        samples.push_back(ns_since(start));
+        samples.stop();
       }
     }
   }

@@ -28,29 +28,27 @@ class OpenVino final : public Peer {
   }
   void run(Job&) override {}
 
-  std::vector<double> latency(const LatencyPlan& plan) override {
+  void latency(Samples& samples) override {
     ov::InferRequest request = compiled_.create_infer_request();
     request.infer();
     std::atomic<bool> done{false};
-    if (plan.wait == Wait::kSpin) {
+    if (samples.spins()) {
       request.set_callback([&done](std::exception_ptr) { done.store(true, std::memory_order_release); });
     }
-    std::vector<double> samples;
-    for (std::size_t i = 0; i < plan.samples; ++i) {
+    while (samples.more()) {
       done.store(false, std::memory_order_relaxed);
-      const Clock::time_point start = start_sample(plan.wait);
+      samples.start();
       request.start_async();
-      if (plan.wait == Wait::kSpin) {
+      if (samples.spins()) {
         while (!done.load(std::memory_order_acquire)) {
         }
-        samples.push_back(ns_since(start));
+        samples.stop();
         request.wait();
       } else {
         request.wait();
-        samples.push_back(ns_since(start));
+        samples.stop();
       }
     }
-    return samples;
   }
 
   // Of a request that is done, as one cannot be held up: less work than one that is not.

@@ -3,6 +3,7 @@
 #include <starpu.h>
 
 #include <cstdlib>
+#include <filesystem>
 
 #include "workload.h"
 
@@ -33,7 +34,7 @@ class StarPu final : public Peer {
   void start(int threads) override {
     setenv("STARPU_SILENT", "1", 1);
     // It would keep what it measured in the home folder.
-    setenv("STARPU_HOME", "/tmp", 0);
+    setenv("STARPU_HOME", std::filesystem::temp_directory_path().c_str(), 0);
     starpu_conf conf;
     starpu_conf_init(&conf);
     conf.ncpus = threads;
@@ -53,7 +54,7 @@ class StarPu final : public Peer {
   std::string refuses(const std::string& workload, int) const override {
     return workload.starts_with("poll_") ? "is not measured here" : "";
   }
-  std::size_t tasks_max() const override { return 50'000; }
+  std::size_t tasks_max(const std::string&) const override { return 50'000; }
 
   void run(Job& job) override {
     const Graph& graph = job.graph();
@@ -88,27 +89,25 @@ class StarPu final : public Peer {
     for (starpu_data_handle_t handle : handles) starpu_data_unregister(handle);
   }
 
-  std::vector<double> latency(const LatencyPlan& plan) override {
-    std::vector<double> samples;
-    for (std::size_t i = 0; i < plan.samples; ++i) {
+  void latency(Samples& samples) override {
+    while (samples.more()) {
       std::atomic<bool> done{false};
-      const Clock::time_point start = start_sample(plan.wait);
+      samples.start();
       starpu_task* const task = starpu_task_create();
       task->cl = &flag_;
       task->cl_arg = &done;
       task->nbuffers = 0;
       if (starpu_task_submit(task) != 0) std::abort();
-      if (plan.wait == Wait::kSpin) {
+      if (samples.spins()) {
         while (!done.load(std::memory_order_acquire)) {
         }
-        samples.push_back(ns_since(start));
+        samples.stop();
         starpu_task_wait_for_all();
       } else {
         starpu_task_wait_for_all();
-        samples.push_back(ns_since(start));
+        samples.stop();
       }
     }
-    return samples;
   }
 
  private:

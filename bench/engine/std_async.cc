@@ -19,7 +19,7 @@ class StdAsync final : public Peer {
       return "";
     return "has no dependencies";
   }
-  std::size_t tasks_max() const override { return 5'000; }
+  std::size_t tasks_max(const std::string&) const override { return 5'000; }
 
   void run(Job& job) override {
     std::deque<std::future<void>> out;
@@ -34,20 +34,18 @@ class StdAsync final : public Peer {
     for (std::future<void>& future : out) future.get();
   }
 
-  std::vector<double> latency(const LatencyPlan& plan) override {
-    std::vector<double> samples;
-    for (std::size_t i = 0; i < plan.samples; ++i) {
-      const Clock::time_point start = start_sample(plan.wait);
+  void latency(Samples& samples) override {
+    while (samples.more()) {
+      samples.start();
       const std::future<void> future = std::async(std::launch::async, [] {});
-      if (plan.wait == Wait::kSpin) {
+      if (samples.spins()) {
         while (future.wait_for(std::chrono::seconds(0)) != std::future_status::ready) {
         }
       } else {
         future.wait();
       }
-      samples.push_back(ns_since(start));
+      samples.stop();
     }
-    return samples;
   }
 
   double poll_ns(std::size_t pending) override {

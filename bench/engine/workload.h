@@ -4,6 +4,8 @@
 // engine, which must leave what running them one after another would have left.
 #pragma once
 
+#include <time.h>
+
 #include <atomic>
 #include <chrono>
 #include <cstddef>
@@ -83,12 +85,27 @@ class Job {
 // while before each, so that its workers are parked too.
 enum class Wait { kSpin, kPark, kParkIdle };
 
-struct LatencyPlan {
-  Wait wait;
-  std::size_t samples;
+// How long each of a series of empty operations took, one at a time, from before its submission to when the
+// one who submitted it knows that it is done.
+//   for (Samples samples(...); samples.more();) { samples.start(); submit(); wait(); samples.stop(); }
+class Samples {
+ public:
+  Samples(Wait wait, std::size_t count) : wait_(wait), count_(count) {}
+  Wait wait() const { return wait_; }
+  bool spins() const { return wait_ == Wait::kSpin; }
+  // As many as asked for, or what can be had in two seconds: on a busy machine a spin can take milliseconds.
+  bool more() const { return ns_.size() < count_ && ns_since(began_) < 2e9; }
+  void start();
+  void stop() { ns_.push_back(ns_since(start_)); }
+  std::vector<double> take_sorted();
+
+ private:
+  const Wait wait_;
+  const std::size_t count_;
+  const Clock::time_point began_ = Clock::now();
+  Clock::time_point start_;
+  std::vector<double> ns_;
 };
-// The pause before a sample; returns when the sample starts.
-Clock::time_point start_sample(Wait wait);
 
 class Peer {
  public:
@@ -100,15 +117,15 @@ class Peer {
   // Why it cannot run such a graph; empty: it can.
   virtual std::string refuses(const std::string& workload, int threads) const = 0;
   // More would take minutes, or all memory.
-  virtual std::size_t tasks_max() const { return 1'000'000; }
+  virtual std::size_t tasks_max(const std::string&) const { return 1'000'000; }
   // Hands over every task, calls job.pushed(), and waits until all have run.
   virtual void run(Job& job) = 0;
 
-  // Submit to ready of an empty operation, ns each, with one worker. Empty: it has no such wait.
-  virtual std::vector<double> latency(const LatencyPlan&) { return {}; }
-  // Ns of one look at something that is not ready, while `pending` other operations are not either. Negative:
-  // it cannot look without waiting.
-  virtual double poll_ns(std::size_t pending) { return static_cast<void>(pending), -1; }
+  // Submit to ready of empty operations, with one worker.
+  virtual void latency(Samples&) {}
+  // Ns (of CPU) of one look at something that is not ready, while `pending` other operations are not either.
+  // Asked only of those that do not refuse.
+  virtual double poll_ns(std::size_t) { return 0; }
 };
 
 // What the peer of this program is; one of them links with the driver. `library`: from the command line.
@@ -120,17 +137,24 @@ inline void keep(const T& value) {
   asm volatile("" : : "r,m"(value) : "memory");
 }
 
+// What the calling thread has used of a core.
+inline double cpu_ns() {
+  timespec used{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
+  return static_cast<double>(used.tv_sec) * 1e9 + static_cast<double>(used.tv_nsec);
+}
+
 // The mean of looking for about 50 ms.
 template <typename Look>
 double time_looks(Look look) {
   constexpr int kLooks = 10'000;
   int rounds = 0;
-  const Clock::time_point start = Clock::now();
+  const double start = cpu_ns();
   double elapsed = 0;
   do {
     for (int i = 0; i < kLooks; ++i) keep(look());
     ++rounds;
-    elapsed = ns_since(start);
+    elapsed = cpu_ns() - start;
   } while (elapsed < 5e7);
   return elapsed / (static_cast<double>(rounds) * kLooks);
 }
