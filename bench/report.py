@@ -44,7 +44,62 @@ def main_job(result):
     return f"{title}\n\n{table(head, rows)}\n\nWhat a look at a result costs (CPU time, medians):\n\n{looks}"
 
 
-REPORTS = {"main_job": main_job}
+def engine(result):
+    rows = result["rows"]
+
+    def cells(peer, columns, value):
+        found = {(r["workload"], r["threads"]): r for r in rows if r["peer"] == peer}
+        return [value(found[column]) if column in found else "" for column in columns]
+
+    def side_by_side(title, workloads, value):
+        columns = sorted({(r["workload"], r["threads"]) for r in rows if r["workload"] in workloads},
+                         key=lambda column: (workloads.index(column[0]), column[1]))
+        several = len({threads for _, threads in columns}) > 1
+        head = [title] + [f"{w.replace('_', ' ')}, {t}" if several else w.replace("_", " ") for w, t in columns]
+        peers = dict.fromkeys(r["peer"] for r in rows if r["workload"] in workloads)
+        return table(head, [[peer, *cells(peer, columns, value)] for peer in peers]) if columns else ""
+
+    versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
+    title = (
+        f"The engine and its peers; {result['machine']}; {result['date']}, commit {result['commit']}; load before the run "
+        f"{result['load_before']}; {versions}; medians of {max(r['repetitions'] for r in rows)} runs that took turns. Every "
+        "outcome was the same as that of running the tasks in order."
+    )
+    graphs = ["independent", "chain", "64_variables", "1_writer_8_readers", "random_dag"]
+    return "\n\n".join(
+        part
+        for part in [
+            title,
+            "ns a task, pushed / done, by workload and threads:",
+            side_by_side("peer", graphs, lambda r: f"{number(r['push_ns'])} / {number(r['ns_per_task'])}"),
+            "Submit to ready of an empty operation, us, p50 / p99 (waiting runs it itself in OpenMP and oneTBB):",
+            side_by_side(
+                "peer",
+                ["latency_spin", "latency_park", "latency_idle_park"],
+                lambda r: f"{number(r['p50_ns'] / 1e3)} / {number(r['p99_ns'] / 1e3)}",
+            ),
+            "One look, ns:",
+            side_by_side("peer", ["poll_0_pending", "poll_10000_pending"], lambda r: number(r["ns_per_task"])),
+            "All pending at once:",
+            table(
+                ["peer", "operations", "bytes each", "ns each, pushed / done"],
+                [
+                    [
+                        r["peer"],
+                        number(r["tasks"]),
+                        number(r["bytes_per_task"]),
+                        f"{number(r['push_ns'])} / {number(r['ns_per_task'])}",
+                    ]
+                    for r in rows
+                    if r["workload"] == "pending"
+                ],
+            ),
+        ]
+        if part
+    )
+
+
+REPORTS = {"engine": engine, "main_job": main_job}
 
 
 def main():

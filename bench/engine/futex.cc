@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The primitives below any engine: one thread tells another through a word, and is told back. Whoever waits
-// spins, or sleeps on the futex. The three ways to wait cost no wake, one wake (of the one who waits: the
-// worker spins), and two (of the worker, then of the one who waits).
+// The primitives below any engine: one thread tells another through a word, and whoever waits for it spins on
+// it or sleeps on its futex.
 #include <linux/futex.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -34,9 +33,10 @@ class Word {
   alignas(64) std::atomic<std::uint32_t> value_{0};
 };
 
-class Futex final : public Peer {
+// There and back again: what the shortest submit to ready through another thread costs.
+class RoundTrip final : public Peer {
  public:
-  std::string name() const override { return "bare words and futexes"; }
+  std::string name() const override { return "bare words, there and back"; }
   void start(int) override {}
   std::string refuses(const std::string& workload, int threads) const override {
     if (!workload.starts_with("latency_")) return "is no engine";
@@ -45,27 +45,70 @@ class Futex final : public Peer {
   void run(Job&) override {}
 
   void latency(Samples& samples) override {
-    const bool waiter_sleeps = !samples.spins();
-    const bool worker_sleeps = samples.wait() == Wait::kParkIdle;
+    const bool sleep = !samples.spins();
     std::atomic<bool> stopping{false};
     Word there;
     Word back;
     std::thread worker([&] {
       for (std::uint32_t i = 1;; ++i) {
-        there.wait_for(i, worker_sleeps);
+        there.wait_for(i, sleep);
         if (stopping.load(std::memory_order_relaxed)) return;
-        back.store(i, waiter_sleeps);
+        back.store(i, sleep);
       }
     });
     std::uint32_t last = 0;
     while (samples.more()) {
       samples.start();
-      there.store(++last, worker_sleeps);
-      back.wait_for(last, waiter_sleeps);
+      there.store(++last, sleep);
+      back.wait_for(last, sleep);
       samples.stop();
     }
     stopping.store(true, std::memory_order_relaxed);
-    there.store(last + 1, worker_sleeps);
+    there.store(last + 1, true);
+    worker.join();
+  }
+};
+
+// From before the wake to the first instruction of the one who slept, who takes the time.
+class OneWake final : public Peer {
+ public:
+  std::string name() const override { return "one futex wake"; }
+  void start(int) override {}
+  std::string refuses(const std::string& workload, int threads) const override {
+    if (workload != "latency_park" && workload != "latency_idle_park") return "is no engine";
+    return threads == 1 ? "" : "is two threads";
+  }
+  void run(Job&) override {}
+
+  void latency(Samples& samples) override {
+    std::atomic<bool> stopping{false};
+    std::atomic<Clock::time_point> woken;
+    Word there;
+    Word about_to_sleep;
+    std::thread worker([&] {
+      for (std::uint32_t i = 1; !stopping.load(std::memory_order_relaxed); ++i) {
+        about_to_sleep.store(i, false);
+        there.wait_for(i, true);
+        woken.store(Clock::now(), std::memory_order_relaxed);
+      }
+      about_to_sleep.store(~std::uint32_t{0}, false);
+    });
+    std::uint32_t last = 0;
+    while (samples.more()) {
+      about_to_sleep.wait_for(++last, false);
+      // The system call that puts it to sleep takes a while.
+      const Clock::time_point from = Clock::now();
+      while (ns_since(from) < 2e4) {
+      }
+      samples.start();
+      there.store(last, true);
+      about_to_sleep.wait_for(last + 1, false);
+      samples.add(
+          std::chrono::duration<double, std::nano>(woken.load(std::memory_order_relaxed) - samples.started())
+              .count());
+    }
+    stopping.store(true, std::memory_order_relaxed);
+    there.store(last + 1, true);
     worker.join();
   }
 };
@@ -74,7 +117,8 @@ class Futex final : public Peer {
 
 std::vector<std::unique_ptr<Peer>> make_peers(const std::string&) {
   std::vector<std::unique_ptr<Peer>> peers;
-  peers.push_back(std::make_unique<Futex>());
+  peers.push_back(std::make_unique<RoundTrip>());
+  peers.push_back(std::make_unique<OneWake>());
   return peers;
 }
 

@@ -81,8 +81,9 @@ class Job {
   double bytes_ = 0;
 };
 
-// How the one who pushed an empty operation learns that it is done. kParkIdle: the engine is left alone for a
-// while before each, so that its workers are parked too.
+// How the one who pushed an empty operation learns that it is done: by looking again and again, or by the
+// peer's own way of waiting, which may be to run it itself (OpenMP, oneTBB). kParkIdle: the engine is left
+// alone for a while before each, so that its workers are parked too.
 enum class Wait { kSpin, kPark, kParkIdle };
 
 // How long each of a series of empty operations took, one at a time, from before its submission to when the
@@ -96,7 +97,10 @@ class Samples {
   // As many as asked for, or what can be had in two seconds: on a busy machine a spin can take milliseconds.
   bool more() const { return ns_.size() < count_ && ns_since(began_) < 2e9; }
   void start();
-  void stop() { ns_.push_back(ns_since(start_)); }
+  void stop() { add(ns_since(start_)); }
+  Clock::time_point started() const { return start_; }
+  // Instead of stop(): where somebody else took the time.
+  void add(double ns) { ns_.push_back(ns); }
   std::vector<double> take_sorted();
 
  private:
