@@ -52,8 +52,10 @@ def engine(result):
         return [value(found[column]) if column in found else "" for column in columns]
 
     def side_by_side(title, workloads, value):
-        columns = sorted({(r["workload"], r["threads"]) for r in rows if r["workload"] in workloads},
-                         key=lambda column: (workloads.index(column[0]), column[1]))
+        columns = sorted(
+            {(r["workload"], r["threads"]) for r in rows if r["workload"] in workloads},
+            key=lambda column: (workloads.index(column[0]), column[1]),
+        )
         several = len({threads for _, threads in columns}) > 1
         head = [title] + [f"{w.replace('_', ' ')}, {t}" if several else w.replace("_", " ") for w, t in columns]
         peers = dict.fromkeys(r["peer"] for r in rows if r["workload"] in workloads)
@@ -61,9 +63,9 @@ def engine(result):
 
     versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
     title = (
-        f"The engine and its peers; {result['machine']}; {result['date']}, commit {result['commit']}; load before the run "
-        f"{result['load_before']}; {versions}; medians of {max(r['repetitions'] for r in rows)} runs that took turns. Every "
-        "outcome was the same as that of running the tasks in order."
+        f"The engine and its peers; {result['machine']}; {result['date']}, commit {result['commit']}; load before the "
+        f"run {result['load_before']}; {versions}; medians of {max(r['repetitions'] for r in rows)} runs that took "
+        "turns. Every outcome was the same as that of running the tasks in order."
     )
     graphs = ["independent", "chain", "64_variables", "1_writer_8_readers", "random_dag"]
     return "\n\n".join(
@@ -94,6 +96,8 @@ def engine(result):
                     if r["workload"] == "pending"
                 ],
             ),
+            "What an engine that has nothing to do takes of one core, %:",
+            side_by_side("peer", ["idle"], lambda r: number(r["idle_percent"])),
         ]
         if part
     )

@@ -94,11 +94,11 @@ void print_null_or(const char* key, double value) {
   if (value < 0)
     std::printf(", \"%s\": null", key);
   else
-    std::printf(", \"%s\": %.2f", key, value);
+    std::printf(", \"%s\": %.3f", key, value);
 }
 
 struct Row {
-  double ns_per_task = -1, push_ns = -1, p50_ns = -1, p99_ns = -1, bytes_per_task = -1;
+  double ns_per_task = -1, push_ns = -1, p50_ns = -1, p99_ns = -1, bytes_per_task = -1, idle_percent = -1;
   std::size_t tasks = 0;
 };
 
@@ -110,6 +110,7 @@ void print_row(const std::string& workload, const std::string& peer, int threads
   print_null_or("p50_ns", row.p50_ns);
   print_null_or("p99_ns", row.p99_ns);
   print_null_or("bytes_per_task", row.bytes_per_task);
+  print_null_or("idle_percent", row.idle_percent);
   std::printf(", \"tasks\": %zu}\n", row.tasks);
 }
 
@@ -172,6 +173,25 @@ Row run_latency(Peer& peer, Wait wait, std::size_t count) {
   return row;
 }
 
+// All threads of the process; the one that asks sleeps meanwhile.
+double process_cpu_ns() {
+  timespec used{};
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
+  return static_cast<double>(used.tv_sec) * 1e9 + static_cast<double>(used.tv_nsec);
+}
+
+// What an engine that has worked and has nothing left to do takes of one core.
+Row run_idle(Peer& peer, std::chrono::milliseconds time) {
+  const Graph graph = make_graph("independent", 1'000);
+  Job job(graph, false);
+  peer.run(job);
+  std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  const double cpu = process_cpu_ns();
+  const Clock::time_point start = Clock::now();
+  std::this_thread::sleep_for(time);
+  return {.idle_percent = 100 * (process_cpu_ns() - cpu) / ns_since(start)};
+}
+
 void measure(Peer& peer, const std::string& workload, int threads, std::size_t tasks) {
   const bool latency = workload.starts_with("latency_");
   const bool poll = workload.starts_with("poll_");
@@ -187,6 +207,8 @@ void measure(Peer& peer, const std::string& workload, int threads, std::size_t t
   } else if (poll) {
     row.tasks = workload == "poll_10000_pending" ? 10'000 : 0;
     row.ns_per_task = peer.poll_ns(row.tasks);
+  } else if (workload == "idle") {
+    row = run_idle(peer, std::chrono::milliseconds(tasks));
   } else {
     row = run_graph(peer, workload, tasks);
   }
@@ -255,7 +277,7 @@ std::vector<double> Samples::take_sorted() {
 
 }  // namespace bench_engine
 
-// bench_engine_PEER list | NAME WORKLOAD THREADS TASKS [LIBRARY]
+// bench_engine_PEER list | NAME WORKLOAD THREADS TASKS [LIBRARY]; for `idle`, TASKS are milliseconds.
 int main(int count, char** words) {
   const std::string library = count > 5 ? words[5] : count == 3 ? words[2] : "";
   const auto peers = bench_engine::make_peers(library);

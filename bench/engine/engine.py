@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Measures the engine beside its peers: what a task costs, how soon an empty one is known to be done, what a look costs,
-and what a pending one weighs. Writes one JSON object; `./dev bench-report` makes tables of bench/results/*.json.
+"""Measures the engine beside its peers: what a task costs, how soon an empty one is known to be done, what a look
+costs, what a pending one weighs, and what an engine takes that has nothing to do. Writes one JSON object;
+`./dev bench-report` makes tables of bench/results/*.json.
 
 usage: engine.py BUILD_FOLDER [--json FILE] [--repetitions N] [--tasks N] [--peers NAME,...] [--workloads NAME,...]
                  [--mxnet LIBRARY]
@@ -25,7 +26,7 @@ LATENCIES = ("latency_spin", "latency_park", "latency_idle_park")
 POLLS = ("poll_0_pending", "poll_10000_pending")
 PROGRAMS = ("inflight", "openmp", "onetbb", "std_async", "starpu", "mxnet", "openvino", "futex")
 PACKAGES = {"onetbb": "libtbb-dev", "starpu": "libstarpu-dev", "openmp": "a compiler with OpenMP"}
-NUMBERS = ("ns_per_task", "push_ns", "p50_ns", "p99_ns", "bytes_per_task")
+NUMBERS = ("ns_per_task", "push_ns", "p50_ns", "p99_ns", "bytes_per_task", "idle_percent")
 LIMIT_S = 300
 
 
@@ -59,7 +60,8 @@ def plan(tasks):
     steps = [(workload, count, tasks) for workload in GRAPHS for count in threads]
     steps += [(workload, 1, 500 if workload == "latency_idle_park" else 5_000) for workload in LATENCIES]
     steps += [(workload, 1, 0) for workload in POLLS]
-    return [*steps, ("pending", 1, 1_000_000)]
+    # Those of `idle` are milliseconds.
+    return [*steps, ("pending", 1, 1_000_000), ("idle", os.cpu_count(), 2_000)]
 
 
 def run_once(program, peer, workload, threads, tasks, mxnet):
@@ -77,8 +79,8 @@ def row(workload, peer, threads, runs):
     result = {"workload": workload, "peer": peer, "threads": threads}
     for key in NUMBERS:
         values = [run[key] for run in runs if run[key] is not None]
-        result[key] = round(statistics.median(values), 2) if values else None
-    headline = "p50_ns" if workload in LATENCIES else "ns_per_task"
+        result[key] = round(statistics.median(values), 3) if values else None
+    headline = "p50_ns" if workload in LATENCIES else "idle_percent" if workload == "idle" else "ns_per_task"
     result["best"] = min(run[headline] for run in runs)
     result["worst"] = max(run[headline] for run in runs)
     result["tasks"] = runs[0]["tasks"]
@@ -135,7 +137,7 @@ def versions(mxnet):
     found = {"linux": platform.release(), "openvino": pinned["openvino"]}
     if mxnet:
         found["mxnet"] = pinned["mxnet"]
-    installed = {"onetbb": "libtbb-dev", "starpu": "libstarpu-dev", "openmp": "libgomp1", "gcc": "g++-12"}
+    installed = {"onetbb": "libtbb-dev", "starpu": "libstarpu-dev", "libgomp": "libgomp1", "gcc": "g++-12"}
     return found | {name: package(debian) for name, debian in installed.items() if package(debian)}
 
 

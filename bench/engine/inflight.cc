@@ -31,7 +31,9 @@ class Inflight final : public Peer {
   std::string refuses(const std::string& workload, int threads) const override {
     if (!naive_) return "";
     if (threads > 1) return "has no threads";
-    return workload == "pending" || workload.starts_with("poll_") ? "nothing is ever pending" : "";
+    return workload == "pending" || workload.starts_with("poll_") ? "nothing is ever pending"
+           : workload == "idle"                                   ? "has no threads"
+                                                                  : "";
   }
 
   void run(Job& job) override {

@@ -10,9 +10,9 @@ wheel=$(awk '$1 == "peer" { print $2 "==" $3 }' "$root/dependencies.txt")
 stamp=$venv/.wheels
 if [ -f "$stamp" ] && [ "$wheel" = "$(cat "$stamp")" ]; then exit 0; fi
 
-printf 'engine: installing %s into build/mxnet-venv: 47 MB to download, 210 MB on disk; rm -r undoes it\n' "$wheel" >&2
+printf 'engine: installing %s into build/mxnet-venv: 49 MB to download, 218 MB on disk\n' "$wheel" >&2
 rm -rf "$venv"
 /usr/bin/python3 -m venv "$venv"
-"$venv/bin/python" -m pip --quiet --no-input --disable-pip-version-check install --no-deps --only-binary :all: "$wheel" \
-  >&2 </dev/null
+"$venv/bin/python" -m pip --quiet --no-input --disable-pip-version-check install \
+  --no-deps --only-binary :all: "$wheel" >&2 </dev/null
 printf '%s\n' "$wheel" >"$stamp"

@@ -42,7 +42,7 @@ class TaskGroup final : public OneTbb {
  public:
   std::string name() const override { return "oneTBB task_group"; }
   std::string refuses(const std::string& workload, int) const override {
-    if (workload == "independent" || workload.starts_with("latency_")) return "";
+    if (workload == "independent" || workload == "idle" || workload.starts_with("latency_")) return "";
     return workload.starts_with("poll_") ? "cannot look without waiting" : "has no dependencies";
   }
 
@@ -115,7 +115,9 @@ class FlowGraph final : public OneTbb {
   }
   std::string refuses(const std::string& workload, int) const override {
     if (workload.starts_with("poll_")) return "cannot look without waiting";
-    return prebuilt_ && (workload == "pending" || workload.starts_with("latency_")) ? "is the same" : "";
+    return prebuilt_ && (workload == "pending" || workload == "idle" || workload.starts_with("latency_"))
+               ? "is the same"
+               : "";
   }
 
   void run(Job& job) override {

@@ -17,7 +17,7 @@ class StdAsync final : public Peer {
     if (threads != 1) return "starts a thread a task";
     if (workload.starts_with("latency_") || workload.starts_with("poll_") || workload == "independent")
       return "";
-    return "has no dependencies";
+    return workload == "idle" ? "has no threads" : "has no dependencies";
   }
   std::size_t tasks_max(const std::string&) const override { return 5'000; }
 
