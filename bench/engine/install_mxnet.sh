@@ -6,7 +6,7 @@ set -eu
 
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/../.." && pwd)
 venv=$root/build/mxnet-venv
-wheel=$(awk '$1 == "peer" { print $2 "==" $3 }' "$root/dependencies.txt")
+wheel=$(awk '$1 == "peer" && $2 == "mxnet" { print $2 "==" $3 }' "$root/dependencies.txt")
 stamp=$venv/.wheels
 if [ -f "$stamp" ] && [ "$wheel" = "$(cat "$stamp")" ]; then exit 0; fi
 
