@@ -12,14 +12,15 @@ A peer that is not installed is left out, with a line that says so.
 
 import argparse
 import collections
-import datetime
 import json
 import os
 import pathlib
-import platform
 import statistics
 import subprocess
 import sys
+
+sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent))
+import environment
 
 GRAPHS = ("independent", "chain", "64_variables", "1_writer_8_readers", "random_dag")
 LATENCIES = ("latency_spin", "latency_park", "latency_idle_park")
@@ -110,18 +111,6 @@ def measure(peers, arguments):
     return rows, skipped
 
 
-def cpu_model():
-    for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.split(":", 1)[1].strip()
-    return platform.processor()
-
-
-def commit():
-    git = ["git", "-C", pathlib.Path(__file__).parent, "describe", "--always", "--dirty"]
-    return subprocess.run(git, capture_output=True, text=True).stdout.strip()
-
-
 def package(name):
     query = ["dpkg-query", "-W", "-f", "${Version}", name]
     try:
@@ -130,13 +119,8 @@ def package(name):
         return ""
 
 
-def versions(mxnet):
-    pins = pathlib.Path(__file__).resolve().parents[2] / "dependencies.txt"
-    words = [line.split() for line in pins.read_text().splitlines()]
-    pinned = {word[1]: word[2] for word in words if len(word) == 3 and word[0] in ("pypi", "peer")}
-    found = {"linux": platform.release(), "openvino": pinned["openvino"]}
-    if mxnet:
-        found["mxnet"] = pinned["mxnet"]
+def peer_versions(mxnet):
+    found = {"mxnet": environment.pinned()["mxnet"]} if mxnet else {}
     installed = {"onetbb": "libtbb-dev", "starpu": "libstarpu-dev", "libgomp": "libgomp1", "gcc": "g++-12"}
     return found | {name: package(debian) for name, debian in installed.items() if package(debian)}
 
@@ -157,12 +141,9 @@ def main():
         peers = [(program, peer) for program, peer in peers if peer in arguments.peers]
     load = os.getloadavg()[0]
     rows, skipped = measure(peers, arguments)
-    result = {
-        "benchmark": "engine",
-        "date": datetime.date.today().isoformat(),
-        "commit": commit(),
-        "machine": f"{cpu_model()}, {os.cpu_count()} cores",
-        "versions": versions(arguments.mxnet),
+    result = environment.head("engine")
+    result["versions"] |= peer_versions(arguments.mxnet)
+    result |= {
         "load_before": round(load, 2),
         "rows": rows,
         "skipped": skipped,

@@ -8,15 +8,16 @@ counts from the moment at which a frame was due, submit from call to return.
 """
 
 import argparse
-import datetime
 import json
 import os
 import pathlib
-import platform
 import statistics
 import subprocess
 import sys
 import tempfile
+
+sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent))
+import environment
 
 SCENARIOS = {
     "60 fps": ["--fps", "60"],
@@ -78,18 +79,6 @@ def polls(build, repetitions):
     ]
 
 
-def cpu_model():
-    for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.split(":", 1)[1].strip()
-    return platform.processor()
-
-
-def commit():
-    folder = pathlib.Path(__file__).parent
-    return subprocess.run(["git", "-C", folder, "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
-
-
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("build", type=pathlib.Path)
@@ -103,11 +92,7 @@ def main():
         for name, words in SCENARIOS.items():
             runs[name].append(run_once(inflight, words, arguments.seconds))
     result = {
-        "benchmark": "main_job",
-        "date": datetime.date.today().isoformat(),
-        "commit": commit(),
-        "machine": f"{cpu_model()}, {os.cpu_count()} cores",
-        "versions": {"openvino": "2026.4.0", "linux": platform.release()},
+        **environment.head("main_job"),
         "seconds": arguments.seconds,
         "rows": [row(name, results) for name, results in runs.items()],
         "polls": polls(arguments.build, arguments.repetitions),

@@ -10,12 +10,10 @@
 #include <vector>
 
 #include "inflight/ndarray.h"
+#include "ndarray/ndarray_test_support.h"
 
 namespace inflight {
 namespace {
-
-using internal::Ref;
-using internal::Version;
 
 #if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
 constexpr int kRounds = 2'000;
@@ -33,20 +31,6 @@ struct Detached {
     void unhandled_exception() { std::terminate(); }
   };
   std::coroutine_handle<promise_type> coroutine;
-};
-
-// A version that the test completes by hand.
-class Pending {
- public:
-  Pending() : version_(Ref<Version>::adopt(new Version)) {
-    version_->values.push_back({DType::kI64, Shape{2}, Buffer::allocate(16)});
-  }
-  NDArray array() const { return NDArray(version_, 0); }
-  void complete(Status status = Status()) { version_->completion.complete(std::move(status)); }
-  std::uint32_t shares() const { return version_->shares(); }
-
- private:
-  Ref<Version> version_;
 };
 
 // Parameters are copied into the frame, so that they live as long as the coroutine.

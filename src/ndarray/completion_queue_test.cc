@@ -15,6 +15,8 @@
 #include <utility>
 #include <vector>
 
+#include "ndarray/ndarray_test_support.h"
+
 namespace inflight {
 namespace {
 
@@ -28,20 +30,6 @@ constexpr int kRounds = 2'000;
 #endif
 
 using Tags = std::vector<std::uint64_t>;
-
-// A version that the test completes by hand.
-class Pending {
- public:
-  Pending() : version_(Ref<Version>::adopt(new Version)) {
-    version_->values.push_back({DType::kI64, Shape{2}, Buffer::allocate(16)});
-  }
-  NDArray array() const { return NDArray(version_, 0); }
-  void complete(Status status = Status()) { version_->completion.complete(std::move(status)); }
-  std::uint32_t shares() const { return version_->shares(); }
-
- private:
-  Ref<Version> version_;
-};
 
 Tags take(CompletionQueue& queue) {
   Tags tags = {99};  // to be cleared

@@ -17,11 +17,10 @@
 #include <thread>
 #include <vector>
 
+#include "ndarray/ndarray_test_support.h"
+
 namespace inflight {
 namespace {
-
-using internal::Ref;
-using internal::Version;
 
 #if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
 constexpr int kWrites = 2'000;
@@ -66,19 +65,6 @@ MutableNDArray::Compute add(std::int64_t value) {
 MutableNDArray::Compute fail() {
   return [](std::span<const TensorView>, const MutableTensorView&) { return failure(); };
 }
-
-// A version that the test completes by hand.
-class Pending {
- public:
-  Pending() : version_(Ref<Version>::adopt(new Version)) {
-    version_->values.push_back({DType::kI64, Shape{2}, Buffer::allocate(16)});
-  }
-  NDArray array() const { return NDArray(version_, 0); }
-  void complete(Status status = Status()) { version_->completion.complete(std::move(status)); }
-
- private:
-  Ref<Version> version_;
-};
 
 // Holds an engine's operation until told.
 class Gate {

@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a benchmark was run on and of: the head of every file in bench/results/."""
+
+import datetime
+import os
+import pathlib
+import platform
+import subprocess
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+
+def cpu_model():
+    for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return platform.processor()
+
+
+def commit():
+    git = ["git", "-C", ROOT, "describe", "--always", "--dirty"]
+    return subprocess.run(git, capture_output=True, text=True).stdout.strip()
+
+
+def pinned():
+    """Versions by name, of what dependencies.txt pins exactly."""
+    words = [line.split() for line in (ROOT / "dependencies.txt").read_text().splitlines()]
+    return {word[1]: word[2] for word in words if len(word) == 3 and word[0] in ("pypi", "peer")}
+
+
+def head(benchmark):
+    return {
+        "benchmark": benchmark,
+        "date": datetime.date.today().isoformat(),
+        "commit": commit(),
+        "machine": f"{cpu_model()}, {os.cpu_count()} cores",
+        "versions": {"linux": platform.release(), "openvino": pinned()["openvino"]},
+    }
