@@ -19,19 +19,19 @@ namespace inflight {
 template <typename Signature>
 class UniqueFunction;
 
-// A callable that is moved, never copied. Callables of up to kInlineBytes live in place and cost no
-// allocation.
+// A callable that is moved, never copied. Callables of up to kInlineBytes that are aligned no more strictly
+// than a pointer live in place and cost no allocation.
 template <typename R, typename... Args>
 class UniqueFunction<R(Args...)> {
  public:
   static constexpr std::size_t kInlineBytes = 48;
 
-  UniqueFunction() noexcept = default;
+  UniqueFunction() noexcept {}  // not defaulted: the storage would be zeroed
   template <typename F>
   requires(!std::is_same_v<std::remove_cvref_t<F>, UniqueFunction> && std::is_invocable_r_v<R, F&, Args...>)
       UniqueFunction(F&& callable) {  // NOLINT: implicit, as std::function
     using Callable = std::decay_t<F>;
-    if constexpr (sizeof(Callable) <= kInlineBytes && alignof(Callable) <= alignof(std::max_align_t) &&
+    if constexpr (sizeof(Callable) <= kInlineBytes && alignof(Callable) <= alignof(void*) &&
                   std::is_nothrow_move_constructible_v<Callable>) {
       new (storage_) Callable(std::forward<F>(callable));
       table_ = &kTable<Callable, true>;
@@ -51,6 +51,10 @@ class UniqueFunction<R(Args...)> {
   ~UniqueFunction() { reset(); }
 
   explicit operator bool() const noexcept { return table_ != nullptr; }
+  // Lets go of the callable.
+  void reset() noexcept {
+    if (table_ != nullptr) std::exchange(table_, nullptr)->destroy(storage_);
+  }
   // Requires a callable.
   R operator()(Args... args) { return table_->call(storage_, std::forward<Args>(args)...); }
 
@@ -99,12 +103,9 @@ class UniqueFunction<R(Args...)> {
     table_ = std::exchange(other.table_, nullptr);
     if (table_ != nullptr) table_->move(other.storage_, storage_);
   }
-  void reset() noexcept {
-    if (table_ != nullptr) std::exchange(table_, nullptr)->destroy(storage_);
-  }
 
   const Table* table_ = nullptr;
-  alignas(std::max_align_t) std::byte storage_[kInlineBytes];
+  alignas(void*) std::byte storage_[kInlineBytes];
 };
 
 using Task = UniqueFunction<void()>;

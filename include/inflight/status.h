@@ -82,7 +82,10 @@ class [[nodiscard]] Status {
   static void ref(Rep* rep) noexcept {
     if (rep != nullptr) rep->refs.fetch_add(1, std::memory_order_relaxed);
   }
-  static void unref(Rep* rep) noexcept;
+  static void unref(Rep* rep) noexcept {
+    if (rep != nullptr) unref_failure(rep);
+  }
+  static void unref_failure(Rep* rep) noexcept;
 
   Rep* rep_ = nullptr;
 };

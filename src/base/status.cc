@@ -52,7 +52,7 @@ Status::Status(StatusCode code, std::string message) {
   rep_->message = std::move(message);
 }
 
-void Status::unref(Rep* rep) noexcept {
+void Status::unref_failure(Rep* rep) noexcept {
   while (rep != nullptr && rep->refs.fetch_sub(1, std::memory_order_acq_rel) == 1) {
     Rep* cause = rep->cause;
     delete rep;
