@@ -44,7 +44,6 @@ class Inflight final : public Peer {
     for (std::size_t task = 0; task < graph.size(); ++task) {
       OpOptions options;
       const auto reads = graph.reads_of(task);
-      options.reads.reserve(reads.size());
       for (const std::uint32_t read : reads) options.reads.push_back(vars[read]);
       if (graph.writes[task] != kNothing) options.writes.push_back(vars[graph.writes[task]]);
       const Status status = engine_->push(

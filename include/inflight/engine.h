@@ -10,12 +10,16 @@
 //   a
 #pragma once
 
+#include <array>
 #include <cstddef>
+#include <initializer_list>
 #include <memory>
 #include <span>
+#include <stop_token>
 #include <utility>
 #include <vector>
 
+#include "inflight/clock.h"
 #include "inflight/executor.h"
 #include "inflight/internal/var_state.h"
 #include "inflight/status.h"
@@ -60,14 +64,87 @@ class OpToken {
   internal::Op* op_ = nullptr;
 };
 
+// Variables in the order in which they were named. A few live in place and cost no allocation.
+class VarList {
+ public:
+  static constexpr std::size_t kInPlace = 4;
+
+  VarList() noexcept {}
+  VarList(std::initializer_list<Var> vars) : VarList(std::span<const Var>(vars.begin(), vars.size())) {}
+  VarList(const std::vector<Var>& vars) : VarList(std::span<const Var>(vars)) {}  // NOLINT: implicit
+  explicit VarList(std::span<const Var> vars) {
+    for (const Var& var : vars) push_back(var);
+  }
+  VarList(VarList&& other) noexcept { take(other); }
+  VarList& operator=(VarList&& other) noexcept {
+    if (this != &other) {
+      clear();
+      take(other);
+    }
+    return *this;
+  }
+  ~VarList() { clear(); }
+
+  void push_back(Var var) {
+    if (size_ < kInPlace) {
+      new (in_place_ + size_) Var(std::move(var));
+    } else {
+      if (size_ == kInPlace) {
+        more_ = std::make_unique<std::vector<Var>>(begin(), end());
+        destroy_in_place();
+      }
+      more_->push_back(std::move(var));
+    }
+    ++size_;
+  }
+  void clear() noexcept {
+    if (size_ <= kInPlace)
+      destroy_in_place();
+    else
+      more_.reset();
+    size_ = 0;
+  }
+  std::size_t size() const noexcept { return size_; }
+  const Var* begin() const noexcept { return size_ <= kInPlace ? in_place_ : more_->data(); }
+  const Var* end() const noexcept { return begin() + size_; }
+
+ private:
+  void destroy_in_place() noexcept {
+    for (std::size_t i = 0; i < size_; ++i) in_place_[i].~Var();
+  }
+  // Requires this one to be empty.
+  void take(VarList& other) noexcept {
+    if (other.size_ <= kInPlace) {
+      for (std::size_t i = 0; i < other.size_; ++i) new (in_place_ + i) Var(std::move(other.in_place_[i]));
+      other.destroy_in_place();
+    } else {
+      more_ = std::move(other.more_);
+    }
+    size_ = std::exchange(other.size_, 0);
+  }
+
+  std::size_t size_ = 0;
+  union {
+    Var in_place_[kInPlace];  // the first size_ of them, while they are all
+  };
+  std::unique_ptr<std::vector<Var>> more_;  // all of them, once they are more
+};
+
 // What one push orders and how it runs. A variable that stands in reads and in writes is updated: the
 // operation inherits its error. One that stands in writes alone is overwritten: its old error ends there.
 struct OpOptions {
-  std::vector<Var> reads = {};
-  std::vector<Var> writes = {};
+  VarList reads = {};
+  VarList writes = {};
   // Runs the closure; null: the engine's own threads. Must outlive the operation, until drain() has seen its
   // end.
   Executor* executor = nullptr;
+  // Among those that could start now on the engine's own threads, a higher one starts first, and equal ones
+  // in the order in which they became able to. It overtakes nothing that it depends on, and interrupts
+  // nothing.
+  int priority = 0;
+  // An operation whose stop is requested before it starts does not run: it finishes with kCancelled when its
+  // turn comes, and what reads what it would have written inherits that.
+  std::stop_token stop = {};
   // Told the operation's status exactly once, before anything that depends on it starts, whether the closure
   // ran or not. May push. Must be short and must not block: it runs on whichever thread ended the operation.
   UniqueFunction<void(const Status&)> on_finish = {};
@@ -89,9 +166,9 @@ class Engine {
   //   errors   kShuttingDown; kOverloaded: pending_limit operations are pending; kInvalidArgument: an empty
   //   Var.
   //            On an error nothing was ordered and on_finish is not called.
-  Status push(Closure closure, OpOptions options);
+  virtual Status push(Closure&& closure, OpOptions&& options) = 0;
   // Orders a closure that starts work which ends later: the operation is done when its token is completed.
-  virtual Status push_async(AsyncClosure closure, OpOptions options) = 0;
+  virtual Status push_async(AsyncClosure&& closure, OpOptions&& options) = 0;
 
   // Waits until no operation is pending. Must not be called from an operation.
   virtual void drain() = 0;
@@ -105,6 +182,10 @@ class Engine {
 struct EngineOptions {
   int threads = 1;                       // of its own; 0: every push must name an executor
   std::size_t pending_limit = 1U << 20;  // a push past it is refused with kOverloaded
+  // How long a thread without work looks for some before it sleeps; half of the threads, and one at least,
+  // may look at the same time. Longer answers sooner, and costs so much of a core whenever work ends. An
+  // engine without work uses none.
+  Duration spin = std::chrono::microseconds(50);
 };
 
 // Runs operations on threads, in parallel where their order allows. Its destructor drains.

@@ -38,6 +38,8 @@ struct ArrayValue {
 // when, and the variable by which the engine orders what depends on them.
 class Version : public VarState {
  public:
+  using VarState::VarState;
+
   Completion completion;
   std::vector<ArrayValue> values;  // changed by the owner only, before publish()
 };

@@ -39,6 +39,7 @@ enum class On { kEngine, kPool, kInline };
 struct OpSpec {
   std::vector<std::size_t> reads;
   std::vector<std::size_t> writes;
+  int priority = 0;  // changes nothing that can be seen
   bool fails = false;
   Runs runs = Runs::kHere;
   On on = On::kEngine;
@@ -67,6 +68,7 @@ Program make_program(Random& random) {
     const std::size_t step = program.disjoint ? program.pushers : 1;
     const std::size_t first = program.disjoint ? program.pusher(i) : 0;
     const auto choose = [&] { return first + step * pick(random, 0, (program.vars - 1 - first) / step); };
+    op.priority = static_cast<int>(pick(random, 0, 8)) / 3 - 1;
     for (std::size_t n = pick(random, 0, 3); n > 0; --n) op.reads.push_back(choose());
     for (std::size_t n = pick(random, 0, 2); n > 0; --n) op.writes.push_back(choose());
     op.fails = pick(random, 1, fail_one_in) == 1;
@@ -172,7 +174,7 @@ void run_on(Engine& engine, const Program& program, unsigned seed, History& hist
   std::mutex order_mutex;
   const auto push = [&](std::size_t i) {
     const OpSpec& op = program.ops[i];
-    OpOptions options;
+    OpOptions options{.priority = op.priority};
     for (const std::size_t v : op.reads) options.reads.push_back(vars[v]);
     for (const std::size_t v : op.writes) options.writes.push_back(vars[v]);
     if (op.on == On::kPool) options.executor = &pool;

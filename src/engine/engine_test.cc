@@ -13,101 +13,22 @@
 #include <thread>
 #include <vector>
 
+#include "engine/engine_test_support.h"
 #include "engine/start.h"
 #include "inflight/executor.h"
 
 namespace inflight {
 namespace {
 
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
-constexpr int kStress = 1;
-#else
-constexpr int kStress = 10;
-#endif
 // Long enough that one stack frame an operation would not fit.
 constexpr int kChain = 200'000;
-
-Status failure(std::string message) { return Status(StatusCode::kDeviceError, std::move(message)); }
-
-// An operation that has started and ends when the test says so.
-class Held {
- public:
-  Engine::AsyncClosure closure() {
-    return [this](OpToken token) {
-      const std::lock_guard lock(mutex_);
-      token_ = std::move(token);
-      started_.notify_all();
-    };
-  }
-  bool started() {
-    const std::lock_guard lock(mutex_);
-    return static_cast<bool>(token_);
-  }
-  void wait_started() {
-    std::unique_lock lock(mutex_);
-    started_.wait(lock, [this] { return static_cast<bool>(token_); });
-  }
-  void end(Status status = Status()) {
-    wait_started();
-    OpToken token;
-    {
-      const std::lock_guard lock(mutex_);
-      token = std::move(token_);
-    }
-    token.complete(std::move(status));
-  }
-
- private:
-  std::mutex mutex_;
-  std::condition_variable started_;
-  OpToken token_;
-};
-
-// What happened, in order.
-class Log {
- public:
-  void add(std::string what) {
-    const std::lock_guard lock(mutex_);
-    lines_.push_back(std::move(what));
-  }
-  std::vector<std::string> lines() const {
-    const std::lock_guard lock(mutex_);
-    return lines_;
-  }
-
- private:
-  mutable std::mutex mutex_;
-  std::vector<std::string> lines_;
-};
-
-using Lines = std::vector<std::string>;
-
-Engine::Closure ok_op() {
-  return [] { return Status(); };
-}
 
 // ---- What both engines promise
 // ------------------------------------------------------------------------------
 
-struct Kind {
-  const char* name;
-  int threads;  // 0: the naive engine
-};
-
-class EngineTest : public testing::TestWithParam<Kind> {
- protected:
-  EngineTest()
-      : engine_(GetParam().threads == 0 ? make_naive_engine()
-                                        : make_threaded_engine({.threads = GetParam().threads})) {}
-  void push(Engine::Closure closure, OpOptions options) {
-    const Status status = engine_->push(std::move(closure), std::move(options));
-    ASSERT_TRUE(status.ok()) << status.to_string();
-  }
-  std::unique_ptr<Engine> engine_;
-};
-
 INSTANTIATE_TEST_SUITE_P(Engines, EngineTest,
-                         testing::Values(Kind{"naive", 0}, Kind{"one_thread", 1}, Kind{"four_threads", 4}),
+                         testing::Values(EngineKind{"naive", 0}, EngineKind{"one_thread", 1},
+                                         EngineKind{"four_threads", 4}),
                          [](const auto& param_info) { return std::string(param_info.param.name); });
 
 TEST_P(EngineTest, ReadsSeeTheWriteBeforeThemAndNoneAfter) {
@@ -606,7 +527,7 @@ TEST(ThreadedEngineTest, PendingLimitHoldsAtItsValueAndOnePast) {
   const Status refused =
       engine->push(ok_op(), {.reads = {x}, .on_finish = [&told](const Status&) { ++told; }});
   EXPECT_EQ(refused.code(), StatusCode::kOverloaded);
-  EXPECT_EQ(refused.message(), "push: 3 operations are pending, the limit is 3");
+  EXPECT_EQ(refused.message(), "push: 3 of 3 operations are pending");
   EXPECT_EQ(engine->pending(), 3U);
   held.end();
   engine->drain();
@@ -937,8 +858,12 @@ TEST(ThreadedEngineTest, OppositeOrdersOfNamingNeverDeadlock) {
         for (int i = 0; i < ops; ++i) {
           OpOptions options{.writes = names};
           // Both halves are written by all of these or read by those that write the other one.
-          if (i % 3 == 1) options = {.reads = {names.begin(), half}, .writes = {half, names.end()}};
-          if (i % 3 == 2) options = {.reads = {half, names.end()}, .writes = {names.begin(), half}};
+          if (i % 3 == 1)
+            options = {.reads = std::vector<Var>(names.begin(), half),
+                       .writes = std::vector<Var>(half, names.end())};
+          if (i % 3 == 2)
+            options = {.reads = std::vector<Var>(half, names.end()),
+                       .writes = std::vector<Var>(names.begin(), half)};
           EXPECT_TRUE(engine
                           ->push(
                               [&value] {

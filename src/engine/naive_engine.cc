@@ -19,7 +19,8 @@ using internal::Op;
 
 class NaiveEngine final : public Engine, public internal::OpOwner {
  public:
-  Status push_async(AsyncClosure closure, OpOptions options) override;
+  Status push(Closure&& closure, OpOptions&& options) override { return order(closure, options); }
+  Status push_async(AsyncClosure&& closure, OpOptions&& options) override { return order(closure, options); }
   void drain() override {
     const std::lock_guard turn(turn_);
     INFLIGHT_CHECK(!running_);  // it is this thread's own
@@ -37,6 +38,14 @@ class NaiveEngine final : public Engine, public internal::OpOwner {
   void op_completed(Op* op, Status status) override;
 
  private:
+  // A claim that is not made keeps no variable alive: the lists do.
+  struct Pushed {
+    VarList reads;
+    VarList writes;
+    std::unique_ptr<Op> op;
+  };
+  template <typename Function>
+  Status order(Function& closure, OpOptions& options);
   // Runs one operation from start to end.
   void run(Op& op);
   Status call(Op& op);
@@ -47,7 +56,7 @@ class NaiveEngine final : public Engine, public internal::OpOwner {
   bool accepting_ = true;
   bool cancelling_ = false;
   bool running_ = false;
-  std::deque<std::unique_ptr<Op>> pushed_;
+  std::deque<Pushed> pushed_;
 
   std::atomic<std::size_t> pending_{0};
   std::mutex mutex_;
@@ -55,8 +64,9 @@ class NaiveEngine final : public Engine, public internal::OpOwner {
   std::optional<Status> ended_;  // guarded by mutex_: how the running operation's token was completed
 };
 
-Status NaiveEngine::push_async(AsyncClosure closure, OpOptions options) {
-  for (const std::vector<Var>* vars : {&options.reads, &options.writes}) {
+template <typename Function>
+Status NaiveEngine::order(Function& closure, OpOptions& options) {
+  for (const VarList* vars : {&options.reads, &options.writes}) {
     for (const Var& var : *vars) {
       if (!var) return Status(StatusCode::kInvalidArgument, "push: got an empty Var");
       if (!var.state()->idle()) {
@@ -67,14 +77,16 @@ Status NaiveEngine::push_async(AsyncClosure closure, OpOptions options) {
   const std::lock_guard turn(turn_);
   if (!accepting_) return Status(StatusCode::kShuttingDown, "push: the engine has been shut down");
   pending_.fetch_add(1, std::memory_order_acq_rel);
-  pushed_.push_back(std::make_unique<Op>(*this, std::move(closure), std::move(options)));
+  auto op = std::make_unique<Op>(*this, std::move(closure), options);
+  pushed_.push_back({std::move(options.reads), std::move(options.writes), std::move(op)});
   if (running_) return Status();  // pushed by an operation: its turn comes when that one has ended
   running_ = true;
   while (!pushed_.empty()) {
-    std::unique_ptr<Op> op = std::move(pushed_.front());
-    pushed_.pop_front();
-    run(*op);
-    op.reset();
+    {
+      const Pushed first = std::move(pushed_.front());
+      pushed_.pop_front();
+      run(*first.op);
+    }
     pending_.fetch_sub(1, std::memory_order_acq_rel);
   }
   running_ = false;
@@ -82,19 +94,28 @@ Status NaiveEngine::push_async(AsyncClosure closure, OpOptions options) {
 }
 
 void NaiveEngine::run(Op& op) {
+  for (Access& claim : op.claims()) claim.failed = !claim.var->status().ok();
   Status status =
       cancelling_ ? Status(StatusCode::kCancelled, "the engine was shut down before the operation started")
-                  : op.inherited();
+                  : op.refusal();
   if (status.ok()) status = call(op);
-  if (op.on_finish) op.on_finish(status);
-  for (const Access& access : op.accesses) {
-    if (access.write) access.var->set_status(status);
+  if (op.extras != nullptr && op.extras->on_finish) op.extras->on_finish(status);
+  for (const Access& claim : op.claims()) {
+    if (claim.write) claim.var->written(status);
+  }
+  for (const Access& claim : op.claims()) {
+    if (claim.write) claim.var->set_status(status);
   }
 }
 
 Status NaiveEngine::call(Op& op) {
+  if (auto* const closure = std::get_if<Closure>(&op.closure)) {
+    Status status = (*closure)();
+    closure->reset();
+    return status;
+  }
   {
-    AsyncClosure closure = std::move(op.closure);
+    AsyncClosure closure = std::move(std::get<AsyncClosure>(op.closure));
     closure(OpToken(&op));
   }
   std::unique_lock lock(mutex_);

@@ -2,7 +2,6 @@
 #include "engine/op.h"
 
 #include <algorithm>
-#include <iterator>
 
 #include "base/check.h"
 #include "engine/start.h"
@@ -19,49 +18,71 @@ void OpToken::complete(Status status) {
   op->owner.op_completed(op, std::move(status));
 }
 
-Status Engine::push(Closure closure, OpOptions options) {
-  return push_async(
-      [inner = std::move(closure)](OpToken token) mutable {
-        Status status = inner();
-        inner = Closure();  // what it holds is let go before anybody hears of the end
-        token.complete(std::move(status));
-      },
-      std::move(options));
-}
-
 namespace internal {
+namespace {
 
-Op::Op(OpOwner& the_owner, Engine::AsyncClosure the_closure, OpOptions options)
-    : owner(the_owner),
-      closure(std::move(the_closure)),
-      executor(options.executor),
-      on_finish(std::move(options.on_finish)) {
-  reads = options.reads.size();
-  vars = std::move(options.reads);
-  vars.insert(vars.end(), std::make_move_iterator(options.writes.begin()),
-              std::make_move_iterator(options.writes.end()));
-  accesses.reserve(vars.size());
-  for (std::size_t i = 0; i < vars.size(); ++i) {
-    accesses.push_back({.op = this, .var = vars[i].state(), .write = i >= reads, .read = i < reads});
-  }
-  std::sort(accesses.begin(), accesses.end(), [](const Access& a, const Access& b) { return a.var < b.var; });
-  std::size_t kept = 0;
-  for (const Access& access : accesses) {
-    if (kept > 0 && accesses[kept - 1].var == access.var) {
-      accesses[kept - 1].write |= access.write;
-      accesses[kept - 1].read |= access.read;
+// One claim a variable, in the order of their addresses. Returns how many there are.
+std::uint32_t merge(std::span<Access> claims) {
+  if (claims.size() < 2) return static_cast<std::uint32_t>(claims.size());
+  std::sort(claims.begin(), claims.end(), [](const Access& a, const Access& b) {
+    return a.var != b.var ? a.var < b.var : a.order < b.order;
+  });
+  std::uint32_t kept = 0;
+  for (const Access& claim : claims) {
+    if (kept > 0 && claims[kept - 1].var == claim.var) {
+      claims[kept - 1].write |= claim.write;
+      claims[kept - 1].read |= claim.read;
     } else {
-      accesses[kept++] = access;
+      claims[kept++] = claim;
     }
   }
-  accesses.resize(kept);
+  return kept;
 }
 
-Status Op::inherited() const {
-  for (std::size_t i = 0; i < reads; ++i) {
-    if (const Status& status = vars[i].state()->granted_status(); !status.ok()) return status;
+}  // namespace
+
+void Op::take(OpOptions& options) {
+  if (options.executor != nullptr || options.priority != 0 || options.stop.stop_possible() ||
+      options.on_finish) {
+    extras = std::make_unique<OpExtras>(OpExtras{options.executor, options.priority, 0,
+                                                 std::move(options.stop), std::move(options.on_finish)});
   }
-  return Status();
+  const std::size_t named = options.reads.size() + options.writes.size();
+  if (named == 0) return;
+  Access* const storage = named <= kClaimsInPlace ? claims_storage.in_place : new Access[named];
+  std::uint32_t order = 0;
+  // The reads come first, so a variable that is read and written has the place of its first read.
+  for (const Var& var : options.reads) {
+    storage[order] = {.op = this, .var = var.state(), .order = order, .read = true};
+    ++order;
+  }
+  for (const Var& var : options.writes) {
+    storage[order] = {.op = this, .var = var.state(), .order = order, .write = true};
+    ++order;
+  }
+  claims_count = merge({storage, named});
+  if (storage == claims_storage.in_place) return;
+  if (claims_count > kClaimsInPlace) {
+    claims_storage.elsewhere = storage;
+  } else {
+    std::copy_n(storage, claims_count, claims_storage.in_place);
+    delete[] storage;
+  }
+}
+
+Op::~Op() {
+  if (claims_count > kClaimsInPlace) delete[] claims_storage.elsewhere;
+}
+
+Status Op::refusal() {
+  if (extras != nullptr && extras->stop.stop_requested()) {
+    return Status(StatusCode::kCancelled, "the operation's stop was requested before it started");
+  }
+  const Access* first = nullptr;
+  for (const Access& claim : claims()) {
+    if (claim.read && claim.failed && (first == nullptr || claim.order < first->order)) first = &claim;
+  }
+  return first == nullptr ? Status() : first->var->granted_status();
 }
 
 namespace {
@@ -88,7 +109,8 @@ class RunnableList {
 
 void release(const Access& access, const Status& status, RunnableList& runnable) {
   for (Access* granted = access.var->release(access, status); granted != nullptr;) {
-    Access* const next = granted->next;  // read first: another thread may finish that operation at once
+    // Read first: another thread may finish that operation at once. A writer comes alone.
+    Access* const next = granted->write ? nullptr : granted->next;
     Op* const waiting = granted->op;
     if (waiting->waits.fetch_sub(1, std::memory_order_acq_rel) == 1) runnable.append(waiting);
     granted = next;
@@ -126,13 +148,19 @@ thread_local Starter* Starter::innermost_ = nullptr;
 
 }  // namespace
 
-Op* Op::let_go(const Status& status) {
+Op* Op::end(const Status& status) {
+  if (extras != nullptr && extras->on_finish) extras->on_finish(status);
+  for (const Access& claim : claims()) {
+    if (claim.write && claim.told) claim.var->written(status);
+  }
   RunnableList runnable;
-  for (const Access& access : accesses) release(access, status, runnable);
-  accesses.clear();
-  vars.clear();
-  on_finish = {};
-  closure = {};
+  for (const Access& claim : claims()) release(claim, status, runnable);
+  extras.reset();
+  if (auto* const sync = std::get_if<Engine::Closure>(&closure)) {
+    sync->reset();
+  } else {
+    std::get<Engine::AsyncClosure>(closure).reset();
+  }
   return runnable.head();
 }
 

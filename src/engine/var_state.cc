@@ -7,7 +7,8 @@
 
 namespace inflight::internal {
 
-void VarState::grant(const Access& access) noexcept {
+void VarState::grant(Access& access) noexcept {
+  access.failed = !status_.ok();
   if (access.write) {
     writer_ = true;
   } else {
@@ -17,7 +18,9 @@ void VarState::grant(const Access& access) noexcept {
 
 bool VarState::acquire(Access& access) {
   access.next = nullptr;
-  if (head_ == nullptr && can_grant(access)) {
+  access.told = told_;
+  if (head_ == nullptr && (unclaimed() || (!writer_ && !access.write))) {
+    if (unclaimed()) ref();
     grant(access);
     return true;
   }
@@ -27,24 +30,51 @@ bool VarState::acquire(Access& access) {
 }
 
 Access* VarState::release(const Access& access, const Status& status) {
-  const std::lock_guard lock(mutex_);
-  if (access.write) {
-    INFLIGHT_CHECK(writer_ && readers_ == 0);
-    writer_ = false;
-    status_ = status;
-  } else {
-    INFLIGHT_CHECK(!writer_ && readers_ > 0);
-    --readers_;
+  Access* const taken = access.write ? access.next : nullptr;
+  if (access.write && (access.failed || !status.ok())) set_status(status);
+  if (taken != nullptr && taken->write) {
+    // Still held by a writer, and still all that was taken: nothing for anybody else to see.
+    taken->failed = !status.ok();
+    return taken;
   }
-  // The longest prefix of the queue that can hold the variable together; it stays linked and is cut off.
+  Access* granted = nullptr;
+  {
+    const std::lock_guard lock(mutex_);
+    INFLIGHT_CHECK(access.write ? writer_ && readers_ == 0 : !writer_ && readers_ > 0);
+    if (access.write) {
+      writer_ = false;
+      if (taken != nullptr) {  // readers first: back to the head of the queue
+        taken_tail_->next = head_;
+        if (head_ == nullptr) tail_ = taken_tail_;
+        head_ = taken;
+      }
+    } else {
+      --readers_;
+    }
+    granted = grant_from_queue();
+    if (granted != nullptr || !unclaimed()) return granted;
+  }
+  unref();
+  return nullptr;
+}
+
+// The longest prefix of the queue that can hold the variable together.
+Access* VarState::grant_from_queue() noexcept {
   Access* const first = head_;
+  if (first == nullptr) return nullptr;
+  if (first->write) {
+    if (readers_ > 0) return nullptr;
+    grant(*first);
+    taken_tail_ = tail_;
+    head_ = nullptr;
+    return first;
+  }
   Access* last = nullptr;
-  while (head_ != nullptr && can_grant(*head_)) {
+  while (head_ != nullptr && !head_->write) {
     grant(*head_);
     last = head_;
     head_ = head_->next;
   }
-  if (last == nullptr) return nullptr;
   last->next = nullptr;
   return first;
 }
@@ -61,7 +91,12 @@ Status VarState::status() {
 
 bool VarState::idle() {
   const std::lock_guard lock(mutex_);
-  return !writer_ && readers_ == 0 && head_ == nullptr;
+  return unclaimed() && head_ == nullptr;
+}
+
+bool VarState::one_reader_at_most() {
+  const std::lock_guard lock(mutex_);
+  return !writer_ && readers_ <= 1 && head_ == nullptr;
 }
 
 }  // namespace inflight::internal

@@ -97,45 +97,68 @@ Result<NDArray> MutableNDArray::update(std::vector<NDArray> reads, Compute compu
 
 namespace {
 
-// One pending write: what it reads, the version before it and the version that it makes.
-struct Write {
-  std::vector<NDArray> reads;
-  MutableNDArray::Compute compute;
-  NDArray old;
-  Ref<Version> made;
-  std::shared_ptr<BufferPool> pool;
-  bool keep_old;  // an update: the engine has ordered it after the old version, which has not failed
-
-  Status run() {
-    ArrayValue& value = made->values[0];
-    const std::size_t bytes = dtype_bytes(value.dtype) * value.shape.elements();
-    if (!take_over(value, bytes)) {
-      value.buffer = pool->acquire(bytes);
-      if (keep_old && bytes != 0) std::memcpy(value.buffer.bytes(), (*old.read()).data, bytes);
-    }
-    std::vector<TensorView> views;
-    views.reserve(reads.size());
-    for (const NDArray& read : reads) views.push_back(*read.read());
-    Status status = compute(views, MutableTensorView{value.buffer.bytes(), value.dtype, value.shape});
-    // Before the write ends, so that the next one finds this version free to take over.
-    compute = {};
-    reads.clear();
-    old = NDArray();
-    made = Ref<Version>();
-    return status;
+// A version that an operation computes, with what it takes to do so until then.
+class Write final : public Version {
+ public:
+  Write(ArrayValue value, std::vector<NDArray> reads, MutableNDArray::Compute compute, NDArray old,
+        std::shared_ptr<BufferPool> pool, bool keep_old)
+      : Version(true),
+        reads_(std::move(reads)),
+        compute_(std::move(compute)),
+        old_(std::move(old)),
+        pool_(std::move(pool)),
+        keep_old_(keep_old) {
+    values.push_back(std::move(value));
   }
 
+  Status run() {
+    ArrayValue& value = values[0];
+    const std::size_t bytes = dtype_bytes(value.dtype) * value.shape.elements();
+    if (!take_over(value, bytes)) {
+      value.buffer = pool_->acquire(bytes);
+      if (keep_old_ && bytes != 0) std::memcpy(value.buffer.bytes(), (*old_.read()).data, bytes);
+    }
+    std::vector<TensorView> views;
+    views.reserve(reads_.size());
+    for (const NDArray& read : reads_) views.push_back(*read.read());
+    return compute_(views, MutableTensorView{value.buffer.bytes(), value.dtype, value.shape});
+  }
+
+  // The end, whether it ran or not. An operation that is none of ours may name this version as written, too:
+  // what it is has been said by then.
+  void written(const Status& status) override {
+    if (completion.ready()) return;
+    // First, so that the next write finds this version free to take over.
+    compute_.reset();
+    reads_.clear();
+    old_ = NDArray();
+    pool_.reset();
+    completion.complete(status);
+  }
+
+  // Of a write that was refused.
+  NDArray take_old() { return std::move(old_); }
+
+ private:
   // Moves the old version's memory into the new one where nobody else can see it: the shares are this write's
-  // and, for an update, the engine's for the variable that it reads. The name moved on before the push, so no
-  // share can appear.
+  // and, for an update, the engine's in the variable that it reads, where no other operation reads that.
+  // The name moved on before the push, so no share can appear.
   bool take_over(ArrayValue& value, std::size_t bytes) {
-    Version& before = old.version();
-    if (!old.can_read() || before.shares() != (keep_old ? 2U : 1U) || before.values.size() != 1) return false;
+    Version& before = old_.version();
+    if (!old_.can_read() || before.shares() != (keep_old_ ? 2U : 1U) || before.values.size() != 1)
+      return false;
+    if (keep_old_ && !before.one_reader_at_most()) return false;
     Buffer& buffer = before.values[0].buffer;
     if (!before.values[0].reusable || !buffer.unique() || buffer.size() != bytes) return false;
     value.buffer = std::move(buffer);
     return true;
   }
+
+  std::vector<NDArray> reads_;
+  MutableNDArray::Compute compute_;
+  NDArray old_;  // the version before
+  std::shared_ptr<BufferPool> pool_;
+  const bool keep_old_;  // an update: the engine has ordered it after the old version, which has not failed
 };
 
 }  // namespace
@@ -143,22 +166,23 @@ struct Write {
 Result<NDArray> MutableNDArray::push(std::vector<NDArray> reads, Compute compute, bool keep_old) {
   // Held through the push, so that versions follow each other in the order of the calls.
   const std::lock_guard lock(mutex_);
-  Ref<Version> made = new_version({newest_.dtype(), newest_.shape(), Buffer(), true});
-  NDArray result(made, 0);
   OpOptions options;
   for (const NDArray& read : reads) {
     INFLIGHT_CHECK(static_cast<bool>(read));
     options.reads.push_back(read.var());
   }
   if (keep_old) options.reads.push_back(newest_.var());
-  options.writes.push_back(Var(made));
-  options.on_finish = [made](const Status& status) { made->completion.complete(status); };
+  ArrayValue value{newest_.dtype(), newest_.shape(), Buffer(), true};
   // The name moves on first: the write may run before push() returns, and must not find the name's share.
-  auto write =
-      std::make_shared<Write>(Write{std::move(reads), std::move(compute), std::exchange(newest_, result),
-                                    std::move(made), pool_, keep_old});
-  if (Status refused = engine_.push([write] { return write->run(); }, std::move(options)); !refused.ok()) {
-    newest_ = std::move(write->old);  // nothing was ordered: the write is ours alone again
+  const auto made = Ref<Write>::adopt(new Write(std::move(value), std::move(reads), std::move(compute),
+                                                std::exchange(newest_, NDArray()), pool_, keep_old));
+  newest_ = NDArray(made, 0);
+  NDArray result = newest_;
+  options.writes.push_back(Var(made));
+  // The claim keeps the version until the operation has ended.
+  if (Status refused = engine_.push([write = made.get()] { return write->run(); }, std::move(options));
+      !refused.ok()) {
+    newest_ = made->take_old();  // nothing was ordered: the write is ours alone again
     return refused;
   }
   return result;
