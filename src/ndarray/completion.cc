@@ -11,8 +11,9 @@
 namespace inflight::internal {
 namespace {
 
-// How long a wait spins before it parks: about the cost of a futex sleep and wake-up.
-constexpr int kSpins = 512;
+// How long a wait looks before it parks: about what it costs to sleep and be woken.
+constexpr Duration kSpin = std::chrono::microseconds(50);
+constexpr int kLooksPerRound = 16;
 
 }  // namespace
 
@@ -41,9 +42,17 @@ void Completion::tell() noexcept {
 
 bool Completion::wait_impl(const TimePoint* until) const noexcept {
   if (until != nullptr && *until <= steady_clock().now()) return ready();
-  for (int spin = 0; spin < kSpins; ++spin) {
-    if (ready()) return true;
-    SpinLock::pause();
+  TimePoint enough{};
+  for (int round = 0;; ++round) {
+    for (int look = 0; look < kLooksPerRound; ++look) {
+      if (ready()) return true;
+      SpinLock::pause();
+    }
+    const TimePoint now = steady_clock().now();
+    if (round == 0) enough = now + kSpin;
+    if (now >= enough || (until != nullptr && now >= *until)) break;
+    // Whoever is to complete it may have been put on this very processor.
+    std::this_thread::yield();
   }
   while (true) {
     std::uint32_t seen = state_.load(std::memory_order_acquire);
