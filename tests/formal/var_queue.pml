@@ -9,6 +9,7 @@
  *   -DBROKEN_CLAIM   an operation makes its claims one variable at a time, in the order in which it names them
  *   -DBROKEN_GRANT   a reader is granted past a writer that stands in the queue before it
  *   -DBROKEN_COUNT   the count does not start one above the claims, so a release may run the operation twice
+ *   -DBROKEN_TAKEN   what a writer took with it goes back behind what was pushed meanwhile
  */
 #define OPS 4
 #define VARS 2
@@ -18,7 +19,9 @@ typedef Var {
   bool writer;
   byte readers;
   byte queue[OPS];      /* operations that wait, in order */
-  byte length
+  byte length;
+  byte taken[OPS];      /* those that the writer which holds it took with it when it was granted */
+  byte taken_length
 }
 Var var[VARS];
 
@@ -62,27 +65,66 @@ inline claim_one(o, v, granted) {
   }
 }
 
-/* VarState::release: gives back, then grants the longest prefix of the queue that can hold it together. */
+/* VarState::release: hands what it took on to the next writer, without the lock; or gives back, then grants the
+ * longest prefix of the queue that can hold it together. A writer that is granted takes the rest of the queue. */
 inline give_back(o, v) {
-  atomic { !var[v].lock -> var[v].lock = true };
-  d_step {
-    if
-    :: ACCESS(o, v) == 2 -> var[v].writer = false
-    :: else -> var[v].readers--
-    fi;
-    granted_count = 0;
-    do
-    :: var[v].length > 0 && CAN_GRANT(var[v].queue[0], v) ->
-       grant(var[v].queue[0], v);
-       freed[granted_count] = var[v].queue[0];
-       granted_count++;
-       for (k : 1 .. OPS - 1) { var[v].queue[k - 1] = var[v].queue[k] };
-       var[v].length--
-    :: else -> break
-    od;
-    k = 0
-  };
-  var[v].lock = false
+  if
+  :: ACCESS(o, v) == 2 && var[v].taken_length > 0 && ACCESS(var[v].taken[0], v) == 2 ->
+     d_step {
+       freed[0] = var[v].taken[0];
+       granted_count = 1;
+       for (k : 1 .. OPS - 1) { var[v].taken[k - 1] = var[v].taken[k] };
+       var[v].taken_length--;
+       k = 0
+     }
+  :: else ->
+     atomic { !var[v].lock -> var[v].lock = true };
+     d_step {
+       if
+       :: ACCESS(o, v) == 2 ->
+          var[v].writer = false;
+#ifdef BROKEN_TAKEN
+          for (k : 0 .. OPS - 1) {
+            if
+            :: k < var[v].taken_length -> var[v].queue[var[v].length] = var[v].taken[k]; var[v].length++
+            :: else -> skip
+            fi
+          };
+#else
+          /* to the front */
+          do
+          :: var[v].taken_length > 0 ->
+             var[v].taken_length--;
+             for (k : 1 .. OPS - 1) { var[v].queue[OPS - k] = var[v].queue[OPS - k - 1] };
+             var[v].queue[0] = var[v].taken[var[v].taken_length];
+             var[v].length++
+          :: else -> break
+          od;
+#endif
+          var[v].taken_length = 0
+       :: else -> var[v].readers--
+       fi;
+       granted_count = 0;
+       do
+       :: var[v].length > 0 && CAN_GRANT(var[v].queue[0], v) ->
+          grant(var[v].queue[0], v);
+          freed[granted_count] = var[v].queue[0];
+          granted_count++;
+          for (k : 1 .. OPS - 1) { var[v].queue[k - 1] = var[v].queue[k] };
+          var[v].length--
+       :: else -> break
+       od;
+       if
+       :: var[v].writer ->
+          for (k : 0 .. OPS - 1) { var[v].taken[k] = var[v].queue[k] };
+          var[v].taken_length = var[v].length;
+          var[v].length = 0
+       :: else -> skip
+       fi;
+       k = 0
+     };
+     var[v].lock = false
+  fi
 }
 
 /* Runs operation `mine`, then whatever its end makes runnable, as the trampoline does. */
