@@ -62,7 +62,7 @@ def plan(tasks):
     steps += [(workload, 1, 500 if workload == "latency_idle_park" else 5_000) for workload in LATENCIES]
     steps += [(workload, 1, 0) for workload in POLLS]
     # Those of `idle` are milliseconds.
-    return [*steps, ("pending", 1, 1_000_000), ("idle", os.cpu_count(), 2_000)]
+    return [*steps, ("pending", 1, 1_000_000), ("idle", os.cpu_count(), 10_000)]
 
 
 def run_once(program, peer, workload, threads, tasks, mxnet):
@@ -95,6 +95,8 @@ def measure(peers, arguments):
     steps = [step for step in plan(arguments.tasks) if not arguments.workloads or step[0] in arguments.workloads]
     for repetition in range(arguments.repetitions):
         for workload, threads, tasks in steps:
+            if workload == "idle" and repetition > 0:
+                continue  # long, and a mean already
             say(f"repetition {repetition + 1} of {arguments.repetitions}: {workload}, {threads} threads")
             for program, peer in peers:
                 key = (workload, peer, threads)
