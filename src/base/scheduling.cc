@@ -3,6 +3,9 @@
 
 #include <pthread.h>
 #include <sched.h>
+#include <sys/prctl.h>
+
+#include <algorithm>
 
 namespace inflight::internal {
 
@@ -16,6 +19,15 @@ BatchScheduling::BatchScheduling() noexcept {
 BatchScheduling::~BatchScheduling() {
   const sched_param parameters{};
   if (changed_) pthread_setschedparam(pthread_self(), SCHED_OTHER, &parameters);
+}
+
+void wake_on_time() noexcept { prctl(PR_SET_TIMERSLACK, 1UL, 0UL, 0UL, 0UL); }
+
+int usable_processors() noexcept {
+  cpu_set_t usable;
+  // More of them than the set has room for are many.
+  if (sched_getaffinity(0, sizeof(usable), &usable) != 0) return CPU_SETSIZE;
+  return std::max(1, CPU_COUNT(&usable));
 }
 
 }  // namespace inflight::internal

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <pthread.h>
 #include <sched.h>
+#include <sys/prctl.h>
 
 #include <thread>
 
@@ -36,6 +37,28 @@ TEST(BatchScheduling, HoldsForItsScopeAndForThreadsStartedInIt) {
   }
   EXPECT_EQ(policy_here(), SCHED_OTHER);
   EXPECT_EQ(policy_of_a_new_thread(), SCHED_OTHER);
+}
+
+TEST(Scheduling, WakesOnTime) {
+  std::thread([] {
+    wake_on_time();
+    EXPECT_EQ(prctl(PR_GET_TIMERSLACK, 0UL, 0UL, 0UL, 0UL), 1);
+  }).join();
+}
+
+TEST(Scheduling, CountsTheProcessorsThatThisThreadMayUse) {
+  EXPECT_GE(usable_processors(), 1);
+  std::thread([] {
+    cpu_set_t usable;
+    ASSERT_EQ(sched_getaffinity(0, sizeof(usable), &usable), 0);
+    int first = 0;
+    while (!CPU_ISSET(first, &usable)) ++first;
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    CPU_SET(first, &one);
+    ASSERT_EQ(sched_setaffinity(0, sizeof(one), &one), 0);
+    EXPECT_EQ(usable_processors(), 1);
+  }).join();
 }
 
 }  // namespace

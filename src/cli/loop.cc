@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/loop.h"
 
-#include <sys/prctl.h>
-
 #include <algorithm>
 #include <utility>
 
 #include "base/check.h"
+#include "base/scheduling.h"
 #include "cli/classify.h"
 #include "cli/stop.h"
 #include "inflight/ndarray.h"
@@ -55,8 +54,7 @@ RunLoop::RunLoop(Predictor& predictor, PrefetchedSource& source, const LoopPlan&
       pacer_(plan.rate, clock_) {}
 
 Tally RunLoop::run() {
-  // Linux lets a sleeping thread oversleep by 50 us to save wake-ups; frames are due to the microsecond.
-  prctl(PR_SET_TIMERSLACK, 1UL, 0UL, 0UL, 0UL);
+  internal::wake_on_time();  // frames are due to the microsecond
   take_first_frame();
   pacer_.restart();
   frame_taken_ = pacer_.start();
