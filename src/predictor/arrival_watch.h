@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+// When the next frame will come, judged by those that came: arithmetic over times that are handed in, so that
+// every pattern can be tested without a thread or a clock.
+#pragma once
+
+#include <optional>
+
+#include "inflight/clock.h"
+
+namespace inflight::internal {
+
+// How an idle worker waits for the next frame: asleep until `from`, then awake, but not past `until`.
+struct Watch {
+  TimePoint from;
+  TimePoint until;
+};
+
+// Follows the times at which frames come. Where they come at a steady rate, it says when to be awake for the
+// next one, within an allowance: each frame earns `share` of the time since the one before, what is not spent
+// is saved up to kSavedMax, and nothing is earned while nothing comes.
+//   thread   one at a time
+//   source   the growing-memory g-h filter, i.e. a line through the last arrivals by least squares
+//            (E. Brookner, Tracking and Kalman Filtering Made Easy, 1998)
+class ArrivalWatch {
+ public:
+  // How long before a frame is expected a watch begins. Timers are late, on an idle virtual processor by
+  // about 120 us and one time in ten by 300 us; and a frame is early by as much as its own timer was less
+  // late than usual. Where the rate leaves less than the minimum for this, there is no watch.
+  static constexpr Duration kAwakeBeforeMax = std::chrono::microseconds(300);
+  static constexpr Duration kAwakeBeforeMin = std::chrono::microseconds(80);
+  static constexpr Duration kSavedMax = std::chrono::milliseconds(3);
+
+  //   share    0 to 1, of one processor's time; 0: never a watch
+  explicit ArrivalWatch(double share) noexcept : share_(share) {}
+
+  void arrived(TimePoint when) noexcept;
+  // The watch for the next frame, as seen from `now`; nothing: the frame is too uncertain, its time has
+  // passed or the allowance is used up, so that only a wake-up will do.
+  std::optional<Watch> next(TimePoint now) const noexcept;
+  // So long was somebody awake on watch.
+  void spent(Duration awake) noexcept { saved_ -= awake; }
+
+ private:
+  void earn(Duration gap) noexcept;
+  void follow(TimePoint when, Duration error) noexcept;
+
+  const double share_;
+  TimePoint last_;
+  TimePoint expected_;    // the next arrival, once two have been seen
+  Duration interval_{0};  // between two arrivals
+  Duration saved_{0};     // of the allowance; below 0 where a watch was held up past its end
+  int agreeing_ = 0;      // arrivals that lie on the line, the two that began it among them
+};
+
+}  // namespace inflight::internal

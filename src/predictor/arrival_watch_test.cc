@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "predictor/arrival_watch.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <random>
+#include <vector>
+
+namespace inflight::internal {
+namespace {
+
+using std::chrono::hours;
+using std::chrono::microseconds;
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+constexpr double kShare = 0.05;
+constexpr Duration kFrame60 = std::chrono::nanoseconds(16'666'667);
+
+TimePoint at(Duration since_start) { return TimePoint(seconds(1000) + since_start); }
+
+// What came of it when frames arrive at these times and an idle worker does as told: how many found it awake,
+// and how long it was awake in all.
+struct Played {
+  int arrivals = 0;
+  int watched = 0;
+  Duration awake{0};
+  double share_watched() const { return static_cast<double>(watched) / arrivals; }
+};
+
+// The worker is busy for `service` with each frame, and awake from `from` on to the moment.
+Played play(ArrivalWatch& watch, const std::vector<TimePoint>& times, Duration service = milliseconds(2)) {
+  Played played;
+  std::optional<TimePoint> free;
+  for (const TimePoint when : times) {
+    ++played.arrivals;
+    if (const auto next = free ? watch.next(*free) : std::nullopt) {
+      const TimePoint from = std::max(next->from, *free);
+      if (when >= from) {
+        const Duration awake = std::min(when, next->until) - from;
+        played.awake += awake;
+        watch.spent(awake);
+        if (when <= next->until) ++played.watched;
+      }
+    }
+    watch.arrived(when);
+    free = when + service;
+  }
+  return played;
+}
+
+std::vector<TimePoint> steady(int count, Duration interval, Duration first = Duration(0)) {
+  std::vector<TimePoint> times;
+  for (int i = 0; i < count; ++i) times.push_back(at(first + i * interval));
+  return times;
+}
+
+TEST(ArrivalWatch, NeedsFourSteadyArrivals) {
+  ArrivalWatch watch(kShare);
+  EXPECT_FALSE(watch.next(at(seconds(0))).has_value());
+  for (int i = 0; i < 3; ++i) {
+    watch.arrived(at(i * kFrame60));
+    EXPECT_FALSE(watch.next(at(i * kFrame60)).has_value()) << i;
+  }
+  watch.arrived(at(3 * kFrame60));
+  const auto next = watch.next(at(3 * kFrame60));
+  ASSERT_TRUE(next.has_value());
+  EXPECT_EQ(next->from, at(4 * kFrame60) - ArrivalWatch::kAwakeBeforeMax);
+  EXPECT_GT(next->until, at(4 * kFrame60) + milliseconds(1));
+}
+
+TEST(ArrivalWatch, FindsSteadyFramesAwakeWithinItsShare) {
+  for (const Duration interval :
+       {Duration(milliseconds(2)), Duration(milliseconds(4)), Duration(milliseconds(8)), kFrame60,
+        Duration(milliseconds(33)), Duration(seconds(1))}) {
+    ArrivalWatch watch(kShare);
+    const Played played = play(watch, steady(1000, interval), interval / 4);
+    EXPECT_EQ(played.watched, 1000 - 4) << interval.count();
+    EXPECT_LE(played.awake, 1000 * interval / 20) << interval.count();
+  }
+}
+
+// Each arrival is late by its own chance, as one is whose thread sleeps until its time.
+std::vector<TimePoint> late(int count, Duration interval, Duration mean, std::uint32_t seed) {
+  std::mt19937 random(seed);
+  std::exponential_distribution<double> chance(1.0 / static_cast<double>(mean.count()));
+  std::vector<TimePoint> times = steady(count, interval);
+  for (TimePoint& time : times) time += Duration(static_cast<Duration::rep>(chance(random)));
+  return times;
+}
+
+TEST(ArrivalWatch, BearsJitter) {
+  for (std::uint32_t seed = 0; seed < 20; ++seed) {
+    ArrivalWatch watch(kShare);
+    const Played played = play(watch, late(1000, kFrame60, microseconds(100), seed));
+    EXPECT_GE(played.share_watched(), 0.98) << seed;
+    EXPECT_LE(played.awake, 1000 * kFrame60 / 20) << seed;
+  }
+}
+
+TEST(ArrivalWatch, BearsJitterUpToTheAllowance) {
+  for (std::uint32_t seed = 0; seed < 20; ++seed) {
+    ArrivalWatch watch(kShare);
+    const Played played = play(watch, late(1000, kFrame60, microseconds(300), seed));
+    EXPECT_GE(played.share_watched(), 0.75) << seed;
+    EXPECT_LE(played.awake, 1000 * kFrame60 / 20) << seed;
+  }
+}
+
+TEST(ArrivalWatch, DoesNotBelieveIrregularArrivals) {
+  for (const Duration mean : {Duration(milliseconds(2)), kFrame60, Duration(milliseconds(200))}) {
+    for (std::uint32_t seed = 0; seed < 20; ++seed) {
+      std::mt19937 random(seed);
+      std::exponential_distribution<double> gap(1.0 / static_cast<double>(mean.count()));
+      std::vector<TimePoint> times;
+      TimePoint when = at(Duration(0));
+      for (int i = 0; i < 1000; ++i)
+        times.push_back(when += Duration(static_cast<Duration::rep>(gap(random))));
+      ArrivalWatch watch(kShare);
+      const Played played = play(watch, times, Duration(0));
+      EXPECT_LE(played.awake, (times.back() - times.front()) / 1000) << seed << " mean " << mean.count();
+    }
+  }
+}
+
+TEST(ArrivalWatch, StopsWhenArrivalsStop) {
+  ArrivalWatch watch(kShare);
+  play(watch, steady(100, kFrame60));
+  const auto last = watch.next(at(99 * kFrame60));
+  ASSERT_TRUE(last.has_value());
+  EXPECT_LE(last->until - last->from, ArrivalWatch::kSavedMax);
+  watch.spent(last->until - last->from);
+  EXPECT_FALSE(watch.next(last->until).has_value()) << "one watch, and then sleep";
+  EXPECT_FALSE(watch.next(last->until + hours(1)).has_value());
+}
+
+TEST(ArrivalWatch, GoesOnAfterAPause) {
+  for (const Duration pause : {Duration(milliseconds(40)), Duration(seconds(3)), Duration(hours(1000))}) {
+    ArrivalWatch watch(kShare);
+    play(watch, steady(100, kFrame60));
+    const Played after = play(watch, steady(100, kFrame60, 99 * kFrame60 + pause));
+    EXPECT_GE(after.watched, 98) << pause.count();
+  }
+}
+
+TEST(ArrivalWatch, BearsALostFrameAndALateOne) {
+  ArrivalWatch watch(kShare);
+  std::vector<TimePoint> times = steady(300, kFrame60);
+  times[100] += milliseconds(7);
+  times[150] += milliseconds(16);  // with the next at its heels
+  times.erase(times.begin() + 200);
+  const Played played = play(watch, times);
+  EXPECT_GE(played.watched, played.arrivals - 4 - 6);
+}
+
+TEST(ArrivalWatch, FollowsAChangeOfRate) {
+  ArrivalWatch watch(kShare);
+  play(watch, steady(100, kFrame60));
+  const Played slower = play(watch, steady(100, milliseconds(40), seconds(2)));
+  EXPECT_GE(slower.watched, 90);
+  const Played faster = play(watch, steady(100, milliseconds(10), seconds(7)));
+  EXPECT_GE(faster.watched, 90);
+}
+
+TEST(ArrivalWatch, FollowsAClockThatDrifts) {
+  ArrivalWatch watch(kShare);
+  std::vector<TimePoint> times;
+  TimePoint when = at(Duration(0));
+  for (int i = 0; i < 5000; ++i)
+    times.push_back(when += kFrame60 + microseconds(i / 50));  // to 100 us slower
+  EXPECT_GE(play(watch, times).share_watched(), 0.99);
+}
+
+// Bursts: only what comes first could be awaited, and that is not what the line through all of them says.
+TEST(ArrivalWatch, SpendsNoMoreThanItsShareOnBursts) {
+  std::vector<TimePoint> times;
+  for (int i = 0; i < 300; ++i) {
+    for (int k = 0; k < 5; ++k) times.push_back(at(i * milliseconds(50) + k * microseconds(20)));
+  }
+  ArrivalWatch watch(kShare);
+  const Played played = play(watch, times, Duration(0));
+  EXPECT_LE(played.awake, (times.back() - times.front()) / 20);
+}
+
+TEST(ArrivalWatch, LeavesAloneWhatItsShareIsTooSmallFor) {
+  ArrivalWatch fast(kShare);
+  EXPECT_EQ(play(fast, steady(1000, microseconds(1500)), Duration(0)).awake, Duration(0));
+  ArrivalWatch allowed(0.2);
+  EXPECT_GE(play(allowed, steady(1000, microseconds(1500)), Duration(0)).watched, 990);
+  ArrivalWatch never(0);
+  EXPECT_EQ(play(never, steady(1000, kFrame60)).awake, Duration(0));
+}
+
+TEST(ArrivalWatch, BearsTimesInNoOrderAndAllAtOnce) {
+  ArrivalWatch watch(1);
+  std::mt19937 random(1);
+  for (int i = 0; i < 10'000; ++i) {
+    const TimePoint when = at(microseconds(random() % 3 == 0 ? 0 : random() % 1'000'000));
+    watch.arrived(when);
+    if (const auto next = watch.next(when)) {
+      ASSERT_LT(next->from, next->until);
+      ASSERT_LE(next->until - next->from, ArrivalWatch::kSavedMax);
+      watch.spent(next->until - next->from);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace inflight::internal
