@@ -128,6 +128,10 @@ Status check_options(const PredictorOptions& options) {
   if (options.block_timeout < Duration(0)) {
     return Status(StatusCode::kInvalidArgument, "block_timeout: got a negative time, want 0 or more");
   }
+  if (!(options.watch_share >= 0 && options.watch_share <= 1)) {
+    return Status(StatusCode::kInvalidArgument,
+                  fmt::format("watch_share: got {}, want 0 to 1", options.watch_share));
+  }
   if (options.clock == nullptr) return Status(StatusCode::kInvalidArgument, "clock: got null");
   return Status();
 }

@@ -4,11 +4,22 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "base/check.h"
+#include "base/scheduling.h"
 #include "engine/start.h"
 
 namespace inflight::internal {
+namespace {
+
+// The arrivals are told on the predictor's clock, and the watcher sleeps on the real one: only where both are
+// the same is there a watch. On one processor it would only stand in the way of whoever submits.
+double watch_share(const PredictorOptions& options) {
+  return options.clock == &steady_clock() && usable_processors() > 1 ? options.watch_share : 0;
+}
+
+}  // namespace
 
 void PredictionState::destroy() noexcept {
   // The share in the core goes last: it may be what keeps the pool.
@@ -35,7 +46,8 @@ PredictorCore::PredictorCore(PredictorOptions options, std::shared_ptr<Backend> 
           fmt::format("{} finished predictions wait for take_finished(), as many as may; a caller that reads "
                       "its handles instead clears keep_finished",
                       options_.finished_limit)),
-      shut_down_(StatusCode::kShuttingDown, "the predictor has been shut down") {}
+      shut_down_(StatusCode::kShuttingDown, "the predictor has been shut down"),
+      arrivals_(watch_share(options_)) {}
 
 PredictorCore::~PredictorCore() {
   INFLIGHT_CHECK(threads_.empty() && done_.empty());
@@ -61,6 +73,8 @@ const NDArray* find_input(const Frame& frame, const TensorSpec& wanted, std::siz
   }
   return nullptr;
 }
+
+constexpr int kLockSpins = 128;  // 2 to 5 us
 
 Status cancelled() { return Status(StatusCode::kCancelled, "cancelled before it started"); }
 
@@ -94,11 +108,21 @@ Status PredictorCore::check_fits(const Frame& frame) const {
   return Status();
 }
 
+// The lock, for submit(). It is held for some tens of instructions, mostly; who goes to sleep for it has to
+// be woken, which takes a hundred times as long.
+PredictorCore::Lock PredictorCore::lock_awake() {
+  for (int spins = 0; spins < kLockSpins; ++spins) {
+    if (mutex_.try_lock()) return {mutex_, std::adopt_lock};
+    SpinLock::pause();
+  }
+  return Lock(mutex_);
+}
+
 // Takes a place and a state for it, or counts a refusal.
 Result<PredictionState*> PredictorCore::admit(const Status& fits) {
   const TimePoint until = deadline_after(options_.block_timeout);
   bool may_wait = true;
-  Lock lock(mutex_);
+  Lock lock = lock_awake();
   while (true) {
     const auto refuse = [&](const Status& why) {
       ++statistics_.submitted;
@@ -201,25 +225,56 @@ void PredictorCore::input_came(PredictionState& state) {
 void PredictorCore::enqueue(PredictionState& state, Stage stage) {
   Status why;
   bool queued = false;
+  Wake whom = Wake::kOther;
   {
-    const Lock lock(mutex_);
+    const Lock lock = lock_awake();
     if (state.stage != stage) return;
-    if (stage == Stage::kAwaitingInputs) awaiting_.remove(&state);
+    // What waited for an input comes when that does, and then it is not submit() that wakes.
+    if (stage == Stage::kAwaitingInputs)
+      awaiting_.remove(&state);
+    else
+      arrivals_.arrived(state.times.submitted);
     for (const NDArray& input : state.inputs) {
       if (why.ok()) why = input.status();
     }
     queued = why.ok() && !cancelling_;
     state.stage = queued ? Stage::kQueued : Stage::kDone;
-    if (queued) queued_.push_back(&state);
+    if (queued) {
+      queued_.push_back(&state);
+      whom = choose_wake(state.times.submitted);
+    }
   }
   if (queued) {
-    work_.notify_one();  // from here on the state is another thread's
+    wake(whom);  // from here on the state is another thread's
     return;
   }
   if (why.ok()) {
     finish(state, nullptr, Outcome::kCancelled, cancelled());
   } else {
     finish(state, nullptr, Outcome::kFailed, std::move(why));
+  }
+}
+
+// For a frame that has just been queued, under the same lock. No wake-up is lost: the holder of the watch,
+// and everybody who is not asleep in work_, looks into the queue under the lock before sleeping (again).
+PredictorCore::Wake PredictorCore::choose_wake(TimePoint now) {
+  if (!watch_held_ || watch_called_) return Wake::kOther;
+  watch_called_ = true;
+  return now < watch_from_ ? Wake::kWatchAsleep : Wake::kWatchAwake;
+}
+
+// After the lock has been released, which the one who wakes takes next.
+void PredictorCore::wake(Wake whom) {
+  switch (whom) {
+    case Wake::kWatchAwake:
+      watch_call_.store(true, std::memory_order_release);
+      return;
+    case Wake::kWatchAsleep:
+      watch_.notify_one();
+      return;
+    case Wake::kOther:
+      work_.notify_one();
+      return;
   }
 }
 
@@ -372,6 +427,8 @@ void PredictorCore::shutdown(Shutdown how) {
     stopping_ = true;
   }
   work_.notify_all();
+  watch_.notify_all();
+  watch_call_.store(true, std::memory_order_release);
   {
     const std::lock_guard lock(launched_mutex_);
     polling_ends_ = true;

@@ -13,6 +13,7 @@
 #include "inflight/internal/event_fd.h"
 #include "inflight/predictor.h"
 #include "predictor/admission.h"
+#include "predictor/arrival_watch.h"
 #include "predictor/slot.h"
 
 namespace inflight::internal {
@@ -50,14 +51,20 @@ class PredictorCore : public std::enable_shared_from_this<PredictorCore> {
  private:
   friend class PredictionState::InputWaiter;
   using Lock = std::unique_lock<std::mutex>;
+  // How a frame that has been queued finds a thread: the watch, awake or about to be, sees it; the watch,
+  // asleep, is woken before its time; another sleeper is woken, if there is one.
+  enum class Wake : std::uint8_t { kWatchAwake, kWatchAsleep, kOther };
 
   // Submission (predictor_core.cc).
+  Lock lock_awake();
   Status check_fits(const Frame& frame) const;
   Result<PredictionState*> admit(const Status& fits);
   void fill(PredictionState& state, Frame& frame);
   void await_inputs(PredictionState& state);
   void input_came(PredictionState& state);
   void enqueue(PredictionState& state, Stage stage);
+  Wake choose_wake(TimePoint now);
+  void wake(Wake whom);
   bool give_up(PredictionState& state, Stage stage);
   void let_go_of_inputs(PredictionState& state);
 
@@ -65,6 +72,8 @@ class PredictorCore : public std::enable_shared_from_this<PredictorCore> {
   void work(Slot& slot);
   void launch_loop();
   void launch_next(Slot& slot, Lock& lock);
+  void wait_for_work(Lock& lock);
+  void keep_watch(TimePoint until, Lock& lock);
   void poll_loop();
   bool poll_once(std::vector<Slot*>& active);
   void fail_all(std::vector<Slot*>& active, const Status& why);
@@ -87,6 +96,7 @@ class PredictorCore : public std::enable_shared_from_this<PredictorCore> {
 
   mutable std::mutex mutex_;
   std::condition_variable work_;      // a prediction or a slot became free for the other, or stopping_
+  std::condition_variable watch_;     // whoever holds the watch, asleep, is called, or stopping_
   std::condition_variable place_;     // a place became free, or shutting_down_
   std::condition_variable finished_;  // something finished
   // Guarded by mutex_.
@@ -102,9 +112,19 @@ class PredictorCore : public std::enable_shared_from_this<PredictorCore> {
   std::vector<Slot*> free_slots_;  // of the launcher; workers keep theirs
   std::vector<PredictionState*> idle_states_;
   Duration service_mean_{0};
+  ArrivalWatch arrivals_;
+  // Some waiter of work_'s (a worker, or the launcher) holds the watch: it waits as arrivals_ says, asleep in
+  // watch_ until watch_from_, or awake (min()). The first frame calls it, the others are not its own.
+  bool watch_held_ = false;
+  bool watch_called_ = false;
+  TimePoint watch_from_;
   bool shutting_down_ = false;
   bool cancelling_ = false;
   bool stopping_ = false;  // the threads are to end
+
+  // Calls whoever is awake on watch. Stored after the lock is released, so it may come late, to the next
+  // watch: one that is called for nothing looks, and begins again.
+  std::atomic<bool> watch_call_{false};
 
   // From the launcher to the poller.
   std::mutex launched_mutex_;

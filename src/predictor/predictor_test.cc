@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <limits>
 #include <thread>
 
 #include "predictor/predictor_test_support.h"
@@ -105,6 +106,11 @@ TEST(Predictor, ChecksItsOptionsAtTheBoundsAndOnePast) {
   EXPECT_EQ(create({.threads = -1}), StatusCode::kInvalidArgument);
   EXPECT_EQ(create({.finished_limit = 0}), StatusCode::kInvalidArgument);
   EXPECT_EQ(create({.block_timeout = Duration(-1)}), StatusCode::kInvalidArgument);
+  EXPECT_EQ(create({.watch_share = -0.01}), StatusCode::kInvalidArgument);
+  EXPECT_EQ(create({.watch_share = 0}), StatusCode::kOk);
+  EXPECT_EQ(create({.watch_share = 1}), StatusCode::kOk);
+  EXPECT_EQ(create({.watch_share = 1.01}), StatusCode::kInvalidArgument);
+  EXPECT_EQ(create({.watch_share = std::numeric_limits<double>::quiet_NaN()}), StatusCode::kInvalidArgument);
   EXPECT_EQ(create({.clock = nullptr}), StatusCode::kInvalidArgument);
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "base/scheduling.h"
 #include "predictor/predictor_core.h"
 
 namespace inflight::internal {
@@ -14,6 +15,8 @@ constexpr int kPollSpins = 4096;
 constexpr Duration kPollSleep = std::chrono::microseconds(20);
 // How many rounds pass between two questions whether the device is still there.
 constexpr int kPollsPerDeviceStatus = 1024;
+// How often a watcher looks for a frame before it lets others run: for 1 to 2 us.
+constexpr int kWatchSpins = 64;
 
 }  // namespace
 
@@ -43,23 +46,69 @@ Status PredictorCore::start() {
 }
 
 void PredictorCore::work(Slot& slot) {
+  wake_on_time();
   Lock lock(mutex_);
   while (true) {
-    work_.wait(lock, [this] { return stopping_ || !queued_.empty(); });
+    while (!stopping_ && queued_.empty()) wait_for_work(lock);
     if (queued_.empty()) return;
     launch_next(slot, lock);
   }
 }
 
 void PredictorCore::launch_loop() {
+  wake_on_time();
   Lock lock(mutex_);
   while (true) {
-    work_.wait(lock, [this] { return stopping_ || (!queued_.empty() && !free_slots_.empty()); });
+    while (!stopping_ && (queued_.empty() || free_slots_.empty())) wait_for_work(lock);
     if (queued_.empty() || free_slots_.empty()) return;
     Slot& slot = *free_slots_.back();
     free_slots_.pop_back();
     launch_next(slot, lock);
   }
+}
+
+// Waits once for something to change; may return for no reason. One waiter at a time waits for the next frame
+// as arrivals_ says, so that submit() finds it awake; the others sleep until they are woken.
+void PredictorCore::wait_for_work(Lock& lock) {
+  std::optional<Watch> watch;
+  TimePoint now;
+  if (!watch_held_ && queued_.empty()) {
+    now = steady_clock().now();
+    watch = arrivals_.next(now);
+  }
+  if (!watch) {
+    work_.wait(lock);
+    return;
+  }
+  watch_held_ = true;
+  watch_called_ = false;
+  const bool sleeps = now < watch->from;
+  watch_from_ = sleeps ? watch->from : TimePoint::min();
+  if (sleeps) {
+    watch_.wait_until(lock, watch->from);
+  } else {
+    keep_watch(watch->until, lock);
+  }
+  watch_held_ = false;
+}
+
+// Stays awake until it is called or the time comes. Unlocks meanwhile.
+void PredictorCore::keep_watch(TimePoint until, Lock& lock) {
+  watch_call_.store(false, std::memory_order_relaxed);
+  lock.unlock();
+  const TimePoint began = steady_clock().now();
+  TimePoint now = began;
+  bool called = false;
+  while (!called && now < until) {
+    for (int i = 0; i < kWatchSpins && !called; ++i) {
+      SpinLock::pause();
+      called = watch_call_.load(std::memory_order_acquire);
+    }
+    if (!called) std::this_thread::yield();
+    now = steady_clock().now();
+  }
+  lock.lock();
+  arrivals_.spent(now - began);
 }
 
 // Puts the oldest queued prediction on the slot. Where launch() blocks, it is finished on return. Unlocks
