@@ -22,19 +22,29 @@ void OpPool::Bundle::add(void* piece) noexcept {
 }
 
 void* OpPool::take() {
-  if (free_ == nullptr) free_ = returned_.exchange(nullptr, std::memory_order_acquire);
-  if (free_ == nullptr) {
-    if (used_ == kPiecesPerSlab) {
-      slabs_.push_back(std::make_unique_for_overwrite<Piece[]>(kPiecesPerSlab));
-      used_ = 0;
-    }
-    return slabs_.back()[used_++].bytes;
-  }
-  if (free_->count == 0) return std::exchange(free_, free_->next);
-  void* const piece = free_->others[--free_->count];
-  if (free_->count >= kAhead) prefetch_op(free_->others[free_->count - kAhead]);
+  if (ready_count_ < kReady) refill();
+  void* const piece = ready_[first_ready_++ % kReadyMax];
+  --ready_count_;
+  if (ready_count_ > kAhead) prefetch_op(ready_[(first_ready_ + kAhead) % kReadyMax]);
   ASAN_UNPOISON_MEMORY_REGION(piece, sizeof(Op));
   return piece;
+}
+
+void OpPool::refill() {
+  while (ready_count_ < kReady) {
+    if (free_ == nullptr) free_ = returned_.exchange(nullptr, std::memory_order_acquire);
+    if (free_ != nullptr) {
+      Bundle::List* const list = std::exchange(free_, free_->next);
+      for (std::size_t i = 0; i < list->count; ++i) make_ready(list->others[i]);
+      make_ready(list);
+    } else {
+      if (used_ == kPiecesPerSlab) {
+        slabs_.push_back(std::make_unique_for_overwrite<Piece[]>(kPiecesPerSlab));
+        used_ = 0;
+      }
+      make_ready(slabs_.back()[used_++].bytes);
+    }
+  }
 }
 
 void OpPool::give_back(Bundle& bundle) noexcept {

@@ -2,6 +2,7 @@
 // Memory for operations.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstddef>
 #include <memory>
@@ -45,10 +46,19 @@ class OpPool {
     std::byte bytes[sizeof(Op)];
   };
   static constexpr std::size_t kPiecesPerSlab = 256;
-  // How far ahead the taker fetches what lies in another core's cache.
-  static constexpr std::size_t kAhead = 4;
+  // How many pieces lie ready at least, and how many of them ahead the taker fetches what lies in another
+  // core's cache: what was just given back is taken only after those, and has come by then.
+  static constexpr std::size_t kReady = 16;
+  static constexpr std::size_t kAhead = 8;
+  static constexpr std::size_t kReadyMax = 64;  // a power of two, with room for a bundle
+
+  void refill();
+  void make_ready(void* piece) noexcept { ready_[(first_ready_ + ready_count_++) % kReadyMax] = piece; }
 
   // The taker's.
+  std::array<void*, kReadyMax> ready_;  // a ring
+  std::size_t first_ready_ = 0;
+  std::size_t ready_count_ = 0;
   Bundle::List* free_ = nullptr;
   std::vector<std::unique_ptr<Piece[]>> slabs_;
   std::size_t used_ = kPiecesPerSlab;  // of the newest slab
