@@ -182,9 +182,9 @@ class Engine {
 struct EngineOptions {
   int threads = 1;                       // of its own; 0: every push must name an executor
   std::size_t pending_limit = 1U << 20;  // a push past it is refused with kOverloaded
-  // How long a thread without work looks for some before it sleeps; half of the threads, and one at least,
-  // may look at the same time. Longer answers sooner, and costs so much of a core whenever work ends. An
-  // engine without work uses none.
+  // How long a thread without work looks for some, since it last saw any, before it sleeps; one in eight of
+  // the threads, and one at least, may look at the same time. Longer answers sooner, and costs so much of a
+  // core whenever work ends. An engine without work uses none.
   Duration spin = std::chrono::microseconds(50);
 };
 

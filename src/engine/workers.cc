@@ -15,11 +15,17 @@ namespace {
 constexpr std::size_t kBatchMax = 32;
 // How many operations a worker runs one out of another while others wait in the queue.
 constexpr int kStreakMax = 64;
-// A worker that has just run out lets work gather for some tenths of a microsecond before it looks: each look
-// takes a line of the cache from those who add work, and what gathers is fetched together.
-constexpr int kGatherPauses = 24;
-// Between two further looks.
+// A worker that has just run out lets work gather before it looks, for some tenths of a microsecond, longer
+// where several operations came together: each look takes a line of the cache from those who add work, and
+// what gathers is fetched together.
+constexpr int kGatherPauses = 12;
+constexpr int kGatherPausesMany = 48;
+// Between two further looks, and where others are at work and keep up: each look delays those who add it.
 constexpr int kLookPauses = 6;
+constexpr int kLookPausesMax = 192;
+// How long those who are at work have to take what is there before one who looks for work does: the time of
+// some ten short operations.
+constexpr int kStallPauses = 48;
 // Looks between two looks at the clock.
 constexpr int kLooksPerRound = 8;
 
@@ -47,6 +53,7 @@ Op* Workers::Queue::pop() noexcept {
   head_ = op->next;
   if (head_ != nullptr) prefetch_op(head_);
   size_.store(size() - 1, std::memory_order_relaxed);
+  taken_.store(taken() + 1, std::memory_order_relaxed);
   return op;
 }
 
@@ -67,8 +74,11 @@ void Workers::Queue::move_to(Queue& other, std::size_t count) noexcept {
 }
 
 Workers::Workers(Runner& runner, int threads, Duration spin)
-    : runner_(runner), spin_(spin), looking_max_(static_cast<std::size_t>(std::max(1, threads / 2))) {
-  for (int i = 0; i < threads; ++i) workers_.push_back(std::make_unique<Worker>());
+    : runner_(runner), spin_(spin), looking_max_(static_cast<std::size_t>(std::max(1, threads / 8))) {
+  for (int i = 0; i < threads; ++i) {
+    workers_.push_back(std::make_unique<Worker>());
+    workers_.back()->marks.resize(static_cast<std::size_t>(threads) + 1);
+  }
   for (std::size_t i = 0; i < workers_.size(); ++i) workers_[i]->thread = std::thread([this, i] { work(i); });
 }
 
@@ -123,6 +133,7 @@ void Workers::work(std::size_t self) {
       next = find(self);
       if (next == nullptr) return;
     }
+    ++workers_[self]->ran;
     next = runner_.run(*next, self);
   }
 }
@@ -134,38 +145,42 @@ Op* Workers::find(std::size_t self) {
   // Briefly without a word to the others: who only just keeps up with those who add work is here all the
   // time.
   if (std::exchange(workers_[self]->woken, false)) std::this_thread::yield();
-  pause(kGatherPauses);
+  pause(std::exchange(workers_[self]->ran, 0) > 1 ? kGatherPausesMany : kGatherPauses);
   for (int i = 0; i < kLooksPerRound; ++i) {
     op = take(self);
     if (op != nullptr) return op;
     pause(kLookPauses);
   }
-  for (bool looking = start_looking();; looking = true) {
-    do {
-      if (looking) look();
-      op = take(self);
-      if (op != nullptr) {
-        if (looking) stop_looking();
-        return op;
-      }
-      if (stopping_.load(std::memory_order_relaxed)) return nullptr;
-    } while (!fall_asleep(looking));
-    sleep();  // whoever calls has counted it among those who look
-    workers_[self]->woken = true;
+  if (!start_looking()) sleep(self);
+  while (true) {
+    op = look(self);
+    if (op != nullptr) {
+      stop_looking();
+      return op;
+    }
+    if (stopping_.load(std::memory_order_relaxed)) return nullptr;
+    if (fall_asleep()) sleep(self);
   }
 }
 
+// What is a worker's own to take.
 Op* Workers::take(std::size_t self) {
   if (urgent_size_.load(std::memory_order_relaxed) > 0) {
     if (Op* const op = take_ranked(urgent_, urgent_size_)) return op;
   }
   if (Op* const op = take_from(*workers_[self])) return op;
   if (Op* const op = take_batch(self)) return op;
+  return deferred_size_.load(std::memory_order_relaxed) > 0 ? take_ranked(deferred_, deferred_size_)
+                                                            : nullptr;
+}
+
+// That, or what is another's.
+Op* Workers::steal(std::size_t self) {
+  if (Op* const op = take(self)) return op;
   for (std::size_t i = 1; i < workers_.size(); ++i) {
     if (Op* const op = take_from(*workers_[(self + i) % workers_.size()])) return op;
   }
-  return deferred_size_.load(std::memory_order_relaxed) > 0 ? take_ranked(deferred_, deferred_size_)
-                                                            : nullptr;
+  return nullptr;
 }
 
 Op* Workers::take_ranked(Heap& heap, std::atomic<std::size_t>& size) {
@@ -215,11 +230,13 @@ bool Workers::call_one() noexcept {
   return true;
 }
 
+// False: it is to sleep, as enough others look. They do not stop without waking the next where there is work.
 bool Workers::start_looking() noexcept {
   const std::lock_guard lock(lock_);
-  if (looking_ == looking_max_) return false;
-  ++looking_;
-  return true;
+  const bool looks = looking_ < looking_max_ || stopping_.load(std::memory_order_relaxed);
+  ++(looks ? looking_ : asleep_);
+  idle_.store(asleep_ + looking_, std::memory_order_relaxed);
+  return looks;
 }
 
 void Workers::stop_looking() noexcept {
@@ -227,45 +244,73 @@ void Workers::stop_looking() noexcept {
   {
     const std::lock_guard lock(lock_);
     --looking_;
+    idle_.store(asleep_ + looking_, std::memory_order_relaxed);
     wake = work_in_sight() && call_one();
   }
   if (wake) futex_wake_one(calls_);
 }
 
-// Until there is work in sight, the time is over, or it is the end.
-void Workers::look() const {
+// Looks for work until there is some to take, or there has been none in sight for a while; null: that, or it
+// is the end. What others are just working through is left to them: taking it from them costs more than such
+// short operations do.
+Op* Workers::look(std::size_t self) {
   TimePoint until{};
-  for (int round = 0; !stopping_.load(std::memory_order_relaxed); ++round) {
+  bool was_empty = false;
+  int pauses = kLookPauses;
+  while (!stopping_.load(std::memory_order_relaxed)) {
     for (int i = 0; i < kLooksPerRound; ++i) {
-      if (work_in_sight()) return;
-      pause(kLookPauses);
+      if (work_in_sight()) {
+        was_empty = false;
+        if (Op* const op = take_stalled(self)) return op;
+        pauses = std::min(2 * pauses, kLookPausesMax);
+      }
+      pause(pauses);
     }
     const TimePoint now = steady_clock().now();
-    if (round == 0) until = now + spin_;
-    if (now >= until) return;
+    if (!std::exchange(was_empty, true)) until = now + spin_;
+    if (now >= until && !work_in_sight()) return nullptr;
     std::this_thread::yield();  // where there are more threads than processors
   }
+  return nullptr;
+}
+
+// Takes from a queue that nobody takes from; at once where nobody is at work.
+Op* Workers::take_stalled(std::size_t self) {
+  if (idle_.load(std::memory_order_relaxed) >= workers_.size()) return steal(self);
+  if (urgent_size_.load(std::memory_order_relaxed) > 0) return take_ranked(urgent_, urgent_size_);
+  const auto count = [this](std::size_t queue) {
+    const Queue& looked_at = queue == workers_.size() ? queue_ : workers_[queue]->queue;
+    return looked_at.size() == 0 ? Mark{} : Mark{true, looked_at.taken()};
+  };
+  std::vector<Mark>& before = workers_[self]->marks;
+  for (std::size_t i = 0; i <= workers_.size(); ++i) before[i] = count(i);
+  pause(kStallPauses);
+  for (std::size_t i = 0; i <= workers_.size(); ++i) {
+    if (!before[i].some || before[i] != count(i)) continue;
+    if (Op* const op = i == workers_.size() ? take_batch(self) : take_from(*workers_[i])) return op;
+  }
+  return deferred_size_.load(std::memory_order_relaxed) > 0 && queue_.size() == 0
+             ? take_ranked(deferred_, deferred_size_)
+             : nullptr;
 }
 
 // False: something came meanwhile. What comes later finds it asleep, because it is added under the same lock.
-bool Workers::fall_asleep(bool looking) noexcept {
+bool Workers::fall_asleep() noexcept {
   const std::lock_guard lock(lock_);
   if (work_in_sight() || stopping_.load(std::memory_order_relaxed)) return false;
-  if (looking) --looking_;
+  --looking_;
   ++asleep_;
   return true;
 }
 
-void Workers::sleep() {
+// Until somebody calls, who has counted it among those who look.
+void Workers::sleep(std::size_t self) {
   std::uint32_t calls = calls_.load(std::memory_order_acquire);
-  while (true) {
-    if (calls == 0) {
-      futex_wait(calls_, 0, nullptr);
-      calls = calls_.load(std::memory_order_acquire);
-    } else if (calls_.compare_exchange_weak(calls, calls - 1, std::memory_order_acquire)) {
-      return;
-    }
+  while (calls == 0 || !calls_.compare_exchange_weak(calls, calls - 1, std::memory_order_acquire)) {
+    if (calls == 0) futex_wait(calls_, 0, nullptr);
+    calls = calls_.load(std::memory_order_acquire);
   }
+  workers_[self]->woken = true;
 }
 
 }  // namespace inflight::internal

@@ -51,6 +51,8 @@ class Workers {
     std::size_t size() const noexcept {
       return size_.load(std::memory_order_relaxed);
     }  // a hint without the lock
+    // How many times something was taken; the same hint.
+    std::uint32_t taken() const noexcept { return taken_.load(std::memory_order_relaxed); }
     void push(Op* op) noexcept;
     Op* pop() noexcept;
     // Moves the first `count` of them, which there are, to `other`.
@@ -60,11 +62,21 @@ class Workers {
     Op* head_ = nullptr;
     Op* tail_ = nullptr;
     std::atomic<std::size_t> size_{0};
+    std::atomic<std::uint32_t> taken_{0};
+  };
+  // A queue at one look: whether something was in it, and how much had been taken.
+  struct Mark {
+    bool some = false;
+    std::uint32_t taken = 0;
+    friend bool operator==(const Mark&, const Mark&) = default;
   };
   struct alignas(64) Worker {
     SpinLock lock;
-    Queue queue;         // guarded by lock
-    bool woken = false;  // its own: has not been out of work since it slept
+    Queue queue;  // guarded by lock
+    // Its own.
+    bool woken = false;   // has not been out of work since it slept
+    std::size_t ran = 0;  // operations since it was out of work
+    std::vector<Mark> marks;
     std::thread thread;
   };
   // Those with a priority other than 0: a heap, the next one at its front.
@@ -83,9 +95,11 @@ class Workers {
   bool call_one() noexcept;
   bool start_looking() noexcept;
   void stop_looking() noexcept;
-  void look() const;
-  bool fall_asleep(bool looking) noexcept;
-  void sleep();
+  Op* look(std::size_t self);
+  Op* take_stalled(std::size_t self);
+  Op* steal(std::size_t self);
+  bool fall_asleep() noexcept;
+  void sleep(std::size_t self);
 
   Runner& runner_;
   const Duration spin_;
@@ -95,6 +109,8 @@ class Workers {
   alignas(64) std::atomic<std::size_t> urgent_size_{0};
   std::atomic<std::size_t> deferred_size_{0};
   std::atomic<bool> stopping_{false};
+  // How many workers sleep or look for work. Written under lock_.
+  std::atomic<std::size_t> idle_{0};
 
   alignas(64) SpinLock lock_;
   // Guarded by lock_.

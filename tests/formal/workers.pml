@@ -115,17 +115,21 @@ again:
      goto again
   :: else -> skip
   fi;
-  /* start_looking() */
+  /* start_looking(), or to sleep, as somebody looks */
   if
   :: !am_looking ->
      atomic { !lock -> lock = true };
      d_step {
        if
-       :: looking < 1 -> looking++; am_looking = true
-       :: else -> skip
+       :: looking < 1 || stopping -> looking++; am_looking = true
+       :: else -> asleep++
        fi
      };
      lock = false
+  :: else -> skip
+  fi;
+  if
+  :: !am_looking -> goto sleeps
   :: else -> skip
   fi;
   if
@@ -144,15 +148,10 @@ again:
   if
   :: in_sight || stopping -> lock = false; goto again
   :: else ->
-     d_step {
-       if
-       :: am_looking -> looking--; am_looking = false
-       :: else -> skip
-       fi;
-       asleep++
-     };
+     d_step { looking--; am_looking = false; asleep++ };
      lock = false
   fi;
+sleeps:
   atomic { calls > 0 -> calls-- };
   am_looking = true;   /* whoever called has counted it */
   goto again;
