@@ -164,8 +164,8 @@ class Engine {
 
   // Orders a closure that has done its work when it returns. Never blocks on the threaded engine.
   //   errors   kShuttingDown; kOverloaded: pending_limit operations are pending; kInvalidArgument: an empty
-  //   Var.
-  //            On an error nothing was ordered and on_finish is not called.
+  //   Var, or neither an executor nor threads.
+  //            On an error nothing was ordered, on_finish is not called, and both arguments are as they were.
   virtual Status push(Closure&& closure, OpOptions&& options) = 0;
   // Orders a closure that starts work which ends later: the operation is done when its token is completed.
   virtual Status push_async(AsyncClosure&& closure, OpOptions&& options) = 0;

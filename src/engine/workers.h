@@ -17,10 +17,11 @@ namespace inflight::internal {
 // Runs runnable operations, those of higher priority first and equal ones in the order in which they came, as
 // far as several threads have an order.
 //
-// What comes is put into one queue. A worker takes a few at a time from there to a queue of its own, where
-// the others find them if it is held up. A worker without work looks for some for a while and then sleeps;
-// whoever adds work wakes one, unless one is looking already, and who finds work wakes the next if there is
-// more.
+// What comes is put into one queue. A worker takes a few at a time from there to a queue of its own. A worker
+// without work looks for some until there has been none in sight for a while, and then sleeps; it takes what
+// is stuck, also in the queue of another that is held up, and leaves the rest to those who are at work.
+// Whoever adds work wakes a sleeper, unless somebody looks already, and who finds work wakes the next if
+// there is more.
 class Workers {
  public:
   // What a worker does with an operation.
@@ -48,10 +49,8 @@ class Workers {
   // First in, first out.
   class Queue {
    public:
-    std::size_t size() const noexcept {
-      return size_.load(std::memory_order_relaxed);
-    }  // a hint without the lock
-    // How many times something was taken; the same hint.
+    // Without the lock, hints: how many there are, and how many times one was taken.
+    std::size_t size() const noexcept { return size_.load(std::memory_order_relaxed); }
     std::uint32_t taken() const noexcept { return taken_.load(std::memory_order_relaxed); }
     void push(Op* op) noexcept;
     Op* pop() noexcept;
@@ -86,7 +85,7 @@ class Workers {
   void work(std::size_t self);
   // The next operation, once there is one; null: the end.
   Op* find(std::size_t self);
-  // The next operation, or null where there is none.
+  // The next operation, or null where there is none to take in that way.
   Op* take(std::size_t self);
   Op* take_ranked(Heap& heap, std::atomic<std::size_t>& size);
   Op* take_batch(std::size_t self);
