@@ -15,11 +15,11 @@ namespace {
 constexpr std::size_t kBatchMax = 32;
 // How many operations a worker runs one out of another while others wait in the queue.
 constexpr int kStreakMax = 64;
-// A worker that has just run out lets work gather before it looks, for some tenths of a microsecond, longer
+// A worker that has just run out lets work gather before it looks, for 0.2 us or so, and for one or two
 // where several operations came together: each look takes a line of the cache from those who add work, and
 // what gathers is fetched together.
 constexpr int kGatherPauses = 12;
-constexpr int kGatherPausesMany = 48;
+constexpr int kGatherPausesMany = 96;
 // Between two further looks, and where others are at work and keep up: each look delays those who add it.
 constexpr int kLookPauses = 6;
 constexpr int kLookPausesMax = 192;
