@@ -94,30 +94,23 @@ Status NaiveEngine::order(Function& closure, OpOptions& options) {
 }
 
 void NaiveEngine::run(Op& op) {
-  for (Access& claim : op.claims()) claim.failed = !claim.var->status().ok();
+  for (Access& claim : op.claims()) {
+    claim.failed = !claim.var->status().ok();
+    claim.told = true;
+  }
   Status status =
       cancelling_ ? Status(StatusCode::kCancelled, "the engine was shut down before the operation started")
                   : op.refusal();
   if (status.ok()) status = call(op);
-  if (op.extras != nullptr && op.extras->on_finish) op.extras->on_finish(status);
-  for (const Access& claim : op.claims()) {
-    if (claim.write) claim.var->written(status);
-  }
+  op.tell(status);
   for (const Access& claim : op.claims()) {
     if (claim.write) claim.var->set_status(status);
   }
 }
 
 Status NaiveEngine::call(Op& op) {
-  if (auto* const closure = std::get_if<Closure>(&op.closure)) {
-    Status status = (*closure)();
-    closure->reset();
-    return status;
-  }
-  {
-    AsyncClosure closure = std::move(std::get<AsyncClosure>(op.closure));
-    closure(OpToken(&op));
-  }
+  if (!op.asynchronous()) return op.call();
+  op.start();
   std::unique_lock lock(mutex_);
   completed_.wait(lock, [this] { return ended_.has_value(); });
   return *std::exchange(ended_, std::nullopt);

@@ -148,11 +148,27 @@ thread_local Starter* Starter::innermost_ = nullptr;
 
 }  // namespace
 
-Op* Op::end(const Status& status) {
+Status Op::call() {
+  auto& function = std::get<Engine::Closure>(closure);
+  Status status = function();
+  function.reset();
+  return status;
+}
+
+void Op::start() {
+  Engine::AsyncClosure function = std::move(std::get<Engine::AsyncClosure>(closure));
+  function(OpToken(this));
+}
+
+void Op::tell(const Status& status) {
   if (extras != nullptr && extras->on_finish) extras->on_finish(status);
   for (const Access& claim : claims()) {
     if (claim.write && claim.told) claim.var->written(status);
   }
+}
+
+Op* Op::end(const Status& status) {
+  tell(status);
   RunnableList runnable;
   for (const Access& claim : claims()) release(claim, status, runnable);
   extras.reset();

@@ -60,8 +60,16 @@ struct Op {
   // Why it must not run, or ok: its stop was requested, or the first named read that has an error has this
   // one. Requires every claim granted.
   Status refusal();
-  // Tells on_finish and what it wrote, gives every claim back, and lets go of everything else that it holds.
-  // Returns the operations that may run because of that, linked by `next`.
+  // Whether its closure starts work that ends later.
+  bool asynchronous() const noexcept { return std::holds_alternative<Engine::AsyncClosure>(closure); }
+  // Calls the closure of one that is not, and lets go of it before anybody hears of the end.
+  Status call();
+  // Calls the closure of one that is. The operation may be at its end, and gone, before that returns.
+  void start();
+  // Tells on_finish and what it wrote.
+  void tell(const Status& status);
+  // Does that, gives every claim back, and lets go of everything else that it holds. Returns the operations
+  // that may run because of that, linked by `next`.
   Op* end(const Status& status);
 
   // In the order of use: an operation with one claim and a small closure lies in two lines of the cache.

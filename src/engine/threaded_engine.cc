@@ -212,15 +212,13 @@ void ThreadedEngine::op_runnable(Op* op) {
 Op* ThreadedEngine::run(Op& op, std::size_t worker) {
   Status status = refusal(op);
   if (status.ok()) {
-    if (std::holds_alternative<AsyncClosure>(op.closure)) {
+    const RunningScope scope(this);
+    if (op.asynchronous()) {
       op.waits.store(1, std::memory_order_relaxed);  // for retire()
-      start(op);
+      op.start();
       return nullptr;
     }
-    const RunningScope scope(this);
-    Closure& closure = std::get<Closure>(op.closure);
-    status = closure();
-    closure.reset();  // what it holds is let go before anybody hears of the end
+    status = op.call();
   }
   Op* freed = nullptr;
   {
@@ -247,22 +245,18 @@ Op* ThreadedEngine::run(Op& op, std::size_t worker) {
   return next;
 }
 
-// Calls the closure. The operation may be at its end before that returns.
+// On an executor.
 void ThreadedEngine::start(Op& op) {
   if (const Status refused = refusal(op); !refused.ok()) {
     finish(&op, refused);
     return;
   }
   const RunningScope scope(this);
-  if (auto* const async = std::get_if<AsyncClosure>(&op.closure)) {
-    AsyncClosure closure = std::move(*async);
-    closure(OpToken(&op));
-    return;
+  if (op.asynchronous()) {
+    op.start();
+  } else {
+    finish(&op, op.call());
   }
-  Closure& closure = std::get<Closure>(op.closure);
-  const Status status = closure();
-  closure.reset();
-  finish(&op, status);
 }
 
 // Anywhere.

@@ -192,17 +192,10 @@ namespace {
 
 Completion& completion_of(const NDArray& array) { return array.version().completion; }
 
-std::vector<Completion*> completions_of(std::span<const NDArray> arrays) {
-  std::vector<Completion*> completions;
-  completions.reserve(arrays.size());
-  for (const NDArray& array : arrays) completions.push_back(&completion_of(array));
-  return completions;
-}
-
 }  // namespace
 
 std::size_t wait_any(std::span<const NDArray> arrays) {
-  return *internal::wait_any(completions_of(arrays), nullptr);
+  return *internal::wait_any(arrays, nullptr, completion_of);
 }
 
 std::optional<std::size_t> wait_any_for(std::span<const NDArray> arrays, Duration timeout) {
@@ -210,7 +203,7 @@ std::optional<std::size_t> wait_any_for(std::span<const NDArray> arrays, Duratio
 }
 
 std::optional<std::size_t> wait_any_until(std::span<const NDArray> arrays, TimePoint when) {
-  return internal::wait_any(completions_of(arrays), &when);
+  return internal::wait_any(arrays, &when, completion_of);
 }
 
 Status wait_all(std::span<const NDArray> arrays) {

@@ -199,17 +199,10 @@ namespace {
 
 Completion& completion_of(const Prediction& prediction) { return prediction.completion(); }
 
-std::vector<Completion*> completions_of(std::span<const Prediction> predictions) {
-  std::vector<Completion*> completions;
-  completions.reserve(predictions.size());
-  for (const Prediction& prediction : predictions) completions.push_back(&completion_of(prediction));
-  return completions;
-}
-
 }  // namespace
 
 std::size_t wait_any(std::span<const Prediction> predictions) {
-  return *internal::wait_any(completions_of(predictions), nullptr);
+  return *internal::wait_any(predictions, nullptr, completion_of);
 }
 
 std::optional<std::size_t> wait_any_for(std::span<const Prediction> predictions, Duration timeout) {
@@ -217,7 +210,7 @@ std::optional<std::size_t> wait_any_for(std::span<const Prediction> predictions,
 }
 
 std::optional<std::size_t> wait_any_until(std::span<const Prediction> predictions, TimePoint when) {
-  return internal::wait_any(completions_of(predictions), &when);
+  return internal::wait_any(predictions, &when, completion_of);
 }
 
 Status wait_all(std::span<const Prediction> predictions) {

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <vector>
 
 #include "inflight/clock.h"
 #include "inflight/executor.h"
@@ -93,6 +94,17 @@ void on_ready(Completion& completion, Executor& executor, Task task);
 //   until    null: for ever
 //   requires at least one completion
 std::optional<std::size_t> wait_any(std::span<Completion* const> completions, const TimePoint* until);
+
+// The same for what has completions.
+//   completion   tells the completion of one of `handles`
+template <typename Handle, typename CompletionOf>
+std::optional<std::size_t> wait_any(std::span<const Handle> handles, const TimePoint* until,
+                                    CompletionOf completion) {
+  std::vector<Completion*> completions;
+  completions.reserve(handles.size());
+  for (const Handle& handle : handles) completions.push_back(&completion(handle));
+  return wait_any(std::span<Completion* const>(completions), until);
+}
 
 // Waits until all are ready. Touches no list and allocates nothing.
 //   until        null: for ever
