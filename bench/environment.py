@@ -2,6 +2,7 @@
 """What a benchmark was run on and of: the head of every file in bench/results/."""
 
 import datetime
+import json
 import os
 import pathlib
 import platform
@@ -36,3 +37,11 @@ def head(benchmark):
         "machine": f"{cpu_model()}, {os.cpu_count()} cores",
         "versions": {"linux": platform.release(), "openvino": pinned()["openvino"]},
     }
+
+
+def publish(result, path):
+    """Prints a benchmark's result, and writes it to the path, if there is one."""
+    text = json.dumps(result, indent=2)
+    print(text)
+    if path:
+        path.write_text(text + "\n")

@@ -150,10 +150,7 @@ def main():
         "rows": rows,
         "skipped": skipped,
     }
-    text = json.dumps(result, indent=2)
-    print(text)
-    if arguments.json:
-        arguments.json.write_text(text + "\n")
+    environment.publish(result, arguments.json)
     return 0
 
 

@@ -98,10 +98,7 @@ def main():
         "rows": [row(name, results) for name, results in runs.items()],
         "polls": polls(arguments.build, arguments.repetitions),
     }
-    text = json.dumps(result, indent=2)
-    print(text)
-    if arguments.json:
-        arguments.json.write_text(text + "\n")
+    environment.publish(result, arguments.json)
     return 0
 
 
