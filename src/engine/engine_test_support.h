@@ -20,6 +20,9 @@ inline constexpr int kStress = 1;
 #else
 inline constexpr int kStress = 10;
 #endif
+// Long enough that one stack frame an operation would not fit.
+inline constexpr int kChain = 200'000;
+
 inline Status failure(std::string message) { return Status(StatusCode::kDeviceError, std::move(message)); }
 
 // An operation that has started and ends when the test says so.
