@@ -18,9 +18,13 @@ struct Watch {
 // Follows the times at which frames come. Where they come at a steady rate, it says when to be awake for the
 // next one, within an allowance: each frame earns `share` of the time since the one before, what is not spent
 // is saved up to kSavedMax, and nothing is earned while nothing comes.
+//
+// A frame whose thread sleeps until its time is late by chance, where the host takes the processor away by
+// milliseconds, and never early. So the line goes through the early ones: what is late moves it little, and
+// what is very late not at all, unless all of them are.
 //   thread   one at a time
 //   source   the growing-memory g-h filter, i.e. a line through the last arrivals by least squares
-//            (E. Brookner, Tracking and Kalman Filtering Made Easy, 1998)
+//            (E. Brookner, Tracking and Kalman Filtering Made Easy, 1998), with late errors cut off
 class ArrivalWatch {
  public:
   // How long before a frame is expected a watch begins. Timers are late, on an idle virtual processor by
@@ -28,7 +32,7 @@ class ArrivalWatch {
   // late than usual. Where the rate leaves less than the minimum for this, there is no watch.
   static constexpr Duration kAwakeBeforeMax = std::chrono::microseconds(300);
   static constexpr Duration kAwakeBeforeMin = std::chrono::microseconds(80);
-  static constexpr Duration kSavedMax = std::chrono::milliseconds(3);
+  static constexpr Duration kSavedMax = std::chrono::milliseconds(25);
 
   //   share    0 to 1, of one processor's time; 0: never a watch
   explicit ArrivalWatch(double share) noexcept : share_(share) {}
@@ -42,14 +46,21 @@ class ArrivalWatch {
 
  private:
   void earn(Duration gap) noexcept;
-  void follow(TimePoint when, Duration error) noexcept;
+  void begin(TimePoint when, Duration gap) noexcept;
+  void move_to(TimePoint when) noexcept;
+  void follow(Duration error, Duration tolerance) noexcept;
+  void pass_over(Duration error) noexcept;
 
   const double share_;
   TimePoint last_;
   TimePoint expected_;    // the next arrival, once two have been seen
   Duration interval_{0};  // between two arrivals
-  Duration saved_{0};     // of the allowance; below 0 where a watch was held up past its end
-  int agreeing_ = 0;      // arrivals that lie on the line, the two that began it among them
+  Duration saved_{0};     // of the allowance
+  // How far the line is believed: the arrivals on it, the two that began it among them, less those off it.
+  int belief_ = 0;
+  int belief_wanted_ = 2;   // for a watch; more once a line has turned out to be none
+  int late_ = 0;            // arrivals in succession that were too late for the line
+  Duration late_least_{0};  // by how much at least
 };
 
 }  // namespace inflight::internal

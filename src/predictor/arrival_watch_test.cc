@@ -4,8 +4,10 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <random>
+#include <utility>
 #include <vector>
 
 namespace inflight::internal {
@@ -57,18 +59,26 @@ std::vector<TimePoint> steady(int count, Duration interval, Duration first = Dur
   return times;
 }
 
-TEST(ArrivalWatch, NeedsFourSteadyArrivals) {
+TEST(ArrivalWatch, BelievesTheFirstTwoArrivals) {
   ArrivalWatch watch(kShare);
   EXPECT_FALSE(watch.next(at(seconds(0))).has_value());
-  for (int i = 0; i < 3; ++i) {
-    watch.arrived(at(i * kFrame60));
-    EXPECT_FALSE(watch.next(at(i * kFrame60)).has_value()) << i;
-  }
-  watch.arrived(at(3 * kFrame60));
-  const auto next = watch.next(at(3 * kFrame60));
+  watch.arrived(at(seconds(0)));
+  EXPECT_FALSE(watch.next(at(seconds(0))).has_value());
+  watch.arrived(at(kFrame60));
+  const auto next = watch.next(at(kFrame60));
   ASSERT_TRUE(next.has_value());
-  EXPECT_EQ(next->from, at(4 * kFrame60) - ArrivalWatch::kAwakeBeforeMax);
-  EXPECT_GT(next->until, at(4 * kFrame60) + milliseconds(1));
+  EXPECT_EQ(next->from, at(2 * kFrame60) - ArrivalWatch::kAwakeBeforeMax);
+  EXPECT_GT(next->until, at(2 * kFrame60) + microseconds(500));
+}
+
+TEST(ArrivalWatch, BelievesLessOnceALineWasNone) {
+  ArrivalWatch watch(kShare);
+  std::vector<TimePoint> irregular;
+  for (const int when : {0, 16, 23, 55, 58, 90, 132, 139}) irregular.push_back(at(milliseconds(when)));
+  play(watch, irregular);
+  const Played played = play(watch, steady(100, kFrame60, seconds(1)));
+  EXPECT_GE(played.watched, 94);
+  EXPECT_LE(played.watched, 97) << "not the first three";
 }
 
 TEST(ArrivalWatch, FindsSteadyFramesAwakeWithinItsShare) {
@@ -77,7 +87,7 @@ TEST(ArrivalWatch, FindsSteadyFramesAwakeWithinItsShare) {
         Duration(milliseconds(33)), Duration(seconds(1))}) {
     ArrivalWatch watch(kShare);
     const Played played = play(watch, steady(1000, interval), interval / 4);
-    EXPECT_EQ(played.watched, 1000 - 4) << interval.count();
+    EXPECT_EQ(played.watched, 1000 - 2) << interval.count();
     EXPECT_LE(played.awake, 1000 * interval / 20) << interval.count();
   }
 }
@@ -109,6 +119,53 @@ TEST(ArrivalWatch, BearsJitterUpToTheAllowance) {
   }
 }
 
+// How late frames of 60 a second were, by share, in a program whose virtual processor the host took away for
+// 5% of the time (measured; one of the worst of 24 runs).
+Duration late_on_a_busy_host(double share) {
+  constexpr std::array<std::pair<double, double>, 8> kLateUs = {
+      {{0, 0}, {0.5, 80}, {0.75, 210}, {0.9, 930}, {0.95, 1840}, {0.98, 4750}, {0.99, 7300}, {1, 11'600}}};
+  std::size_t i = 1;
+  while (kLateUs[i].first < share) ++i;
+  const auto [share0, us0] = kLateUs[i - 1];
+  const auto [share1, us1] = kLateUs[i];
+  return Duration(
+      static_cast<Duration::rep>(1000 * (us0 + (us1 - us0) * (share - share0) / (share1 - share0))));
+}
+
+TEST(ArrivalWatch, BearsAHostThatTakesTheProcessorAway) {
+  for (std::uint32_t seed = 0; seed < 20; ++seed) {
+    std::mt19937 random(seed);
+    std::vector<TimePoint> times = steady(1000, kFrame60);
+    for (TimePoint& time : times) time += late_on_a_busy_host(std::uniform_real_distribution<>(0, 1)(random));
+    std::sort(times.begin(), times.end());
+    ArrivalWatch watch(kShare);
+    const Played played = play(watch, times);
+    EXPECT_GE(played.share_watched(), 0.96) << seed;
+    EXPECT_LE(played.awake, 1000 * kFrame60 / 20) << seed;
+  }
+}
+
+// However late the frames before it were, one on time finds somebody awake.
+TEST(ArrivalWatch, LateFramesDoNotMoveTheLine) {
+  for (const Duration late : {microseconds(900), microseconds(2000), microseconds(5000)}) {
+    ArrivalWatch watch(kShare);
+    play(watch, steady(100, kFrame60));
+    std::vector<TimePoint> times = steady(31, kFrame60, 100 * kFrame60);
+    for (const std::size_t i : {2, 3, 10, 11, 14, 15}) times[i] += late;
+    EXPECT_EQ(play(watch, times).watched, 30) << late.count() << ": all but the first, which has no worker";
+  }
+}
+
+TEST(ArrivalWatch, FollowsALineThatBecomesLater) {
+  ArrivalWatch watch(kShare);
+  play(watch, steady(100, kFrame60));
+  const TimePoint first = at(100 * kFrame60) + milliseconds(3);
+  play(watch, steady(5, kFrame60, 100 * kFrame60 + milliseconds(3)));
+  const auto next = watch.next(first + 4 * kFrame60);
+  ASSERT_TRUE(next.has_value());
+  EXPECT_GT(next->from, first + 5 * kFrame60 - milliseconds(1)) << "not awake for the old line any more";
+}
+
 TEST(ArrivalWatch, DoesNotBelieveIrregularArrivals) {
   for (const Duration mean : {Duration(milliseconds(2)), kFrame60, Duration(milliseconds(200))}) {
     for (std::uint32_t seed = 0; seed < 20; ++seed) {
@@ -120,7 +177,7 @@ TEST(ArrivalWatch, DoesNotBelieveIrregularArrivals) {
         times.push_back(when += Duration(static_cast<Duration::rep>(gap(random))));
       ArrivalWatch watch(kShare);
       const Played played = play(watch, times, Duration(0));
-      EXPECT_LE(played.awake, (times.back() - times.front()) / 1000) << seed << " mean " << mean.count();
+      EXPECT_LE(played.awake, (times.back() - times.front()) / 400) << seed << " mean " << mean.count();
     }
   }
 }

@@ -51,7 +51,7 @@ class PredictorCore : public std::enable_shared_from_this<PredictorCore> {
  private:
   friend class PredictionState::InputWaiter;
   using Lock = std::unique_lock<std::mutex>;
-  // How a frame that has been queued finds a thread: the watch, awake or about to be, sees it; the watch,
+  // How a frame that has been queued finds a thread: the watch, awake or soon to be, sees it; the watch, long
   // asleep, is woken before its time; another sleeper is woken, if there is one.
   enum class Wake : std::uint8_t { kWatchAwake, kWatchAsleep, kOther };
 

@@ -108,7 +108,7 @@ void PredictorCore::keep_watch(TimePoint until, Lock& lock) {
     now = steady_clock().now();
   }
   lock.lock();
-  arrivals_.spent(now - began);
+  arrivals_.spent(std::min(now, until) - began);  // past its end it was held up, not awake
 }
 
 // Puts the oldest queued prediction on the slot. Where launch() blocks, it is finished on return. Unlocks

@@ -127,8 +127,8 @@ TEST_P(Watching, EarlyFramesAndTheEndWakeAWatcherThatSleeps) {
   EXPECT_LT(steady_clock().now(), due - milliseconds(10));
 }
 
-// One that is awake takes its frame at once, and does not first wait for its time to end, 3 ms after it woke.
-// The quickest quarter, as a busy machine holds up any of them.
+// One that is awake takes its frame at once, and does not first wait for its time to end, 15 ms after it
+// woke. The quickest quarter, as a busy machine holds up any of them.
 TEST_P(Watching, AFrameCallsAWatcherThatIsAwake) {
   Predictor predictor = Watching::predictor(kAlways);
   std::vector<Duration> took;
@@ -140,7 +140,7 @@ TEST_P(Watching, AFrameCallsAWatcherThatIsAwake) {
     if (i >= 4) took.push_back(steady_clock().now() - submitted);
   }
   std::sort(took.begin(), took.end());
-  EXPECT_LT(took[took.size() / 4], microseconds(1500));
+  EXPECT_LT(took[took.size() / 4], milliseconds(5));
 }
 
 TEST_P(Watching, TakesNoProcessorTimeOnceFramesStop) {
