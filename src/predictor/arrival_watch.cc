@@ -15,11 +15,20 @@ constexpr int kBeliefMax = 16;
 // the rate is another now.
 constexpr Duration kToleranceMax = std::chrono::milliseconds(1);
 constexpr int kTolerancePart = 16;  // of the interval
+// For so long after its time a frame is awaited in naps.
+constexpr Duration kHeldUpMax = std::chrono::milliseconds(20);
 // So many times the tolerance, divided by the number of arrivals on the line, is what one of them can be late
 // at most in the line's eyes.
 constexpr int kLateWeight = 2;
-// So many late arrivals in succession, and it is the line that is early.
-constexpr int kLateRun = 4;
+// So often in succession the same time between arrivals that the line did not foretell, and they are the
+// line.
+constexpr int kSameGapsSure = 4;
+
+Duration tolerance(Duration interval) noexcept { return std::min(kToleranceMax, interval / kTolerancePart); }
+
+bool about(Duration gap, Duration other) noexcept {
+  return std::chrono::abs(gap - other) <= tolerance(other);
+}
 
 Duration scaled(Duration by, double factor) noexcept {
   return Duration(static_cast<Duration::rep>(static_cast<double>(by.count()) * factor));
@@ -30,35 +39,46 @@ Duration scaled(Duration by, double factor) noexcept {
 void ArrivalWatch::arrived(TimePoint when) noexcept {
   // Submitting threads may be told in another order than they read their clocks.
   const Duration gap = belief_ == 0 ? Duration(0) : std::max(when - last_, Duration(0));
+  const bool same = about(gap, gap_);
   last_ = when;
+  gap_ = gap;
   earn(gap);
-  if (belief_ == 0) {
-    belief_ = 1;
-    return;
-  }
-  if (belief_ == 1) {
-    begin(when, gap);
-    return;
-  }
-  // More than three quarters of an interval late: frames were lost, or there was a pause, and this is the
-  // first or a late one after it.
-  const Duration behind = when - expected_ + interval_ / 4;
-  const bool after_gap = interval_ > Duration(0) && behind >= interval_;
-  if (after_gap) expected_ += interval_ * (behind / interval_);
-  const Duration error = when - expected_;
-  const Duration tolerance = std::min(kToleranceMax, interval_ / kTolerancePart);
-  if (std::chrono::abs(error) <= tolerance) {
-    follow(error, tolerance);
-  } else if (error > Duration(0) && !after_gap) {
-    pass_over(error);
-  } else {
-    move_to(when);
-    belief_ /= 2;
-  }
   if (belief_ < 2) {
-    belief_wanted_ = std::min(belief_wanted_ + 1, kBeliefWantedMax);
-    begin(when, gap);
+    if (++belief_ == 2) begin(when, 2);
+    return;
   }
+  same_gaps_ = judge(when) ? 0 : same ? same_gaps_ + 1 : 0;
+  if (same_gaps_ >= kSameGapsSure) {
+    begin(when, kBeliefWantedMax);
+  } else if (belief_ < 2) {
+    belief_wanted_ = std::min(belief_wanted_ + 1, kBeliefWantedMax);
+    begin(when, 2);
+  }
+}
+
+// False: the arrival is not what the line foretold.
+bool ArrivalWatch::judge(TimePoint when) noexcept {
+  // The point of the line that it belongs to. More than three quarters of an interval late is early for a
+  // later point: frames were lost, there was a pause, or this one was held up for long.
+  const Duration behind = when - expected_ + interval_ / 4;
+  if (interval_ > Duration(0) && behind >= interval_) expected_ += behind / interval_ * interval_;
+  const Duration error = when - expected_;
+  if (std::chrono::abs(error) <= tolerance(interval_)) {
+    follow(error);
+    return about(gap_, interval_);
+  }
+  --belief_;
+  if (error >= -interval_ / 4)
+    expected_ += interval_;  // else it came between two, and the next is still to come
+  return false;
+}
+
+// A line through the last two arrivals.
+void ArrivalWatch::begin(TimePoint when, int belief) noexcept {
+  belief_ = belief;
+  interval_ = gap_;
+  expected_ = when + gap_;
+  same_gaps_ = 0;
 }
 
 void ArrivalWatch::earn(Duration gap) noexcept {
@@ -68,49 +88,28 @@ void ArrivalWatch::earn(Duration gap) noexcept {
                 : scaled(gap, share_);
 }
 
-// A line through the last two arrivals.
-void ArrivalWatch::begin(TimePoint when, Duration gap) noexcept {
-  belief_ = 2;
-  interval_ = gap;
-  move_to(when);
-}
-
-// The same rate, at the times that this arrival says.
-void ArrivalWatch::move_to(TimePoint when) noexcept {
-  expected_ = when + interval_;
-  late_ = 0;
-}
-
 // An arrival on the line, so far behind it. The gains are those of a least-squares line through n arrivals.
-void ArrivalWatch::follow(Duration error, Duration tolerance) noexcept {
-  late_ = 0;
+void ArrivalWatch::follow(Duration error) noexcept {
   belief_ = std::min(belief_ + 1, kBeliefMax);
-  error = std::min(error, tolerance * kLateWeight / belief_);
+  error = std::min(error, tolerance(interval_) * kLateWeight / belief_);
   const double n = belief_;
   interval_ += scaled(error, 6 / (n * (n + 1)));
   expected_ += scaled(error, 2 * (2 * n - 1) / (n * (n + 1))) + interval_;
-}
-
-// An arrival too late for the line. The line stays, unless this is the last of a run: then it moves to the
-// earliest of them.
-void ArrivalWatch::pass_over(Duration error) noexcept {
-  late_least_ = late_ == 0 ? error : std::min(late_least_, error);
-  --belief_;
-  expected_ += interval_;
-  if (++late_ < kLateRun) return;
-  expected_ += late_least_;
-  late_ = 0;
 }
 
 std::optional<Watch> ArrivalWatch::next(TimePoint now) const noexcept {
   if (belief_ < belief_wanted_) return std::nullopt;
   const Duration before = std::min(kAwakeBeforeMax, scaled(interval_, share_));
   if (before < kAwakeBeforeMin || saved_ < before) return std::nullopt;
-  const TimePoint from = expected_ - before;
-  // Not into the time of the frame after it.
-  const TimePoint until = std::min(from + saved_, expected_ + (interval_ - interval_ / 4));
-  if (until <= now) return std::nullopt;
-  return Watch{from, until};
+  TimePoint point = expected_;
+  const Duration held_up_max = std::min(kHeldUpMax, interval_ - interval_ / 4);
+  if (const Duration held_up = now - point - held_up_max; held_up >= Duration(0)) {
+    point += interval_ * (held_up / interval_ + 1);
+  }
+  const TimePoint from = point - before;
+  const TimePoint until = std::min(from + saved_, point + tolerance(interval_));
+  if (now < until) return Watch{from, until};
+  return Watch{now + kNap, now + kNap};
 }
 
 }  // namespace inflight::internal

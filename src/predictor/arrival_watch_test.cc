@@ -32,21 +32,34 @@ struct Played {
   double share_watched() const { return static_cast<double>(watched) / arrivals; }
 };
 
-// The worker is busy for `service` with each frame, and awake from `from` on to the moment.
+// Plays one frame: whether it finds the worker, free since `now`, awake or in a nap.
+bool play_one(ArrivalWatch& watch, TimePoint when, TimePoint now, Played& played) {
+  const auto spend = [&](Duration awake) {
+    watch.spent(awake);
+    played.awake += awake;
+  };
+  while (const auto next = watch.next(now)) {
+    if (now < next->from) {
+      if (when + ArrivalWatch::kNap < next->from) return false;
+      if (next->nap()) spend(ArrivalWatch::kNapCost);
+      if (when < next->from) return true;
+      now = next->from;
+    }
+    const TimePoint end = std::min(when, next->until);
+    spend(end - now);
+    now = end;
+    if (when <= next->until) return true;
+  }
+  return false;
+}
+
+// The worker is busy for `service` with each frame.
 Played play(ArrivalWatch& watch, const std::vector<TimePoint>& times, Duration service = milliseconds(2)) {
   Played played;
   std::optional<TimePoint> free;
   for (const TimePoint when : times) {
     ++played.arrivals;
-    if (const auto next = free ? watch.next(*free) : std::nullopt) {
-      const TimePoint from = std::max(next->from, *free);
-      if (when >= from) {
-        const Duration awake = std::min(when, next->until) - from;
-        played.awake += awake;
-        watch.spent(awake);
-        if (when <= next->until) ++played.watched;
-      }
-    }
+    if (free && *free <= when && play_one(watch, when, *free, played)) ++played.watched;
     watch.arrived(when);
     free = when + service;
   }
@@ -160,10 +173,10 @@ TEST(ArrivalWatch, FollowsALineThatBecomesLater) {
   ArrivalWatch watch(kShare);
   play(watch, steady(100, kFrame60));
   const TimePoint first = at(100 * kFrame60) + milliseconds(3);
-  play(watch, steady(5, kFrame60, 100 * kFrame60 + milliseconds(3)));
-  const auto next = watch.next(first + 4 * kFrame60);
+  play(watch, steady(6, kFrame60, 100 * kFrame60 + milliseconds(3)));
+  const auto next = watch.next(first + 5 * kFrame60);
   ASSERT_TRUE(next.has_value());
-  EXPECT_GT(next->from, first + 5 * kFrame60 - milliseconds(1)) << "not awake for the old line any more";
+  EXPECT_GT(next->from, first + 6 * kFrame60 - milliseconds(1)) << "not awake for the old line any more";
 }
 
 TEST(ArrivalWatch, DoesNotBelieveIrregularArrivals) {
@@ -183,14 +196,15 @@ TEST(ArrivalWatch, DoesNotBelieveIrregularArrivals) {
 }
 
 TEST(ArrivalWatch, StopsWhenArrivalsStop) {
-  ArrivalWatch watch(kShare);
-  play(watch, steady(100, kFrame60));
-  const auto last = watch.next(at(99 * kFrame60));
-  ASSERT_TRUE(last.has_value());
-  EXPECT_LE(last->until - last->from, ArrivalWatch::kSavedMax);
-  watch.spent(last->until - last->from);
-  EXPECT_FALSE(watch.next(last->until).has_value()) << "one watch, and then sleep";
-  EXPECT_FALSE(watch.next(last->until + hours(1)).has_value());
+  for (const Duration interval : {Duration(milliseconds(2)), kFrame60, Duration(seconds(1))}) {
+    ArrivalWatch watch(kShare);
+    play(watch, steady(100, interval));
+    Played after;
+    const TimePoint never = at(hours(1000));
+    EXPECT_FALSE(play_one(watch, never, at(99 * interval), after)) << interval.count();
+    EXPECT_LE(after.awake, ArrivalWatch::kSavedMax) << interval.count();
+    EXPECT_FALSE(watch.next(never).has_value()) << "for good";
+  }
 }
 
 TEST(ArrivalWatch, GoesOnAfterAPause) {
@@ -215,10 +229,25 @@ TEST(ArrivalWatch, BearsALostFrameAndALateOne) {
 TEST(ArrivalWatch, FollowsAChangeOfRate) {
   ArrivalWatch watch(kShare);
   play(watch, steady(100, kFrame60));
-  const Played slower = play(watch, steady(100, milliseconds(40), seconds(2)));
-  EXPECT_GE(slower.watched, 90);
-  const Played faster = play(watch, steady(100, milliseconds(10), seconds(7)));
-  EXPECT_GE(faster.watched, 90);
+  TimePoint first = at(seconds(2));
+  // Among them half the rate and twice the rate, where every arrival, or every second, is on the old line.
+  for (const Duration interval : {Duration(milliseconds(40)), Duration(milliseconds(10)), 2 * kFrame60,
+                                  kFrame60, Duration(milliseconds(18))}) {
+    const Played played = play(watch, steady(100, interval, first - at(Duration(0))), milliseconds(1));
+    EXPECT_GE(played.watched, 92) << interval.count();
+    first += 100 * interval;
+  }
+}
+
+// A thread held up for longer than an interval submits what was due meanwhile at once, and goes on in time.
+TEST(ArrivalWatch, BearsFramesThatCatchUp) {
+  ArrivalWatch watch(kShare);
+  std::vector<TimePoint> times = steady(200, kFrame60);
+  for (std::size_t held = 20; held < times.size(); held += 20) {
+    for (std::size_t i = held; i < held + 3; ++i)
+      times[i] = times[held + 2] + milliseconds(2) + microseconds(10 * i);
+  }
+  EXPECT_GE(play(watch, times).watched, 200 - 3 - 9 * 3);
 }
 
 TEST(ArrivalWatch, FollowsAClockThatDrifts) {

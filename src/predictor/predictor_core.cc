@@ -76,10 +76,6 @@ const NDArray* find_input(const Frame& frame, const TensorSpec& wanted, std::siz
 
 constexpr int kLockSpins = 128;  // 2 to 5 us
 
-// A watcher whose own timer wakes it so soon is left to that: it would hardly be awake earlier, and waking it
-// costs the caller 25 to 60 us, or as long as a whole prediction where the host runs both processors on one.
-constexpr Duration kSoon = std::chrono::microseconds(300);
-
 Status cancelled() { return Status(StatusCode::kCancelled, "cancelled before it started"); }
 
 }  // namespace
@@ -264,8 +260,10 @@ void PredictorCore::enqueue(PredictionState& state, Stage stage) {
 PredictorCore::Wake PredictorCore::choose_wake(TimePoint now) {
   if (!watch_held_ || watch_called_) return Wake::kOther;
   watch_called_ = true;
-  const bool asleep = watch_from_ > now + kSoon;
-  return asleep ? Wake::kWatchAsleep : Wake::kWatchAwake;
+  // Waking it costs the caller 25 to 60 us, and the whole prediction where the host runs both processors on
+  // one.
+  const bool long_asleep = watch_from_ > now + ArrivalWatch::kNap;
+  return long_asleep ? Wake::kWatchAsleep : Wake::kWatchAwake;
 }
 
 // After the lock has been released, which the one who wakes takes next.

@@ -86,6 +86,7 @@ void PredictorCore::wait_for_work(Lock& lock) {
   watch_from_ = sleeps ? watch->from : TimePoint::min();
   if (sleeps) {
     watch_.wait_until(lock, watch->from);
+    if (watch->nap()) arrivals_.spent(ArrivalWatch::kNapCost);
   } else {
     keep_watch(watch->until, lock);
   }

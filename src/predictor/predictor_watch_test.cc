@@ -140,12 +140,12 @@ TEST_P(Watching, AFrameCallsAWatcherThatIsAwake) {
     if (i >= 4) took.push_back(steady_clock().now() - submitted);
   }
   std::sort(took.begin(), took.end());
-  EXPECT_LT(took[took.size() / 4], milliseconds(5));
+  EXPECT_LT(took[took.size() / 4], microseconds(800));
 }
 
 TEST_P(Watching, TakesNoProcessorTimeOnceFramesStop) {
   Predictor predictor = Watching::predictor(kAlways);
-  busy_until(begin_watch(predictor) + milliseconds(10));
+  busy_until(begin_watch(predictor) + milliseconds(100));  // by then the allowance is used up
   const Duration before = processor_time();
   steady_clock().sleep_until(steady_clock().now() + milliseconds(200));
   EXPECT_LT(processor_time() - before, milliseconds(2));
