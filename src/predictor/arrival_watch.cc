@@ -15,6 +15,8 @@ constexpr int kBeliefMax = 16;
 // the rate is another now.
 constexpr Duration kToleranceMax = std::chrono::milliseconds(1);
 constexpr int kTolerancePart = 16;  // of the interval
+// The part of what is saved that one late frame may take before its watcher naps, on a line fully believed.
+constexpr int kSavedPart = 8;
 // For so long after its time a frame is awaited in naps.
 constexpr Duration kHeldUpMax = std::chrono::milliseconds(20);
 // So many times the tolerance, divided by the number of arrivals on the line, is what one of them can be late
@@ -107,7 +109,9 @@ std::optional<Watch> ArrivalWatch::next(TimePoint now) const noexcept {
     point += interval_ * (held_up / interval_ + 1);
   }
   const TimePoint from = point - before;
-  const TimePoint until = std::min(from + saved_, point + tolerance(interval_));
+  const TimePoint enough =
+      std::max(point + tolerance(interval_), from + saved_ / kSavedPart * belief_ / kBeliefMax);
+  const TimePoint until = std::min({enough, from + saved_, point + held_up_max});
   if (now < until) return Watch{from, until};
   return Watch{now + kNap, now + kNap};
 }

@@ -190,7 +190,7 @@ TEST(ArrivalWatch, DoesNotBelieveIrregularArrivals) {
         times.push_back(when += Duration(static_cast<Duration::rep>(gap(random))));
       ArrivalWatch watch(kShare);
       const Played played = play(watch, times, Duration(0));
-      EXPECT_LE(played.awake, (times.back() - times.front()) / 400) << seed << " mean " << mean.count();
+      EXPECT_LE(played.awake, (times.back() - times.front()) / 300) << seed << " mean " << mean.count();
     }
   }
 }
