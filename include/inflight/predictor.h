@@ -138,10 +138,12 @@ struct PredictorOptions {
   int finished_limit = 1024;
   // Where frames come at a steady rate, one idle worker stays awake for each of them from shortly before it
   // is expected, so that submit() need not wake a sleeper: a system call that takes tens of microseconds on a
-  // virtual machine, and now and then milliseconds. This is how much of one processor's time it may spend so,
-  // on average since frames began to come; 0: none; to 1. No time is spent while no frames come, or irregular
-  // ones, nor where this share leaves less than 80 us a frame (by default, past 625 frames a second) or the
-  // process may use one processor only: submit() wakes a sleeper then.
+  // virtual machine, and now and then milliseconds. A frame that is late by milliseconds may begin up to 0.3
+  // ms later than it could, as its worker then naps. This is how much of one processor's time all that may
+  // take, on average since frames began to come; 0: no such worker; to 1. Once frames stop, 25 ms are used at
+  // most, and then nothing. Next to none is used for irregular frames, and none where this share leaves less
+  // than 80 us a frame (by default, past 625 frames a second) or the process may use one processor only:
+  // submit() wakes a sleeper then.
   double watch_share = 0.05;
   std::shared_ptr<Backend> backend = nullptr;  // in place of the one for `device`
   // For PredictionTimes. On any but the steady clock no worker watches: a sleep is real, and such times are

@@ -59,7 +59,7 @@ class ArrivalWatch {
   const double share_;
   TimePoint last_;
   Duration gap_{0};       // between the last two
-  int same_gaps_ = 0;     // how often in succession it was about the one before
+  int same_gaps_ = 0;     // how often in succession the same, and not what the line foretold
   TimePoint expected_;    // the next arrival, once two have been seen
   Duration interval_{0};  // between two arrivals
   Duration saved_{0};     // of the allowance
