@@ -318,17 +318,17 @@ void SyntheticRenderer::render(std::int64_t index, std::span<std::byte> pixels) 
   const std::size_t row_bytes = static_cast<std::size_t>(scene.width) * 3;
   const Background& background = scene.backgrounds[static_cast<std::size_t>(pose.background)];
   for (int y = 0; y < scene.height; ++y) {
-    std::memcpy(
-        out + static_cast<std::size_t>(y) * row_bytes,
-        &background
-             .bytes[static_cast<std::size_t>(y + pose.offset_y) * background.stride + pose.offset_x * 3],
-        row_bytes);
+    std::memcpy(out + static_cast<std::size_t>(y) * row_bytes,
+                &background.bytes[static_cast<std::size_t>(y + pose.offset_y) * background.stride +
+                                  static_cast<std::size_t>(pose.offset_x) * 3],
+                row_bytes);
   }
   // The widest span is a diameter: at most a quarter of kExtentMax to each side.
-  std::array<std::uint8_t, (kExtentMax / 2 + 2) * 3> color_row;
+  std::array<std::uint8_t, std::size_t{kExtentMax / 2 + 2} * 3> color_row;
   for (int x = 0; x < 2 * pose.radius + 2; ++x) {
     for (int c = 0; c < 3; ++c)
-      color_row[static_cast<std::size_t>(x * 3 + c)] = static_cast<std::uint8_t>(pose.color[c]);
+      color_row[static_cast<std::size_t>(x) * 3 + static_cast<std::size_t>(c)] =
+          static_cast<std::uint8_t>(pose.color[c]);
   }
   const Pen pen{out, color_row.data(), scene.width, scene.height};
   const std::int64_t radius = std::int64_t{pose.radius} << kSubpixel;

@@ -107,10 +107,12 @@ void write_video(const std::string& path, const TestVideo& video) {
     INFLIGHT_CHECK(av_frame_make_writable(frame) >= 0);
     // Limited range holds a grey g as 16 + g * 219 / 255; full range as it is.
     const int luma = codec->pix_fmt == AV_PIX_FMT_YUVJ420P ? test_grey(i) : 16 + test_grey(i) * 219 / 255;
-    std::memset(frame->data[0], luma, static_cast<std::size_t>(frame->linesize[0] * video.height));
+    std::memset(frame->data[0], luma,
+                static_cast<std::size_t>(frame->linesize[0]) * static_cast<std::size_t>(video.height));
     for (const int plane : {1, 2}) {
       std::memset(frame->data[plane], video.chroma,
-                  static_cast<std::size_t>(frame->linesize[plane] * ((video.height + 1) / 2)));
+                  static_cast<std::size_t>(frame->linesize[plane]) *
+                      static_cast<std::size_t>((video.height + 1) / 2));
     }
     frame->pts = i;
     encode(format, codec, frame);

@@ -12,6 +12,7 @@
 #include <cstdio>
 #include <cstring>
 #include <string_view>
+#include <system_error>
 #include <utility>
 
 extern "C" {
@@ -429,7 +430,7 @@ Result<std::unique_ptr<FrameSource>> open_video(const std::string& path, SharedB
   struct stat found {};
   if (stat(path.c_str(), &found) != 0) {
     if (errno == ENOENT || errno == ENOTDIR) return failure(StatusCode::kNotFound, "no such file");
-    return failure(StatusCode::kInvalidModel, std::strerror(errno));
+    return failure(StatusCode::kInvalidModel, std::generic_category().message(errno));
   }
   if (S_ISDIR(found.st_mode)) return failure(StatusCode::kInvalidArgument, "is a directory");
   if (S_ISREG(found.st_mode) && found.st_size == 0) return failure(StatusCode::kInvalidModel, "is empty");

@@ -91,7 +91,7 @@ void fix_shape(ov::Model& network, std::size_t input, const ImageInput& image, I
   if (shape != port.get_partial_shape()) network.reshape({{port, shape}});
 }
 
-std::shared_ptr<ov::Model> convert_in_network(std::shared_ptr<ov::Model> network, std::size_t index,
+std::shared_ptr<ov::Model> convert_in_network(const std::shared_ptr<ov::Model>& network, std::size_t index,
                                               const ImageInput& image, ImageLayout layout) {
   using ov::preprocess::ColorFormat;
   const bool first = layout == ImageLayout::kChannelsFirst;
@@ -128,7 +128,7 @@ Result<Model> convert(const internal::ModelRep& rep, const ImageInput& image) {
   try {
     network = rep.network->clone();
     fix_shape(*network, index, image, layout);
-    network = convert_in_network(std::move(network), index, image, layout);
+    network = convert_in_network(network, index, image, layout);
   } catch (const std::exception& error) {
     return invalid(fmt::format("input \"{}\" for frames of {}x{}: {}", rep.inputs[index].name, image.height,
                                image.width, internal::distil_openvino_error(error.what())));

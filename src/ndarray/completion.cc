@@ -104,7 +104,7 @@ class TaskWaiter final : public Waiter {
   }
 
  private:
-  ~TaskWaiter() = default;
+  ~TaskWaiter() override = default;
   Executor& executor_;
   Task task_;
 };

@@ -251,7 +251,7 @@ void PredictorCore::enqueue(PredictionState& state, Stage stage) {
   if (why.ok()) {
     finish(state, nullptr, Outcome::kCancelled, cancelled());
   } else {
-    finish(state, nullptr, Outcome::kFailed, std::move(why));
+    finish(state, nullptr, Outcome::kFailed, why);
   }
 }
 
@@ -306,7 +306,7 @@ void PredictorCore::let_go_of_inputs(PredictionState& state) {
   for (NDArray& input : state.inputs) input = NDArray();
 }
 
-void PredictorCore::finish(PredictionState& state, Slot* slot, Outcome outcome, Status status) {
+void PredictorCore::finish(PredictionState& state, Slot* slot, Outcome outcome, const Status& status) {
   // The core's share in a prediction in flight: it ends here, or becomes that of done_.
   auto share = Ref<PredictionState>::adopt(&state);
   const std::shared_ptr<PredictorCore> keep = state.core;

@@ -81,7 +81,7 @@ class PredictorCore : public std::enable_shared_from_this<PredictorCore> {
 
   // The end of every admitted frame: frees its place and its slot, settles the books, publishes, then tells.
   //   slot   where it ran, to be handed to the launcher again; null where there is none to hand back
-  void finish(PredictionState& state, Slot* slot, Outcome outcome, Status status);
+  void finish(PredictionState& state, Slot* slot, Outcome outcome, const Status& status);
 
   const PredictorOptions options_;
   const std::vector<TensorSpec> inputs_;

@@ -123,9 +123,9 @@ void PredictorCore::launch_next(Slot& slot, Lock& lock) {
   state.times.launched = options_.clock->now();
   slot.current = &state;
   const bool blocks = program_->launch_blocks();
-  Status status = slot.launch(state, output_pool_);
+  const Status status = slot.launch(state, output_pool_);
   if (!status.ok()) {
-    finish(state, blocks ? nullptr : &slot, Outcome::kFailed, std::move(status));
+    finish(state, blocks ? nullptr : &slot, Outcome::kFailed, status);
   } else if (blocks) {
     complete(slot);
   } else {
@@ -141,9 +141,9 @@ void PredictorCore::launch_next(Slot& slot, Lock& lock) {
 
 void PredictorCore::complete(Slot& slot) {
   PredictionState& state = *slot.current;
-  Status status = slot.collect(state, output_pool_);
+  const Status status = slot.collect(state, output_pool_);
   const Outcome outcome = status.ok() ? Outcome::kCompleted : Outcome::kFailed;
-  finish(state, program_->launch_blocks() ? nullptr : &slot, outcome, std::move(status));
+  finish(state, program_->launch_blocks() ? nullptr : &slot, outcome, status);
 }
 
 void PredictorCore::poll_loop() {
