@@ -5,130 +5,19 @@ usage: cli_test.py PROGRAM MODELS_FOLDER DATA_FOLDER SANITIZERS [unittest argume
 SANITIZERS is what the program was built with, or nothing.
 """
 
-import json
 import math
 import os
 import pty
 import shutil
 import signal
-import struct
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 import unittest
-import zlib
 from pathlib import Path
 
-PROGRAM, MODELS, DATA, SANITIZERS = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), sys.argv[4]
-TIMEOUT_S = 120
-OUTCOMES = ("completed", "failed", "rejected", "dropped", "expired", "cancelled", "in_flight")
-
-
-# ---- What the tests feed it ---------------------------------------------------------------------------------------
-
-
-def varint(number):
-    out = b""
-    while number > 0x7F:
-        out += bytes([number & 0x7F | 0x80])
-        number >>= 7
-    return out + bytes([number])
-
-
-def field(number, value):
-    """One field of a protobuf message: an integer, or bytes, or text."""
-    if isinstance(value, int):
-        return varint(number << 3) + varint(value)
-    data = value.encode() if isinstance(value, str) else value
-    return varint(number << 3 | 2) + varint(len(data)) + data
-
-
-ONNX_TYPES = {"f32": 1, "u8": 2}
-
-
-def onnx_value(name, dtype, dims):
-    shape = b"".join(field(1, field(2, d) if isinstance(d, str) else field(1, d)) for d in dims)
-    return field(1, name) + field(2, field(1, field(1, ONNX_TYPES[dtype]) + field(2, shape)))
-
-
-def onnx_node(op, inputs, outputs, **integers):
-    text = b"".join(field(1, i) for i in inputs) + b"".join(field(2, o) for o in outputs) + field(4, op)
-    # attribute: name, an integer, and that it is one
-    return text + b"".join(field(5, field(1, k) + field(3, v) + field(20, 2)) for k, v in integers.items())
-
-
-def onnx_model(nodes, inputs, outputs):
-    graph = b"".join(field(1, n) for n in nodes) + field(2, "g")
-    graph += b"".join(field(11, onnx_value(*i)) for i in inputs) + b"".join(field(12, onnx_value(*o)) for o in outputs)
-    return field(1, 8) + field(7, graph) + field(8, field(1, "") + field(2, 13))
-
-
-def ppm(width, height, color):
-    return b"P6 %d %d 255\n" % (width, height) + bytes(color) * (width * height)
-
-
-def png(width, height, color):
-    def chunk(kind, data):
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    rows = (b"\0" + bytes(color) * width) * height
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
-
-
-# ---- How they run it ----------------------------------------------------------------------------------------------
-
-
-class Case(unittest.TestCase):
-    def setUp(self):
-        self.folder = Path(tempfile.mkdtemp(prefix="inflight_cli_"))
-        self.addCleanup(shutil.rmtree, self.folder)
-
-    def file(self, name, data):
-        path = self.folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
-        return str(path)
-
-    def run_program(self, *args):
-        return subprocess.run([PROGRAM, *map(str, args)], capture_output=True, text=True, timeout=TIMEOUT_S,
-                              stdin=subprocess.DEVNULL)
-
-    def assert_refused(self, code, text, *args):
-        done = self.run_program(*args)
-        self.assertEqual(done.returncode, code, done.stderr)
-        self.assertEqual(done.stdout, "")
-        lines = done.stderr.splitlines()
-        self.assertEqual(len(lines), 1, done.stderr)
-        self.assertTrue(lines[0].startswith("inflight: "), lines[0])
-        self.assertIn(text, lines[0])
-
-    def read_json(self, path):
-        def refuse(constant):
-            self.fail(f"{constant} is not JSON")
-
-        statistics = json.loads(Path(path).read_text(), parse_constant=refuse)
-        self.assertEqual(statistics["submitted"], sum(statistics[o] for o in OUTCOMES))
-        self.assertEqual(statistics["in_flight"], 0)
-        self.assertEqual(statistics["width"]["wide"] + statistics["width"]["narrow"],
-                         statistics["completed"] + statistics["failed"])
-        return statistics
-
-    def run_json(self, *args, code=0):
-        """Runs `run` and returns its statistics, the sum law checked."""
-        path = self.folder / "run.json"
-        done = self.run_program("run", *args, "--json", path)
-        self.assertEqual(done.returncode, code, done.stderr)
-        self.assertEqual(len(done.stderr.splitlines()), 0 if code == 0 else 1, done.stderr)
-        return self.read_json(path), done
-
-    def read_results(self, path):
-        def refuse(constant):
-            self.fail(f"{constant} is not JSON")
-
-        return [json.loads(line, parse_constant=refuse) for line in Path(path).read_text().splitlines()]
+from cli_test_support import DATA, MODELS, PROGRAM, SANITIZERS, TIMEOUT_S, Case, onnx_model, onnx_node, png, ppm
 
 
 # ---- Bad usage, bad input -----------------------------------------------------------------------------------------
