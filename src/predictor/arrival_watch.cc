@@ -49,7 +49,7 @@ void ArrivalWatch::arrived(TimePoint when) noexcept {
     if (++belief_ == 2) begin(when, 2);
     return;
   }
-  same_gaps_ = judge(when) ? 0 : same ? same_gaps_ + 1 : 0;
+  same_gaps_ = !judge(when) && same ? same_gaps_ + 1 : 0;
   if (same_gaps_ >= kSameGapsSure) {
     begin(when, kBeliefWantedMax);
   } else if (belief_ < 2) {

@@ -73,7 +73,7 @@ class PredictorCore : public std::enable_shared_from_this<PredictorCore> {
   void launch_loop();
   void launch_next(Slot& slot, Lock& lock);
   void wait_for_work(Lock& lock);
-  void keep_watch(TimePoint until, Lock& lock);
+  void keep_watch(TimePoint began, TimePoint until, Lock& lock);
   void poll_loop();
   bool poll_once(std::vector<Slot*>& active);
   void fail_all(std::vector<Slot*>& active, const Status& why);

@@ -88,16 +88,16 @@ void PredictorCore::wait_for_work(Lock& lock) {
     watch_.wait_until(lock, watch->from);
     if (watch->nap()) arrivals_.spent(ArrivalWatch::kNapCost);
   } else {
-    keep_watch(watch->until, lock);
+    keep_watch(now, watch->until, lock);
   }
   watch_held_ = false;
 }
 
 // Stays awake until it is called or the time comes. Unlocks meanwhile.
-void PredictorCore::keep_watch(TimePoint until, Lock& lock) {
+//   began   the time now, before `until`
+void PredictorCore::keep_watch(TimePoint began, TimePoint until, Lock& lock) {
   watch_call_.store(false, std::memory_order_relaxed);
   lock.unlock();
-  const TimePoint began = steady_clock().now();
   TimePoint now = began;
   bool called = false;
   while (!called && now < until) {

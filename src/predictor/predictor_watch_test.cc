@@ -127,8 +127,8 @@ TEST_P(Watching, EarlyFramesAndTheEndWakeAWatcherThatSleeps) {
   EXPECT_LT(steady_clock().now(), due - milliseconds(10));
 }
 
-// One that is awake takes its frame at once, and does not first wait for its time to end, 15 ms after it
-// woke. The quickest quarter, as a busy machine holds up any of them.
+// One that is awake takes its frame at once, and does not first wait for its time to end, 1 to 3 ms after
+// the frame. The quickest quarter, as a busy machine holds up any of them.
 TEST_P(Watching, AFrameCallsAWatcherThatIsAwake) {
   Predictor predictor = Watching::predictor(kAlways);
   std::vector<Duration> took;
