@@ -58,10 +58,7 @@ TEST_P(EngineTest, AnUpdateInheritsAnErrorAndAnOverwriteEndsIt) {
   push([] { return failure("broken"); }, {.writes = {x}});
   engine_->drain();
   EXPECT_EQ(x.status().message(), "broken");
-  const auto count = [&ran] {
-    ++ran;
-    return Status();
-  };
+  const auto count = counting(ran);
   push(count, {.reads = {x}, .writes = {x}});
   engine_->drain();
   EXPECT_EQ(ran, 0);
@@ -198,10 +195,7 @@ TEST_P(EngineTest, ADroppedTokenIsAnInternalError) {
 TEST_P(EngineTest, AVariableMayBeNamedSeveralTimes) {
   const Var x = Var::make(), y = Var::make();
   int ran = 0;
-  const auto count = [&ran] {
-    ++ran;
-    return Status();
-  };
+  const auto count = counting(ran);
   push(count, {.writes = {x, x, y, x}});
   push(count, {.reads = {x, y, x}});
   push(count, {.reads = {x, x, y}, .writes = {y, x, y}});
@@ -218,12 +212,7 @@ TEST_P(EngineTest, AVariableMayBeNamedSeveralTimes) {
 
 TEST_P(EngineTest, AnOperationMayNameNothing) {
   int ran = 0;
-  push(
-      [&ran] {
-        ++ran;
-        return Status();
-      },
-      {});
+  push(counting(ran), {});
   engine_->drain();
   EXPECT_EQ(ran, 1);
 }
@@ -311,12 +300,7 @@ TEST_P(EngineTest, AClosureIsGoneBeforeItsEndIsTold) {
 TEST_P(EngineTest, AfterShutdownPushesAreRefused) {
   const Var x = Var::make();
   int ran = 0;
-  push(
-      [&ran] {
-        ++ran;
-        return Status();
-      },
-      {.writes = {x}});
+  push(counting(ran), {.writes = {x}});
   engine_->shutdown(Shutdown::kDrain);
   engine_->shutdown(Shutdown::kDrain);
   engine_->shutdown(Shutdown::kCancel);

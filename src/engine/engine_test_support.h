@@ -11,15 +11,11 @@
 #include <utility>
 #include <vector>
 
+#include "base/test_stress.h"
 #include "inflight/engine.h"
 
 namespace inflight {
 
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
-inline constexpr int kStress = 1;
-#else
-inline constexpr int kStress = 10;
-#endif
 // Long enough that one stack frame an operation would not fit.
 inline constexpr int kChain = 200'000;
 
@@ -80,6 +76,14 @@ using Lines = std::vector<std::string>;
 
 inline Engine::Closure ok_op() {
   return [] { return Status(); };
+}
+
+// Counts its runs, which must not be at the same time.
+inline auto counting(int& runs) {
+  return [&runs] {
+    ++runs;
+    return Status();
+  };
 }
 
 struct EngineKind {

@@ -216,14 +216,7 @@ TEST(ThreadedEngineTest, ShutdownDrainRunsEverything) {
   int ran = 0;
   ASSERT_TRUE(engine->push_async(running.closure(), {.writes = {x}}).ok());
   for (int i = 0; i < 100; ++i) {
-    ASSERT_TRUE(engine
-                    ->push(
-                        [&ran] {
-                          ++ran;
-                          return Status();
-                        },
-                        {.reads = {x}, .writes = {x}})
-                    .ok());
+    ASSERT_TRUE(engine->push(counting(ran), {.reads = {x}, .writes = {x}}).ok());
   }
   std::thread closer([&engine] { engine->shutdown(Shutdown::kDrain); });
   running.end();
@@ -253,14 +246,7 @@ TEST(ThreadedEngineTest, TheDestructorDrains) {
   auto engine = make_threaded_engine({.threads = 2});
   ASSERT_TRUE(engine->push_async(held.closure(), {.writes = {x}}).ok());
   for (int i = 0; i < 1000; ++i) {
-    ASSERT_TRUE(engine
-                    ->push(
-                        [&ran] {
-                          ++ran;
-                          return Status();
-                        },
-                        {.writes = {x}})
-                    .ok());
+    ASSERT_TRUE(engine->push(counting(ran), {.writes = {x}}).ok());
   }
   held.end();
   engine.reset();
@@ -347,10 +333,7 @@ TEST(ThreadedEngineTest, ALongChainThroughAnInlineExecutorNeedsNoStack) {
   ManualExecutor first;
   const Var x = Var::make();
   int ran = 0;
-  const auto count = [&ran] {
-    ++ran;
-    return Status();
-  };
+  const auto count = counting(ran);
   ASSERT_TRUE(engine->push(count, {.writes = {x}, .executor = &first}).ok());
   for (int i = 1; i < kChain; ++i) {
     ASSERT_TRUE(engine->push(count, {.reads = {x}, .writes = {x}, .executor = &executor}).ok());

@@ -99,10 +99,7 @@ TEST_P(EngineTest, AnOperationWhoseStopWasRequestedDoesNotRun) {
   int ran = 0;
   std::vector<Status> told;
   const auto tell = [&told](const Status& status) { told.push_back(status); };
-  const auto run = [&ran] {
-    ++ran;
-    return Status();
-  };
+  const auto run = counting(ran);
   push(run, {.writes = {x}, .stop = source.get_token(), .on_finish = tell});
   engine_->drain();
   source.request_stop();

@@ -9,17 +9,14 @@
 #include <thread>
 #include <vector>
 
+#include "base/test_stress.h"
 #include "inflight/ndarray.h"
 #include "ndarray/ndarray_test_support.h"
 
 namespace inflight {
 namespace {
 
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
-constexpr int kRounds = 2'000;
-#else
-constexpr int kRounds = 20'000;
-#endif
+constexpr int kRounds = 2'000 * kStress;
 
 // A coroutine that starts at once and that nobody waits for.
 struct Detached {

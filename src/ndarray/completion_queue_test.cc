@@ -15,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/test_stress.h"
 #include "ndarray/ndarray_test_support.h"
 
 namespace inflight {
@@ -23,11 +24,7 @@ namespace {
 using internal::Ref;
 using internal::Version;
 
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
-constexpr int kRounds = 200;
-#else
-constexpr int kRounds = 2'000;
-#endif
+constexpr int kRounds = 200 * kStress;
 
 using Tags = std::vector<std::uint64_t>;
 

@@ -13,16 +13,14 @@
 #include <thread>
 #include <vector>
 
+#include "base/test_stress.h"
+
 namespace inflight::internal {
 namespace {
 
 using std::chrono::milliseconds;
 
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
-constexpr int kRounds = 2'000;
-#else
-constexpr int kRounds = 20'000;
-#endif
+constexpr int kRounds = 2'000 * kStress;
 
 TimePoint now() { return steady_clock().now(); }
 

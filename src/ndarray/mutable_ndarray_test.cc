@@ -12,17 +12,14 @@
 #include <thread>
 #include <vector>
 
+#include "base/test_stress.h"
 #include "inflight/ndarray.h"
 #include "ndarray/ndarray_test_support.h"
 
 namespace inflight {
 namespace {
 
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
-constexpr int kWrites = 2'000;
-#else
-constexpr int kWrites = 20'000;
-#endif
+constexpr int kWrites = 2'000 * kStress;
 
 MutableNDArray::Compute fill(std::int64_t value) {
   return [value](std::span<const TensorView>, const MutableTensorView& out) {
