@@ -3,6 +3,7 @@
 #pragma once
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -17,18 +18,33 @@ enum class StatusCode : std::uint8_t {
   kOk,
   kInvalidArgument,   // the caller's value is wrong: an option, a shape, a dtype
   kNotFound,          // a file or a name that is not there
-  kInvalidModel,      // a model or a media file that cannot be read or compiled
+  kInvalidModel,      // a model that cannot be read or compiled
+  kInvalidMedia,      // a picture, a video or a folder of them that cannot be read or decoded
   kUnsupported,       // understood, and not offered
   kNotReady,          // a non-blocking read of what has not been computed yet
   kOverloaded,        // a limit is reached: try again later
-  kDeadlineExceeded,  // a wait ended before what it waited for
+  kDeadlineExceeded,  // a wait ended before what it waited for, or a deadline passed
   kCancelled,         // given up before it started, on request
   kShuttingDown,      // the object is being destroyed or has been shut down
   kNoSuchDevice,      // no device of that name here
   kDeviceError,       // the device or its runtime failed
+  kOutOfMemory,       // memory, threads or descriptors ran out
+  kIoError,           // a file or a pipe could not be written: the disk is full, the reader has gone
+  kException,         // code of the caller's threw: the message is its what()
   kInternal,          // none of the above: report it
 };
-inline constexpr int kStatusCodes = 13;
+inline constexpr int kStatusCodes = 17;
+
+// What a code is called elsewhere. One row a code; this table is the only place that says so.
+struct StatusCodeRow {
+  StatusCode code;
+  std::string_view name;              // as in messages: "invalid argument"
+  int exit_code;                      // of the command line, for a command that ended so
+  int http_status;                    // of an HTTP response
+  int grpc_code;                      // of a gRPC response (grpc::StatusCode)
+  std::string_view python_exception;  // the built-in exception that a Python programmer would catch
+};
+const StatusCodeRow& status_code_row(StatusCode code);
 
 // The code's name as written in messages, such as "invalid argument".
 std::string_view status_code_name(StatusCode code);
@@ -41,7 +57,14 @@ int exit_code(StatusCode code);
 class [[nodiscard]] Status {
  public:
   Status() noexcept = default;  // success
-  Status(StatusCode code, std::string message);
+  // Where there is no memory left for the failure itself, its message is lost and its code is kept.
+  Status(StatusCode code, std::string message) noexcept;
+  // kOutOfMemory: "frame: 921600 bytes of memory cannot be had". Needs no memory itself.
+  //   what    what the memory was for
+  //   bytes   how much was wanted; 0 where nobody knows
+  static Status out_of_memory(std::string_view what, std::size_t bytes = 0) noexcept;
+  // kException with this message, the what() of what was thrown. Needs no memory itself.
+  static Status exception(std::string_view what) noexcept;
 
   Status(const Status& other) noexcept : rep_(other.rep_) { ref(rep_); }
   Status(Status&& other) noexcept : rep_(std::exchange(other.rep_, nullptr)) {}
@@ -64,7 +87,7 @@ class [[nodiscard]] Status {
   std::string to_string() const;
 
   // The same failure seen from further out: code kept, `context` put before the message, first cause kept.
-  Status with_context(std::string_view context) const;
+  Status with_context(std::string_view context) const noexcept;
   // The failure that started it all: this one, unless with_context() was applied to it.
   Status first_cause() const noexcept;
 
@@ -86,6 +109,7 @@ class [[nodiscard]] Status {
     if (rep != nullptr) unref_failure(rep);
   }
   static void unref_failure(Rep* rep) noexcept;
+  static Status without_message(StatusCode code) noexcept;
 
   Rep* rep_ = nullptr;
 };

@@ -4,52 +4,97 @@
 #include <array>
 #include <cstdio>
 #include <cstdlib>
+#include <new>
 
 #include "base/check.h"
 
 namespace inflight {
 namespace {
 
-struct CodeRow {
-  StatusCode code;
-  std::string_view name;
-  int exit_code;
-};
-
-// One row a code, in the order of the enum; status_test walks it.
-constexpr std::array<CodeRow, kStatusCodes> kCodes = {{
-    {StatusCode::kOk, "ok", 0},
-    {StatusCode::kInvalidArgument, "invalid argument", 2},
-    {StatusCode::kNotFound, "not found", 3},
-    {StatusCode::kInvalidModel, "invalid model or media", 3},
-    {StatusCode::kUnsupported, "unsupported", 3},
-    {StatusCode::kNotReady, "not ready", 1},
-    {StatusCode::kOverloaded, "overloaded", 1},
-    {StatusCode::kDeadlineExceeded, "deadline exceeded", 1},
-    {StatusCode::kCancelled, "cancelled", 1},
-    {StatusCode::kShuttingDown, "shutting down", 1},
-    {StatusCode::kNoSuchDevice, "no such device", 4},
-    {StatusCode::kDeviceError, "device error", 1},
-    {StatusCode::kInternal, "internal error", 1},
+// In the order of the enum; status_test walks it.
+constexpr std::array<StatusCodeRow, kStatusCodes> kCodes = {{
+    {StatusCode::kOk, "ok", 0, 200, 0, ""},
+    {StatusCode::kInvalidArgument, "invalid argument", 2, 400, 3, "ValueError"},
+    {StatusCode::kNotFound, "not found", 3, 404, 5, "FileNotFoundError"},
+    {StatusCode::kInvalidModel, "invalid model", 3, 400, 3, "ValueError"},
+    {StatusCode::kInvalidMedia, "invalid media", 3, 400, 3, "ValueError"},
+    {StatusCode::kUnsupported, "unsupported", 3, 501, 12, "NotImplementedError"},
+    {StatusCode::kNotReady, "not ready", 1, 409, 9, "BlockingIOError"},
+    {StatusCode::kOverloaded, "overloaded", 1, 429, 8, "BlockingIOError"},
+    {StatusCode::kDeadlineExceeded, "deadline exceeded", 1, 504, 4, "TimeoutError"},
+    {StatusCode::kCancelled, "cancelled", 1, 499, 1, "RuntimeError"},
+    {StatusCode::kShuttingDown, "shutting down", 1, 503, 14, "RuntimeError"},
+    {StatusCode::kNoSuchDevice, "no such device", 4, 404, 5, "LookupError"},
+    {StatusCode::kDeviceError, "device error", 1, 500, 13, "RuntimeError"},
+    {StatusCode::kOutOfMemory, "out of memory", 1, 503, 8, "MemoryError"},
+    {StatusCode::kIoError, "input or output error", 1, 500, 2, "OSError"},
+    {StatusCode::kException, "exception", 1, 500, 2, "RuntimeError"},
+    {StatusCode::kInternal, "internal error", 1, 500, 13, "RuntimeError"},
 }};
 
-const CodeRow& row(StatusCode code) {
+}  // namespace
+
+const StatusCodeRow& status_code_row(StatusCode code) {
   const auto index = static_cast<std::size_t>(code);
   INFLIGHT_CHECK(index < kCodes.size() && kCodes[index].code == code);
   return kCodes[index];
 }
 
+std::string_view status_code_name(StatusCode code) { return status_code_row(code).name; }
+
+int exit_code(StatusCode code) { return status_code_row(code).exit_code; }
+
+// A failure that was made before anything failed: it needs no memory when all of it is gone.
+Status Status::without_message(StatusCode code) noexcept {
+  // Never destroyed, as statuses may outlive every other static.
+  static Rep* const reps = [] {
+    auto* made = new Rep[kStatusCodes];
+    for (int i = 0; i < kStatusCodes; ++i) {
+      made[i].code = kCodes[static_cast<std::size_t>(i)].code;
+      made[i].message = "no memory was left for the message";
+    }
+    return made;
+  }();
+  Status status;
+  status.rep_ = reps + static_cast<std::size_t>(code);
+  ref(status.rep_);
+  return status;
+}
+
+namespace {
+// Makes them at the start of the program.
+const Status kMadeAtStart = Status::out_of_memory("");
 }  // namespace
 
-std::string_view status_code_name(StatusCode code) { return row(code).name; }
-
-int exit_code(StatusCode code) { return row(code).exit_code; }
-
-Status::Status(StatusCode code, std::string message) {
+Status::Status(StatusCode code, std::string message) noexcept {
   INFLIGHT_CHECK(code != StatusCode::kOk);
-  rep_ = new Rep;
+  rep_ = new (std::nothrow) Rep;
+  if (rep_ == nullptr) {
+    *this = without_message(code);
+    return;
+  }
   rep_->code = code;
   rep_->message = std::move(message);
+}
+
+Status Status::out_of_memory(std::string_view what, std::size_t bytes) noexcept {
+  try {
+    std::string message(what);
+    message += what.empty() ? "" : ": ";
+    message += bytes == 0 ? "memory" : std::to_string(bytes) + " bytes of memory";
+    message += " cannot be had";
+    return Status(StatusCode::kOutOfMemory, std::move(message));
+  } catch (const std::bad_alloc&) {
+    return without_message(StatusCode::kOutOfMemory);
+  }
+}
+
+Status Status::exception(std::string_view what) noexcept {
+  try {
+    return Status(StatusCode::kException, std::string(what));
+  } catch (const std::bad_alloc&) {
+    return without_message(StatusCode::kException);
+  }
 }
 
 void Status::unref_failure(Rep* rep) noexcept {
@@ -69,9 +114,16 @@ std::string Status::to_string() const {
   return std::string(status_code_name(code())) + ": " + rep_->message;
 }
 
-Status Status::with_context(std::string_view context) const {
+Status Status::with_context(std::string_view context) const noexcept {
   if (ok()) return Status();
-  Status outer(code(), std::string(context) + ": " + rep_->message);
+  Status outer;
+  try {
+    outer = Status(code(), std::string(context) + ": " + rep_->message);
+  } catch (const std::bad_alloc&) {
+    return *this;
+  }
+  // One without a message is shared, and tells no cause.
+  if (outer.rep_->refs.load(std::memory_order_relaxed) > 1) return *this;
   outer.rep_->cause = rep_->cause != nullptr ? rep_->cause : rep_;
   ref(outer.rep_->cause);
   return outer;

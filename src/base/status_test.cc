@@ -30,13 +30,33 @@ TEST(StatusCodeTest, EveryCodeHasANameOfItsOwn) {
 
 TEST(StatusCodeTest, ExitCodesAreThoseOfTheCommandLine) {
   // Only what differs from 1, "a run that failed".
-  const std::map<StatusCode, int> special = {{StatusCode::kOk, 0},          {StatusCode::kInvalidArgument, 2},
-                                             {StatusCode::kNotFound, 3},    {StatusCode::kInvalidModel, 3},
-                                             {StatusCode::kUnsupported, 3}, {StatusCode::kNoSuchDevice, 4}};
+  const std::map<StatusCode, int> special = {
+      {StatusCode::kOk, 0},           {StatusCode::kInvalidArgument, 2}, {StatusCode::kNotFound, 3},
+      {StatusCode::kInvalidModel, 3}, {StatusCode::kInvalidMedia, 3},    {StatusCode::kUnsupported, 3},
+      {StatusCode::kNoSuchDevice, 4}};
   for (const StatusCode code : all_codes()) {
     const auto found = special.find(code);
     EXPECT_EQ(exit_code(code), found == special.end() ? 1 : found->second) << status_code_name(code);
   }
+}
+
+TEST(StatusCodeTest, EveryFailureHasAWordForEveryBorder) {
+  for (const StatusCode code : all_codes()) {
+    const StatusCodeRow& row = status_code_row(code);
+    EXPECT_EQ(row.code, code);
+    if (code == StatusCode::kOk) continue;
+    EXPECT_NE(row.exit_code, 0) << row.name;
+    EXPECT_TRUE(row.http_status >= 400 && row.http_status < 600) << row.name;
+    EXPECT_TRUE(row.grpc_code >= 1 && row.grpc_code <= 16) << row.name;
+    EXPECT_FALSE(row.python_exception.empty()) << row.name;
+  }
+}
+
+TEST(StatusTest, OutOfMemorySaysHowMuchWasWanted) {
+  const Status status = Status::out_of_memory("frame", 921600);
+  EXPECT_EQ(status.code(), StatusCode::kOutOfMemory);
+  EXPECT_EQ(status.message(), "frame: 921600 bytes of memory cannot be had");
+  EXPECT_EQ(Status::out_of_memory("a thread").message(), "a thread: memory cannot be had");
 }
 
 TEST(StatusCodeDeathTest, OnePastTheLastCodeIsNotACode) {

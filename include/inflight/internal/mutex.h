@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+// Mutex, MutexLock and CondVar: the one lock of the library, and how a thread waits under it.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+#include "inflight/clock.h"
+#include "inflight/internal/thread_annotations.h"
+
+namespace inflight::internal {
+
+// Tells the processor that this is a spin.
+inline void spin_pause() noexcept {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#endif
+}
+
+// A lock in four bytes, for critical sections of a few instructions. A thread that finds it held spins for at
+// most kSpinsMax pauses (2 to 5 us) and then sleeps until the holder unlocks, so a real-time thread never keeps
+// the processor from a holder of lower priority.
+//   bound    for a waiter: the spin, plus the sections of those before it, once their threads run. Priorities
+//            are not inherited: a thread of a priority in between that never sleeps holds both up.
+//   source   U. Drepper, Futexes Are Tricky (2011), mutex 2
+class INFLIGHT_CAPABILITY("mutex") Mutex {
+ public:
+  Mutex() noexcept = default;
+  Mutex(const Mutex&) = delete;
+  Mutex& operator=(const Mutex&) = delete;
+
+  void lock() noexcept INFLIGHT_ACQUIRE() {
+    if (!try_lock()) lock_contended();
+  }
+  bool try_lock() noexcept INFLIGHT_TRY_ACQUIRE(true) {
+    std::uint32_t expected = kFree;
+    return state_.compare_exchange_strong(expected, kHeld, std::memory_order_acquire,
+                                          std::memory_order_relaxed);
+  }
+  // The owner of the mutex may destroy it as soon as it can lock it: nothing here reads it after the exchange.
+  void unlock() noexcept INFLIGHT_RELEASE() {
+    if (state_.exchange(kFree, std::memory_order_release) == kContended) wake();
+  }
+
+ private:
+  static constexpr std::uint32_t kFree = 0;
+  static constexpr std::uint32_t kHeld = 1;
+  static constexpr std::uint32_t kContended = 2;  // held, and a thread may sleep on state_
+  static constexpr int kSpinsMax = 128;
+
+  void lock_contended() noexcept;
+  void wake() noexcept;
+
+  std::atomic<std::uint32_t> state_{kFree};
+};
+
+// Holds a mutex for a scope. It can be given back and taken again in between.
+class INFLIGHT_SCOPED_CAPABILITY MutexLock {
+ public:
+  explicit MutexLock(Mutex& mutex) noexcept INFLIGHT_ACQUIRE(mutex) : mutex_(mutex) { mutex_.lock(); }
+  ~MutexLock() INFLIGHT_RELEASE() {
+    if (held_) mutex_.unlock();
+  }
+  MutexLock(const MutexLock&) = delete;
+  MutexLock& operator=(const MutexLock&) = delete;
+
+  void lock() noexcept INFLIGHT_ACQUIRE() {
+    mutex_.lock();
+    held_ = true;
+  }
+  void unlock() noexcept INFLIGHT_RELEASE() {
+    held_ = false;
+    mutex_.unlock();
+  }
+
+ private:
+  friend class CondVar;
+  Mutex& mutex_;
+  bool held_ = true;
+};
+
+// A condition variable in eight bytes. A thread that notifies has changed what is waited for under the mutex
+// before; it may notify with the mutex held or after. Without waiters, notifying makes no system call. A wait
+// may return for no reason: wait in a loop over the condition.
+class CondVar {
+ public:
+  CondVar() noexcept = default;
+  CondVar(const CondVar&) = delete;
+  CondVar& operator=(const CondVar&) = delete;
+
+  // Releases the lock, sleeps until notified, and takes the lock again.
+  void wait(MutexLock& lock) noexcept { wait_impl(lock, nullptr); }
+  // The same, until `when` at most, which is on the real steady clock.
+  //   returns  false: the time came
+  bool wait_until(MutexLock& lock, TimePoint when) noexcept { return wait_impl(lock, &when); }
+
+  void notify_one() noexcept {
+    if (waiters_.load(std::memory_order_relaxed) > 0) notify(1);
+  }
+  void notify_all() noexcept {
+    if (waiters_.load(std::memory_order_relaxed) > 0) notify(kAll);
+  }
+
+ private:
+  static constexpr int kAll = 1 << 30;
+
+  bool wait_impl(MutexLock& lock, const TimePoint* until) noexcept;
+  void notify(int count) noexcept;
+
+  std::atomic<std::uint32_t> notified_{0};  // how often; the waiters sleep on it
+  std::atomic<std::uint32_t> waiters_{0};   // raised under the mutex, so that who changes state sees it
+};
+
+}  // namespace inflight::internal
