@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+// The one intrusive list of the library: first in, first out, and out of the middle in one step.
+#pragma once
+
+#include <utility>
+
+namespace inflight::internal {
+
+// A place in a list, part of the object that is listed. An object that is in several lists at a time has a link
+// for each, told apart by `Tag`.
+template <typename Tag = void>
+class ListLink {
+ public:
+  ListLink() noexcept = default;
+  ListLink(const ListLink&) = delete;
+  ListLink& operator=(const ListLink&) = delete;
+  // Whether it is in a list. Under that list's lock.
+  bool linked() const noexcept { return next_ != nullptr; }
+
+ private:
+  template <typename, typename>
+  friend class List;
+  ListLink* previous_ = nullptr;
+  ListLink* next_ = nullptr;
+};
+
+// A list of T, each of which derives from ListLink<Tag>. It owns nothing and allocates nothing; what is in it
+// stays alive until it is out.
+//   thread   none: its owner has a lock
+template <typename T, typename Tag = void>
+class List {
+ public:
+  using Link = ListLink<Tag>;
+
+  List() noexcept { clear(); }
+  List(const List&) = delete;
+  List& operator=(const List&) = delete;
+
+  bool empty() const noexcept { return ends_.next_ == &ends_; }
+  // Null where the list is empty.
+  T* front() const noexcept { return empty() ? nullptr : static_cast<T*>(ends_.next_); }
+  // The one behind `item`; null where that is the last.
+  T* after(const T& item) const noexcept {
+    Link* const next = static_cast<const Link&>(item).next_;
+    return next == &ends_ ? nullptr : static_cast<T*>(next);
+  }
+  // Requires that the item is in no list.
+  void push_back(T& item) noexcept {
+    Link& link = item;
+    link.previous_ = ends_.previous_;
+    link.next_ = &ends_;
+    ends_.previous_->next_ = &link;
+    ends_.previous_ = &link;
+  }
+  // Null where the list is empty.
+  T* pop_front() noexcept {
+    T* const first = front();
+    if (first != nullptr) remove(*first);
+    return first;
+  }
+  // Requires that the item is in this list.
+  void remove(T& item) noexcept {
+    Link& link = item;
+    link.previous_->next_ = link.next_;
+    link.next_->previous_ = link.previous_;
+    link.previous_ = link.next_ = nullptr;
+  }
+  // Moves everything in `other` to the end of this list, in one step.
+  void append(List& other) noexcept {
+    if (other.empty()) return;
+    Link* const first = other.ends_.next_;
+    Link* const last = other.ends_.previous_;
+    first->previous_ = ends_.previous_;
+    ends_.previous_->next_ = first;
+    last->next_ = &ends_;
+    ends_.previous_ = last;
+    other.clear();
+  }
+
+ private:
+  void clear() noexcept { ends_.previous_ = ends_.next_ = &ends_; }
+
+  Link ends_;  // before the first and behind the last
+};
+
+}  // namespace inflight::internal
