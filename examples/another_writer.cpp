@@ -34,7 +34,8 @@ int main() {
   const auto engine = inflight::make_threaded_engine({.threads = 2});
   const std::vector<std::int32_t> zeros(kElements);
   inflight::MutableNDArray a(
-      *engine, inflight::NDArray::copy_of({zeros.data(), inflight::DType::kI32, inflight::Shape{kElements}}));
+      *engine,
+      inflight::NDArray::copy_of({zeros.data(), inflight::DType::kI32, inflight::Shape{kElements}}).value());
 
   std::atomic<bool> looking{true};
   std::int32_t written = 0;

@@ -33,7 +33,7 @@ struct Counts {
 Task process(inflight::Predictor& predictor, inflight::Executor& executor, std::uint8_t value,
              Counts& counts) {
   const std::vector<std::uint8_t> pixels(4, value);
-  const auto array = inflight::NDArray::copy_of({pixels.data(), inflight::DType::kU8, {4}});
+  const auto array = inflight::NDArray::copy_of({pixels.data(), inflight::DType::kU8, {4}}).value();
   const auto first = predictor.submit(inflight::Frame::of(array));
   if (!first.ok() || !(co_await inflight::ready(*first, executor)).ok()) {
     ++counts.wrong;

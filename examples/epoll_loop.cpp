@@ -37,7 +37,7 @@ class Loop {
     if (::read(timer, &periods, sizeof(periods)) != static_cast<ssize_t>(sizeof(periods))) return;
     for (; periods > 0 && submitted_ < kFrames; --periods, ++submitted_) {
       const std::vector<std::uint8_t> pixels(4, static_cast<std::uint8_t>(submitted_));
-      const auto array = inflight::NDArray::copy_of({pixels.data(), inflight::DType::kU8, {4}});
+      const auto array = inflight::NDArray::copy_of({pixels.data(), inflight::DType::kU8, {4}}).value();
       if (!predictor_.submit(inflight::Frame::of(array, submitted_)).ok()) ++refused_;
     }
   }

@@ -115,7 +115,7 @@ class Camera {
     const TimePoint start = inflight::steady_clock().now();
     for (int k = 0; !stopping_; ++k) {
       const TimePoint due = start + Duration(static_cast<Duration::rep>(k * 1e9 / kFramesPerSecond));
-      inflight::Buffer pixels = pool_.acquire(kFrameShape.elements() * sizeof(float));
+      inflight::Buffer pixels = pool_.acquire(kFrameShape.elements() * sizeof(float)).value();
       auto* const values = reinterpret_cast<float*>(pixels.bytes());
       std::generate(values, values + kFrameShape.elements(), [&] { return random_.uniform(); });
       auto frame =

@@ -29,7 +29,7 @@ int main() {
     }
     for (int i = 0; i < kFrames; ++i) {
       const std::vector<std::uint8_t> pixels(4, static_cast<std::uint8_t>(i));
-      const auto array = inflight::NDArray::copy_of({pixels.data(), inflight::DType::kU8, {4}});
+      const auto array = inflight::NDArray::copy_of({pixels.data(), inflight::DType::kU8, {4}}).value();
       const auto prediction = predictor->submit(inflight::Frame::of(array, static_cast<std::uint64_t>(i)));
       if (!prediction.ok()) continue;
       prediction->on_ready(pool, [&](const inflight::Prediction& done) {

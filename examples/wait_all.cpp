@@ -11,7 +11,7 @@ constexpr int kFrames = 64;
 
 inflight::Frame frame_of(std::uint8_t value) {
   const std::vector<std::uint8_t> bytes(4, value);
-  return inflight::Frame::of(inflight::NDArray::copy_of({bytes.data(), inflight::DType::kU8, {4}}));
+  return inflight::Frame::of(inflight::NDArray::copy_of({bytes.data(), inflight::DType::kU8, {4}}).value());
 }
 
 }  // namespace

@@ -13,7 +13,7 @@ constexpr int kArrays = 8;
 
 inflight::NDArray zeros() {
   const std::vector<std::int32_t> values(4);
-  return inflight::NDArray::copy_of({values.data(), inflight::DType::kI32, {4}});
+  return inflight::NDArray::copy_of({values.data(), inflight::DType::kI32, {4}}).value();
 }
 
 // An operation that writes `value` to every element.

@@ -112,7 +112,7 @@ class PollTest : public testing::Test {
 
   static NDArray make_ready() {
     const float zero = 0;
-    return NDArray::copy_of({&zero, DType::kF32, Shape{1}});
+    return NDArray::copy_of({&zero, DType::kF32, Shape{1}}).value();
   }
 
   std::latch started_{1}, open_{1};

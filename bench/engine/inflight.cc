@@ -14,7 +14,7 @@ using namespace inflight;  // NOLINT: a benchmark
 
 NDArray one_float() {
   const float value = 0;
-  return NDArray::copy_of({&value, DType::kF32, Shape{1}});
+  return NDArray::copy_of({&value, DType::kF32, Shape{1}}).value();
 }
 
 Result<NDArray> write_nothing(MutableNDArray& array) {

@@ -16,7 +16,7 @@ using namespace inflight;  // NOLINT: a benchmark
 
 NDArray zeros() {
   const std::vector<float> values(16, 0);
-  return NDArray::copy_of({values.data(), DType::kF32, Shape{16}});
+  return NDArray::copy_of({values.data(), DType::kF32, Shape{16}}).value();
 }
 
 // `count` arrays that an engine has yet to compute, all held up by the first.

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Buffer: memory with an owner count. BufferPool: where buffers of a few sizes come from and go back to.
+// Buffer: memory with an owner count. Allocator: where memory comes from. BufferPool: where buffers of a few sizes
+// come from and go back to.
 #pragma once
 
 #include <cstddef>
@@ -7,6 +8,9 @@
 #include <functional>
 #include <memory>
 #include <utility>
+
+#include "inflight/status.h"
+#include "inflight/tensor.h"
 
 namespace inflight {
 
@@ -17,9 +21,27 @@ void buffer_ref(BufferBlock* block) noexcept;
 void buffer_unref(BufferBlock* block) noexcept;
 }  // namespace internal
 
-// A share in a piece of host memory. Copies share the memory; the last one to go returns it to where it came
-// from: its pool, the heap, or the function given to wrap(). The count is safe from any thread; the bytes are
-// ordered by whoever hands the buffer over.
+// Where memory of one place comes from: pageable host memory, pinned host memory, a device's memory.
+//   thread   any
+class Allocator {
+ public:
+  virtual ~Allocator() = default;
+  // Where its memory is; the same each time. Pinned memory of the host is on the device "cpu".
+  virtual Device device() const noexcept = 0;
+  // Uninitialised memory, aligned to Buffer::kAlignment.
+  //   bytes    may be 0
+  //   errors   kOutOfMemory, with how much was wanted; what the place's runtime says otherwise
+  virtual Result<void*> allocate(std::size_t bytes) = 0;
+  // Takes back what allocate(bytes) returned. Needs no memory.
+  virtual void deallocate(void* memory, std::size_t bytes) noexcept = 0;
+};
+
+// Pageable host memory.
+std::shared_ptr<Allocator> host_allocator() noexcept;
+
+// A share in a piece of memory. Copies share it; when the last share goes, the memory returns to where it came
+// from: a pool, an allocator, or the function given to wrap().
+//   thread   the count is safe from any thread. The bytes are not: whoever passes the buffer on orders them.
 class Buffer {
  public:
   static constexpr std::size_t kAlignment = 64;
@@ -34,14 +56,29 @@ class Buffer {
   ~Buffer() { internal::buffer_unref(block_); }
 
   // Uninitialised memory, aligned to kAlignment.
-  static Buffer allocate(std::size_t bytes);
-  // Memory of the caller's, kept until the last share goes and `release` has run (on that share's thread).
-  static Buffer wrap(void* memory, std::size_t bytes, std::function<void()> release);
+  //   bytes       may be 0
+  //   allocator   kept as long as memory of it is out
+  //   errors      kOutOfMemory, with how much was wanted; kInvalidArgument: a null allocator; what the allocator
+  //               says
+  static Result<Buffer> allocate(std::size_t bytes);
+  static Result<Buffer> allocate(std::size_t bytes, std::shared_ptr<Allocator> allocator);
+  // Memory of the caller's, which stays as it is until the last share goes.
+  //   release   called once, on the thread of the last share, when that goes; what it throws is dropped. It
+  //             may end buffers and arrays, but not wait.
+  //   device    where the memory is
+  //   errors    kInvalidArgument: an empty `release`, or null memory of more than 0 bytes; kOutOfMemory. Then
+  //             `release` is not called.
+  static Result<Buffer> wrap(void* memory, std::size_t bytes, std::function<void()> release,
+                             Device device = Device::cpu());
 
+  // Null for an empty buffer. Only device() can read what is there.
   std::byte* bytes() const noexcept;
   std::size_t size() const noexcept;
+  // Where the memory is; the host for an empty buffer.
+  Device device() const noexcept;
   explicit operator bool() const noexcept { return block_ != nullptr; }
-  // True when this is the only share: nobody else can see the memory, and nobody else can come to.
+  // True when this is the only share: nobody else can see the memory, or come to see it. False for an empty
+  // buffer.
   bool unique() const noexcept;
 
  private:
@@ -50,26 +87,36 @@ class Buffer {
   internal::BufferBlock* block_ = nullptr;
 };
 
-// Hands out buffers and takes them back when their last share goes, so that a steady stream allocates
-// nothing. Buffers may outlive the pool.
+// Hands out buffers of one allocator and takes them back when their last share goes, so that a steady stream
+// allocates nothing. Buffers may outlive the pool.
 //   thread   any
-//   bound    retained_bytes_max of idle memory; what comes back past it is freed
+//   bound    retained_bytes_max of idle memory; what comes back past it is freed. Taking a buffer back needs no
+//            memory.
 class BufferPool {
  public:
   static constexpr std::size_t kRetainedBytesMax = std::size_t{1} << 30;
-  explicit BufferPool(std::size_t retained_bytes_max = kRetainedBytesMax);
+
+  // Throws std::bad_alloc where there is no memory for the pool itself.
+  //   allocator   null: the host's
+  explicit BufferPool(std::shared_ptr<Allocator> allocator = host_allocator(),
+                      std::size_t retained_bytes_max = kRetainedBytesMax);
   ~BufferPool();
   BufferPool(const BufferPool&) = delete;
   BufferPool& operator=(const BufferPool&) = delete;
 
-  // Uninitialised memory of exactly `bytes`, aligned to Buffer::kAlignment; a retained one where there is
-  // one.
-  Buffer acquire(std::size_t bytes);
-  // Makes `count` buffers of `bytes` now and touches their memory, so that the first `count` to be out at
-  // once cost neither an allocation nor a page fault, and a process does not grow when it is late for once.
-  void reserve(std::size_t bytes, std::size_t count);
+  // Uninitialised memory of exactly `bytes`, aligned to Buffer::kAlignment: an idle buffer of that size, the one
+  // that came back last, or else a new one.
+  //   errors   kOutOfMemory, with how much was wanted; what the allocator says
+  Result<Buffer> acquire(std::size_t bytes);
+  // Makes `count` buffers of `bytes` now, and touches their memory where it is the host's. The first `count` to
+  // be out at once then cost neither an allocation nor a page fault.
+  //   bound    retained_bytes_max; those past it are not made
+  //   errors   as acquire(); then none was made
+  Status reserve(std::size_t bytes, std::size_t count);
   // Idle memory held at this moment.
   std::size_t retained_bytes() const;
+  // Where its memory is.
+  Device device() const noexcept;
 
  private:
   std::shared_ptr<internal::BufferPoolCore> core_;

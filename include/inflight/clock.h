@@ -18,6 +18,8 @@ class Clock {
   virtual TimePoint now() const noexcept = 0;
   // Returns at `when` or later; at once when it has passed.
   virtual void sleep_until(TimePoint when) const = 0;
+  // Whether a sleep takes real time: then threads may also sleep by other means, such as a timed wait.
+  virtual bool real() const noexcept { return false; }
 };
 
 // The machine's steady clock; shared by all who name none, and without state.

@@ -24,14 +24,50 @@ namespace inflight {
 
 namespace internal {
 
-// Element type, shape and memory of one array of a version.
-struct ArrayValue {
-  DType dtype = DType::kF32;
-  Shape shape;    // may have dynamic extents until the version is ready
-  Buffer buffer;  // where the owner sets it late, empty until the version is ready
-  // A later write may put its result there once nobody else can see it. Not so what came from outside: the
-  // caller's memory may be read-only, or seen by ways that we do not know.
-  bool reusable = false;
+// One array of a version. What is declared is fixed before the first handle is given out, and anybody may read it at
+// any time. The rest is its owner's until the version's completion is published, and is only read from then on.
+class ArrayValue {
+ public:
+  ArrayValue() = default;
+  // Still to come: memory of this kind, which set() brings.
+  ArrayValue(DType dtype, const Shape& declared, Device device = Device::cpu()) noexcept
+      : dtype_(dtype), declared_(declared), device_(device), actual_(declared) {}
+  // There already.
+  //   reusable   see reusable()
+  ArrayValue(DType dtype, const Shape& shape, Buffer buffer, bool reusable = false) noexcept
+      : ArrayValue(dtype, shape, buffer.device()) {
+    set(shape, std::move(buffer), reusable);
+  }
+
+  DType dtype() const noexcept { return dtype_; }
+  // May have dynamic extents.
+  const Shape& declared() const noexcept { return declared_; }
+  Device device() const noexcept { return device_; }
+
+  // The owner's, before it publishes: the memory, and the shape that it turned out to have.
+  //   reusable   a later write may put its result there once nobody else can see it. Not so what came from
+  //              outside: the caller's memory may be read-only, or seen by ways that we do not know.
+  void set(const Shape& actual, Buffer buffer, bool reusable = false) noexcept {
+    actual_ = actual;
+    buffer_ = std::move(buffer);
+    reusable_ = reusable;
+  }
+  // Empty before set(). As for what follows, others read it only once the version is published.
+  const Buffer& buffer() const noexcept { return buffer_; }
+  Buffer take_buffer() noexcept { return std::move(buffer_); }
+  // The declared one before set().
+  const Shape& actual() const noexcept { return actual_; }
+  bool reusable() const noexcept { return reusable_; }
+  TensorView view() const noexcept { return {buffer_.bytes(), dtype_, actual_, device_}; }
+  MutableTensorView mutable_view() const noexcept { return {buffer_.bytes(), dtype_, actual_, device_}; }
+
+ private:
+  DType dtype_ = DType::kF32;
+  Shape declared_;
+  Device device_;
+  Shape actual_;
+  Buffer buffer_;
+  bool reusable_ = false;
 };
 
 // What one operation or one prediction writes: arrays that become readable together, the completion that says
@@ -41,7 +77,7 @@ class Version : public VarState {
   using VarState::VarState;
 
   Completion completion;
-  std::vector<ArrayValue> values;  // changed by the owner only, before publish()
+  std::vector<ArrayValue> values;  // as many as there are before the first handle is given out
 };
 
 }  // namespace internal
@@ -54,19 +90,25 @@ class NDArray {
  public:
   NDArray() noexcept = default;  // names nothing: only operator bool may be called
   // Ready at once, over memory that the caller has filled and will not write again.
-  //   errors   kInvalidArgument: the shape is not static, or the buffer is smaller than dtype and shape say
+  //   buffer   may be memory of any device
+  //   errors   kInvalidArgument: the shape is not static, or the buffer is smaller than dtype and shape say;
+  //            kOutOfMemory. The buffer's share ends then.
   static Result<NDArray> from_buffer(Buffer buffer, DType dtype, Shape shape);
-  // Ready at once, a copy of `source`.
-  static NDArray copy_of(const TensorView& source);
+  // Ready at once, a copy of `source` in host memory.
+  //   errors   kOutOfMemory, with how much was wanted; kUnsupported: `source` is not memory of the host;
+  //            kInvalidArgument: its shape is not static, or its data is null
+  static Result<NDArray> copy_of(const TensorView& source);
   // One array of a version. For the owners of versions.
   NDArray(internal::Ref<internal::Version> version, std::size_t index) noexcept
       : version_(std::move(version)), index_(index) {}
 
   explicit operator bool() const noexcept { return static_cast<bool>(version_); }
-  DType dtype() const noexcept { return value().dtype; }
-  // Final once can_read(); until then extents that only running tells are Shape::kDynamic. Requires, for such
-  // an array, that the version is ready or that nothing completes it meanwhile.
-  const Shape& shape() const noexcept { return value().shape; }
+  DType dtype() const noexcept { return value().dtype(); }
+  // The declared shape until can_read(), where an extent that is not known yet is Shape::kDynamic; then the actual
+  // one. A version that failed keeps the declared shape. Valid as long as a handle to this version lives.
+  const Shape& shape() const noexcept { return can_read() ? value().actual() : value().declared(); }
+  // Where the memory is or will be; never changes.
+  Device device() const noexcept { return value().device(); }
 
   // True: this version has been computed, or has failed. One acquire load; never blocks, never throws, never
   // goes back to false.
@@ -74,9 +116,12 @@ class NDArray {
   // How the version came about: ok, or the first cause of its failure, the same each time; kNotReady before
   // that.
   Status status() const;
-  // The elements, without waiting; valid as long as a handle to this version lives.
-  //   errors   kNotReady; the version's own failure
+  // The elements, without waiting, for the host to read; valid as long as a handle to this version lives.
+  //   errors   kNotReady; the version's own failure; kUnsupported: the memory is not the host's
   Result<TensorView> read() const;
+  // The same for memory of any device: its address means something to that device.
+  //   errors   kNotReady; the version's own failure
+  Result<TensorView> view() const;
 
   // Waits until can_read(), then returns status().
   Status wait() const;
@@ -113,7 +158,8 @@ class NDArray {
 //   thread   any, each call as a whole
 class MutableNDArray {
  public:
-  // Names `initial`, which has a static shape. The engine must outlive this name and every write.
+  // Names `initial`. A write is refused where that is empty, has no static shape (kInvalidArgument) or is not in
+  // memory of the host (kUnsupported). Throws std::bad_alloc. The engine must outlive this name and every write.
   MutableNDArray(Engine& engine, NDArray initial);
   MutableNDArray(const MutableNDArray&) = delete;
   MutableNDArray& operator=(const MutableNDArray&) = delete;

@@ -97,22 +97,53 @@ class Shape {
   std::uint8_t rank_ = 0;
 };
 
-// Where something is computed.
-struct Device {
-  enum class Kind : std::uint8_t { kCpu, kCuda, kNull };
-  Kind kind = Kind::kCpu;
-  int index = 0;
+// Where something is computed, or where memory is: a kind of device by name, and which one of that kind. A new
+// kind needs nothing here: a backend answers to its name (load_backend()). A plain value of 20 bytes.
+class Device {
+ public:
+  static constexpr std::size_t kNameMax = 15;
 
-  static constexpr Device cpu() { return {Kind::kCpu, 0}; }
-  static constexpr Device cuda(int index = 0) { return {Kind::kCuda, index}; }
-  static constexpr Device null() { return {Kind::kNull, 0}; }
-  // Reads "cpu", "cuda", "cuda:1" or "null".
-  //   errors   kNoSuchDevice: anything else
+  constexpr Device() noexcept : Device("cpu", 0) {}
+  static constexpr Device cpu() noexcept { return Device("cpu", 0); }
+  // Requires an index of at least 0, as make() checks.
+  static constexpr Device cuda(int index = 0) noexcept { return Device("cuda", index); }
+  static constexpr Device null() noexcept { return Device("null", 0); }
+  // Any device that can be named, whether or not there is one: load_backend() knows that.
+  //   name     1 to kNameMax lower-case letters, digits and '_', a letter first
+  //   index    at least 0
+  //   errors   kInvalidArgument: anything else
+  static Result<Device> make(std::string_view name, int index = 0);
+  // Reads "NAME" or "NAME:INDEX", such as "cpu", "cuda" (which is "cuda:0"), "cuda:1".
+  //   errors   kInvalidArgument: not of this form
   static Result<Device> parse(std::string_view text);
+
+  constexpr std::string_view name() const noexcept {
+    std::size_t length = 0;
+    while (length < kNameMax && name_[length] != '\0') ++length;
+    return {name_.data(), length};
+  }
+  constexpr int index() const noexcept { return index_; }
+  // Whether the host can read and write memory that is there: that of the kind "cpu".
+  constexpr bool is_host() const noexcept { return name() == "cpu"; }
+  // "cuda:1"; "cpu" and "null" without the index 0, as there is mostly one of each. parse() reads it back.
   std::string to_string() const;
 
-  friend bool operator==(const Device&, const Device&) = default;
+  friend constexpr bool operator==(const Device&, const Device&) = default;
+
+ private:
+  constexpr Device(std::string_view name, int index) noexcept : index_(index) {
+    for (std::size_t i = 0; i < name.size() && i < kNameMax; ++i) name_[i] = name[i];
+  }
+
+  std::array<char, kNameMax + 1> name_{};  // ends with zeros
+  int index_;
 };
+
+namespace internal {
+// Ok where the host can read the memory of this device.
+//   errors   kUnsupported: it cannot; what reads memory answers so, all with this one status
+Status check_host_memory(Device device);
+}  // namespace internal
 
 // The name, element type and shape of one input or output.
 struct TensorSpec {
@@ -130,15 +161,17 @@ struct TensorSpec {
 
 // Dense row-major elements that somebody else owns, for reading.
 struct TensorView {
-  const void* data = nullptr;
+  const void* data = nullptr;  // on `device`
   DType dtype = DType::kF32;
   Shape shape;
+  Device device = Device::cpu();
 
   std::size_t bytes() const noexcept { return dtype_bytes(dtype) * shape.elements(); }
   // The elements as T.
-  //   errors   kInvalidArgument: T is not this view's dtype
+  //   errors   kInvalidArgument: T is not this view's dtype; kUnsupported: the memory is not the host's
   template <typename T>
   Result<std::span<const T>> as() const {
+    INFLIGHT_TRY(internal::check_host_memory(device));
     if (dtype != dtype_of<T>()) return dtype_mismatch(dtype_of<T>());
     return std::span<const T>(static_cast<const T*>(data), shape.elements());
   }
@@ -149,12 +182,13 @@ struct TensorView {
 
 // The same, for writing.
 struct MutableTensorView {
-  void* data = nullptr;
+  void* data = nullptr;  // on `device`
   DType dtype = DType::kF32;
   Shape shape;
+  Device device = Device::cpu();
 
   std::size_t bytes() const noexcept { return dtype_bytes(dtype) * shape.elements(); }
-  operator TensorView() const { return {data, dtype, shape}; }  // NOLINT: a writer may read
+  operator TensorView() const { return {data, dtype, shape, device}; }  // NOLINT: a writer may read
 };
 
 }  // namespace inflight

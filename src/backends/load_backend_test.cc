@@ -26,5 +26,14 @@ TEST(LoadBackend, NamesADeviceThatIsNotThere) {
   EXPECT_NE(backend.status().message().find("cuda:3"), std::string_view::npos);
 }
 
+TEST(LoadBackend, SaysWhichDevicesThereAre) {
+  for (const std::string_view text : {"tpu", "cpu:1", "null:1"}) {
+    const auto backend = load_backend(Device::parse(text).value());
+    ASSERT_FALSE(backend.ok());
+    EXPECT_EQ(backend.status().code(), StatusCode::kNoSuchDevice);
+    EXPECT_NE(backend.status().message().find("cpu, null"), std::string_view::npos);
+  }
+}
+
 }  // namespace
 }  // namespace inflight

@@ -1,72 +1,174 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "inflight/buffer.h"
 
+#include <algorithm>
+#include <array>
 #include <atomic>
 #include <cstring>
-#include <mutex>
+#include <limits>
 #include <new>
-#include <unordered_map>
-#include <vector>
 
-#include "base/check.h"
+#include "base/user_code.h"
+#include "inflight/internal/mutex.h"
 
 namespace inflight {
+
+namespace {
+
+class HostAllocator final : public Allocator {
+ public:
+  Device device() const noexcept override { return Device::cpu(); }
+  Result<void*> allocate(std::size_t bytes) override {
+    // operator new rounds up to the alignment, and must not wrap around.
+    constexpr std::size_t kMax = std::numeric_limits<std::ptrdiff_t>::max() - Buffer::kAlignment;
+    void* const memory =
+        bytes > kMax ? nullptr : ::operator new(bytes, std::align_val_t(Buffer::kAlignment), std::nothrow);
+    if (memory == nullptr) return Status::out_of_memory("buffer", bytes);
+    return memory;
+  }
+  void deallocate(void* memory, std::size_t) noexcept override {
+    ::operator delete(memory, std::align_val_t(Buffer::kAlignment));
+  }
+};
+
+}  // namespace
+
+std::shared_ptr<Allocator> host_allocator() noexcept {
+  // Never destroyed, as buffers may outlive every other static; and not counted, so that buffers on many threads
+  // do not write to one count.
+  alignas(HostAllocator) static std::byte storage[sizeof(HostAllocator)];
+  static HostAllocator* const allocator = new (storage) HostAllocator;
+  return {std::shared_ptr<Allocator>(), allocator};
+}
+
 namespace internal {
 
 struct BufferBlock {
   std::atomic<std::uint32_t> refs{1};
   std::byte* memory = nullptr;
   std::size_t size = 0;
-  std::shared_ptr<BufferPoolCore>
-      pool;                       // set while a pooled block is out, so that the pool's memory outlives it
-  std::function<void()> release;  // set for wrapped memory
-};
-
-struct BufferPoolCore {
-  explicit BufferPoolCore(std::size_t max) : retained_max(max) {}
-  ~BufferPoolCore();
-
-  const std::size_t retained_max;
-  std::mutex mutex;
-  // Guarded by mutex.
-  std::unordered_map<std::size_t, std::vector<BufferBlock*>> idle;
-  std::size_t retained = 0;
+  Device device;
+  std::shared_ptr<Allocator> allocator;  // null for wrapped memory
+  std::function<void()> release;         // of wrapped memory
+  std::shared_ptr<BufferPoolCore> pool;  // while a pooled block is out: the pool's memory outlives it
+  // While it is idle (IdleBlocks).
+  BufferBlock* next_of_size = nullptr;
+  BufferBlock* next_size = nullptr;
 };
 
 namespace {
 
-BufferBlock* new_block(std::size_t bytes) {
-  auto* block = new BufferBlock;
-  block->memory = static_cast<std::byte*>(::operator new(bytes, std::align_val_t(Buffer::kAlignment)));
+// Calls code that takes memory back. There is no one to give its exception to.
+template <typename Function>
+void call_release(Function& function) noexcept {
+  static_cast<void>(call_user(function));
+}
+
+Result<BufferBlock*> new_block(std::size_t bytes, std::shared_ptr<Allocator> allocator) {
+  auto* const block = new (std::nothrow) BufferBlock;
+  if (block == nullptr) return Status::out_of_memory("buffer", bytes);
+  void* memory = nullptr;
+  const Status got = call_user([&]() -> Status {
+    INFLIGHT_TRY_ASSIGN(memory, allocator->allocate(bytes));
+    return Status();
+  });
+  if (!got.ok()) {
+    delete block;
+    return got;
+  }
+  block->memory = static_cast<std::byte*>(memory);
   block->size = bytes;
+  block->device = allocator->device();
+  block->allocator = std::move(allocator);
   return block;
 }
 
 void delete_block(BufferBlock* block) noexcept {
-  if (block->release) {
-    block->release();
+  if (block->allocator != nullptr) {
+    block->allocator->deallocate(block->memory, block->size);
   } else {
-    ::operator delete(block->memory, std::align_val_t(Buffer::kAlignment));
+    call_release(block->release);
   }
   delete block;
 }
 
-// True where the pool kept the block.
-bool retain(BufferPoolCore& pool, BufferBlock* block) {
-  const std::lock_guard lock(pool.mutex);
-  if (pool.retained + block->size > pool.retained_max) return false;
-  pool.retained += block->size;
-  pool.idle[block->size].push_back(block);
-  return true;
-}
+// Idle blocks by size, without memory of its own: of each size one block, the first, is in its bucket's list, and
+// the others hang behind that one.
+class IdleBlocks {
+ public:
+  void push(BufferBlock* block) noexcept {
+    BufferBlock** const place = find(block->size);
+    BufferBlock* const first = *place;
+    if (first == nullptr) {
+      block->next_of_size = block->next_size = nullptr;
+      *place = block;
+    } else {
+      block->next_of_size = first->next_of_size;
+      first->next_of_size = block;
+    }
+  }
+  // The one pushed last but for the first; null where there is none.
+  BufferBlock* pop(std::size_t size) noexcept {
+    BufferBlock** const place = find(size);
+    BufferBlock* const first = *place;
+    if (first == nullptr) return nullptr;
+    if (BufferBlock* const second = first->next_of_size; second != nullptr) {
+      first->next_of_size = second->next_of_size;
+      return second;
+    }
+    *place = first->next_size;
+    return first;
+  }
+  // Any; null where there is none.
+  BufferBlock* pop_any() noexcept {
+    for (BufferBlock* const first : buckets_) {
+      if (first != nullptr) return pop(first->size);
+    }
+    return nullptr;
+  }
+
+ private:
+  static constexpr int kBucketsBits = 6;
+
+  // Where the first block of this size is pointed to from, or would be.
+  BufferBlock** find(std::size_t size) noexcept {
+    // The top bits of a product with 2^64 divided by the golden ratio (Knuth): sizes are often multiples of each
+    // other.
+    const std::size_t hash = (size * 0x9E3779B97F4A7C15U) >> (64 - kBucketsBits);
+    BufferBlock** place = &buckets_[hash];
+    while (*place != nullptr && (*place)->size != size) place = &(*place)->next_size;
+    return place;
+  }
+
+  std::array<BufferBlock*, std::size_t{1} << kBucketsBits> buckets_{};
+};
 
 }  // namespace
 
-BufferPoolCore::~BufferPoolCore() {
-  for (auto& [size, blocks] : idle) {
-    for (BufferBlock* block : blocks) delete_block(block);
+struct BufferPoolCore {
+  BufferPoolCore(std::shared_ptr<Allocator> the_allocator, std::size_t max)
+      : allocator(std::move(the_allocator)), retained_max(max) {}
+  ~BufferPoolCore() {
+    while (BufferBlock* const block = idle.pop_any()) delete_block(block);
   }
-}
+  BufferPoolCore(const BufferPoolCore&) = delete;
+  BufferPoolCore& operator=(const BufferPoolCore&) = delete;
+
+  // True where the pool kept the block.
+  bool retain(BufferBlock* block) noexcept {
+    const MutexLock lock(mutex);
+    if (block->size > retained_max - retained) return false;
+    retained += block->size;
+    idle.push(block);
+    return true;
+  }
+
+  const std::shared_ptr<Allocator> allocator;
+  const std::size_t retained_max;
+  mutable Mutex mutex;
+  IdleBlocks idle INFLIGHT_GUARDED_BY(mutex);
+  std::size_t retained INFLIGHT_GUARDED_BY(mutex) = 0;  // bytes; at most retained_max
+};
 
 void buffer_ref(BufferBlock* block) noexcept {
   if (block != nullptr) block->refs.fetch_add(1, std::memory_order_relaxed);
@@ -74,20 +176,31 @@ void buffer_ref(BufferBlock* block) noexcept {
 
 void buffer_unref(BufferBlock* block) noexcept {
   if (block == nullptr || block->refs.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
-  // Moved out first: when this was the pool's last share, the pool goes at the end of this scope.
+  // Moved out first: where this is the pool's last share, the pool ends with this scope.
   const std::shared_ptr<BufferPoolCore> pool = std::move(block->pool);
-  if (pool == nullptr || !retain(*pool, block)) delete_block(block);
+  if (pool == nullptr || !pool->retain(block)) delete_block(block);
 }
 
 }  // namespace internal
 
-Buffer Buffer::allocate(std::size_t bytes) { return Buffer(internal::new_block(bytes)); }
+Result<Buffer> Buffer::allocate(std::size_t bytes) { return allocate(bytes, host_allocator()); }
 
-Buffer Buffer::wrap(void* memory, std::size_t bytes, std::function<void()> release) {
-  INFLIGHT_CHECK(release != nullptr);
-  auto* block = new internal::BufferBlock;
+Result<Buffer> Buffer::allocate(std::size_t bytes, std::shared_ptr<Allocator> allocator) {
+  if (allocator == nullptr) return Status(StatusCode::kInvalidArgument, "buffer: the allocator is null");
+  INFLIGHT_TRY_ASSIGN(internal::BufferBlock* const block, internal::new_block(bytes, std::move(allocator)));
+  return Buffer(block);
+}
+
+Result<Buffer> Buffer::wrap(void* memory, std::size_t bytes, std::function<void()> release, Device device) {
+  if (release == nullptr) return Status(StatusCode::kInvalidArgument, "wrap: the release function is empty");
+  if (memory == nullptr && bytes > 0) {
+    return Status(StatusCode::kInvalidArgument, "wrap: the memory is null, and its size is not 0");
+  }
+  auto* const block = new (std::nothrow) internal::BufferBlock;
+  if (block == nullptr) return Status::out_of_memory("wrap");
   block->memory = static_cast<std::byte*>(memory);
   block->size = bytes;
+  block->device = device;
   block->release = std::move(release);
   return Buffer(block);
 }
@@ -96,28 +209,27 @@ std::byte* Buffer::bytes() const noexcept { return block_ == nullptr ? nullptr :
 
 std::size_t Buffer::size() const noexcept { return block_ == nullptr ? 0 : block_->size; }
 
+Device Buffer::device() const noexcept { return block_ == nullptr ? Device::cpu() : block_->device; }
+
 bool Buffer::unique() const noexcept {
   return block_ != nullptr && block_->refs.load(std::memory_order_acquire) == 1;
 }
 
-BufferPool::BufferPool(std::size_t retained_bytes_max)
-    : core_(std::make_shared<internal::BufferPoolCore>(retained_bytes_max)) {}
+BufferPool::BufferPool(std::shared_ptr<Allocator> allocator, std::size_t retained_bytes_max)
+    : core_(std::make_shared<internal::BufferPoolCore>(
+          allocator != nullptr ? std::move(allocator) : host_allocator(), retained_bytes_max)) {}
 
 BufferPool::~BufferPool() = default;
 
-Buffer BufferPool::acquire(std::size_t bytes) {
+Result<Buffer> BufferPool::acquire(std::size_t bytes) {
   internal::BufferBlock* block = nullptr;
   {
-    const std::lock_guard lock(core_->mutex);
-    const auto found = core_->idle.find(bytes);
-    if (found != core_->idle.end() && !found->second.empty()) {
-      block = found->second.back();
-      found->second.pop_back();
-      core_->retained -= bytes;
-    }
+    const internal::MutexLock lock(core_->mutex);
+    block = core_->idle.pop(bytes);
+    if (block != nullptr) core_->retained -= bytes;
   }
   if (block == nullptr) {
-    block = internal::new_block(bytes);
+    INFLIGHT_TRY_ASSIGN(block, internal::new_block(bytes, core_->allocator));
   } else {
     block->refs.store(1, std::memory_order_relaxed);
   }
@@ -125,20 +237,32 @@ Buffer BufferPool::acquire(std::size_t bytes) {
   return Buffer(block);
 }
 
-void BufferPool::reserve(std::size_t bytes, std::size_t count) {
+Status BufferPool::reserve(std::size_t bytes, std::size_t count) {
+  if (bytes > 0) count = std::min(count, (core_->retained_max - retained_bytes()) / bytes);
+  internal::BufferBlock* made = nullptr;  // linked by next_size
+  Status failed;
   for (std::size_t i = 0; i < count; ++i) {
-    internal::BufferBlock* block = internal::new_block(bytes);
-    std::memset(block->memory, 0, bytes);
-    if (!internal::retain(*core_, block)) {
-      internal::delete_block(block);
-      return;
+    Result<internal::BufferBlock*> block = internal::new_block(bytes, core_->allocator);
+    if (!block.ok()) {
+      failed = block.status();
+      break;
     }
+    if ((*block)->device.is_host()) std::memset((*block)->memory, 0, bytes);
+    (*block)->next_size = made;
+    made = *block;
   }
+  while (made != nullptr) {
+    internal::BufferBlock* const block = std::exchange(made, made->next_size);
+    if (!failed.ok() || !core_->retain(block)) internal::delete_block(block);
+  }
+  return failed;
 }
 
 std::size_t BufferPool::retained_bytes() const {
-  const std::lock_guard lock(core_->mutex);
+  const internal::MutexLock lock(core_->mutex);
   return core_->retained;
 }
+
+Device BufferPool::device() const noexcept { return core_->allocator->device(); }
 
 }  // namespace inflight

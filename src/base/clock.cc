@@ -20,6 +20,7 @@ class SteadyClock final : public Clock {
     while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, nullptr) != 0 && now() < when) {
     }
   }
+  bool real() const noexcept override { return true; }
 };
 
 }  // namespace

@@ -105,5 +105,10 @@ TEST(DeadlineAfter, AddsAndTakesTooLongForEver) {
   EXPECT_EQ(deadline_after(Duration::max()), TimePoint::max());
 }
 
+TEST(ClockTest, OnlyTheSteadyOneIsReal) {
+  EXPECT_TRUE(steady_clock().real());
+  EXPECT_FALSE(ManualClock().real());
+}
+
 }  // namespace
 }  // namespace inflight

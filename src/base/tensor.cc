@@ -97,30 +97,43 @@ std::string Shape::to_string() const {
 
 bool operator==(const Shape& a, const Shape& b) noexcept { return std::ranges::equal(a.dims(), b.dims()); }
 
-Result<Device> Device::parse(std::string_view text) {
-  if (text == "cpu") return Device::cpu();
-  if (text == "null") return Device::null();
-  if (text == "cuda") return Device::cuda();
-  if (text.starts_with("cuda:")) {
-    const std::string_view digits = text.substr(5);
-    int index = -1;
-    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), index);
-    if (error == std::errc() && end == digits.data() + digits.size() && index >= 0)
-      return Device::cuda(index);
+Result<Device> Device::make(std::string_view name, int index) {
+  const auto allowed = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_'; };
+  if (name.empty() || name.size() > kNameMax || name[0] < 'a' || name[0] > 'z' ||
+      !std::ranges::all_of(name, allowed)) {
+    return Status(StatusCode::kInvalidArgument,
+                  fmt::format("device: got the name \"{}\", want 1 to {} lower-case letters, digits and '_'",
+                              name, kNameMax));
   }
-  return Status(StatusCode::kNoSuchDevice, fmt::format("device: got \"{}\", want cpu or cuda[:N]", text));
+  if (index < 0) {
+    return Status(StatusCode::kInvalidArgument,
+                  fmt::format("device \"{}\": got index {}, want at least 0", name, index));
+  }
+  return Device(name, index);
+}
+
+Result<Device> Device::parse(std::string_view text) {
+  const std::size_t colon = std::min(text.find(':'), text.size());
+  int index = 0;
+  if (colon < text.size()) {
+    const char* const end = text.data() + text.size();
+    const auto [read, error] = std::from_chars(text.data() + colon + 1, end, index);
+    if (error != std::errc() || read != end) index = -1;
+  }
+  if (Result<Device> device = make(text.substr(0, colon), index); device.ok()) return device;
+  return Status(StatusCode::kInvalidArgument,
+                fmt::format("device: got \"{}\", want NAME or NAME:INDEX, such as cpu or cuda:1", text));
 }
 
 std::string Device::to_string() const {
-  switch (kind) {
-    case Kind::kCpu:
-      return "cpu";
-    case Kind::kCuda:
-      return fmt::format("cuda:{}", index);
-    case Kind::kNull:
-      return "null";
-  }
-  internal::check_failed("device kind", __FILE__, __LINE__);
+  const bool one_of_a_kind = *this == cpu() || *this == null();
+  return one_of_a_kind ? std::string(name()) : fmt::format("{}:{}", name(), index_);
+}
+
+Status internal::check_host_memory(Device device) {
+  if (device.is_host()) return Status();
+  return Status(StatusCode::kUnsupported,
+                fmt::format("memory of {} cannot be read by the host; copy it first", device.to_string()));
 }
 
 std::string TensorSpec::type_string() const { return std::string(dtype_name(dtype)) + shape.to_string(); }

@@ -89,17 +89,23 @@ std::size_t resident_bytes() {
 
 // Inputs of zeros, and somewhere for the outputs to go.
 struct Tensors {
-  explicit Tensors(const Program& program) {
+  static Result<Tensors> make(const Program& program) {
+    Tensors tensors;
     for (const TensorSpec& spec : program.inputs()) {
-      buffers.push_back(Buffer::allocate(spec.bytes()));
-      std::memset(buffers.back().bytes(), 0, spec.bytes());
-      inputs.push_back({buffers.back().bytes(), spec.dtype, spec.shape});
+      INFLIGHT_TRY_ASSIGN(const Buffer buffer, Buffer::allocate(spec.bytes()));
+      std::memset(buffer.bytes(), 0, spec.bytes());
+      tensors.inputs.push_back({buffer.bytes(), spec.dtype, spec.shape});
+      tensors.buffers.push_back(buffer);
     }
     for (const TensorSpec& spec : program.outputs()) {
-      const bool fixed = spec.shape.is_static();
-      if (fixed) buffers.push_back(Buffer::allocate(spec.bytes()));
-      outputs.push_back({fixed ? buffers.back().bytes() : nullptr, spec.dtype, spec.shape});
+      Buffer buffer;
+      if (spec.shape.is_static()) {
+        INFLIGHT_TRY_ASSIGN(buffer, Buffer::allocate(spec.bytes()));
+      }
+      tensors.outputs.push_back({buffer.bytes(), spec.dtype, spec.shape});
+      tensors.buffers.push_back(std::move(buffer));
     }
+    return tensors;
   }
   std::vector<Buffer> buffers;
   std::vector<TensorView> inputs;
@@ -115,7 +121,7 @@ Status launch_once(BoundProgram& bound, const Tensors& tensors) {
 // How much resident memory one more slot takes: the mean over some that follow the first, which also pays for
 // what they share.
 Result<double> bytes_per_slot(Program& program) {
-  const Tensors tensors(program);
+  INFLIGHT_TRY_ASSIGN(const Tensors tensors, Tensors::make(program));
   std::vector<std::unique_ptr<BoundProgram>> slots;
   std::size_t before = 0;
   for (int i = 0; i <= kSlotsMeasured; ++i) {

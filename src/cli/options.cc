@@ -138,7 +138,8 @@ Status check_together(const RunWords& words, const RunOptions& options) {
 
 Result<Device> parse_device(const std::string& word) {
   Result<Device> device = Device::parse(word);
-  if (!device.ok()) return Status(device.status().code(), "--" + std::string(device.status().message()));
+  // What cannot be a device's name is none here either: the same exit code.
+  if (!device.ok()) return Status(StatusCode::kNoSuchDevice, "--" + std::string(device.status().message()));
   return device;
 }
 

@@ -121,7 +121,7 @@ Result<Session> prepare(RunOptions options) {
                       open_source(options.source, options.source_options));
   INFLIGHT_TRY_ASSIGN(const Model model, fit_to_frames(loaded, options, source->height(), source->width()));
   INFLIGHT_TRY_ASSIGN(LoopPlan plan, plan_loop(options, *source));
-  const bool computes = options.device.kind != Device::Kind::kNull;
+  const bool computes = options.device.name() != Device::null().name();
   plan.judge = loaded.embedded && options.source == kSynthetic && computes && is_classifier(model);
   const std::size_t waiting_max = results_max(model);
   if (results)
@@ -139,13 +139,13 @@ Result<Session> prepare(RunOptions options) {
 // The frames that can be alive at once: decoded ahead, in flight, and one in each hand of the loop and the
 // decoder. Made before the first is due, so that a run which is late for once does not grow by that; within
 // reason.
-void reserve_frames(FrameSource& source, int in_flight_limit) {
+Status reserve_frames(FrameSource& source, int in_flight_limit) {
   constexpr std::size_t kBytesMax = std::size_t{256} << 20;
   const std::size_t frame_bytes =
       static_cast<std::size_t>(source.height()) * static_cast<std::size_t>(source.width()) * 3;
   const std::size_t frames =
       PrefetchedSource::kCapacityDefault + static_cast<std::size_t>(in_flight_limit) + 2;
-  source.reserve(std::min(frames, kBytesMax / std::max<std::size_t>(frame_bytes, 1)));
+  return source.reserve(std::min(frames, kBytesMax / std::max<std::size_t>(frame_bytes, 1)));
 }
 
 int exit_code_of(const Tally& tally, const Statistics& statistics) {
@@ -209,7 +209,10 @@ int run_command(const RunWords& words) {
   Session& session = *prepared;
   watch_signals();
   std::string source_text = session.source->description();
-  reserve_frames(*session.source, session.options.limit);
+  if (const Status reserved = reserve_frames(*session.source, session.options.limit); !reserved.ok()) {
+    print_error(reserved);
+    return exit_code(reserved.code());
+  }
   // Not before: a camera's frames would grow old while the model is compiled.
   PrefetchedSource source(std::move(session.source));
   Display display;

@@ -47,8 +47,8 @@ class DirectorySource final : public FrameSource {
     return std::optional<VideoFrame>(std::move(frame));
   }
 
-  void reserve(std::size_t frames) override {
-    pool_->reserve(static_cast<std::size_t>(width_) * static_cast<std::size_t>(height_) * 3, frames);
+  Status reserve(std::size_t frames) override {
+    return pool_->reserve(static_cast<std::size_t>(width_) * static_cast<std::size_t>(height_) * 3, frames);
   }
   void interrupt() noexcept override { interrupted_.store(true, std::memory_order_relaxed); }
   double fps() const noexcept override { return 0; }

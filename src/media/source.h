@@ -40,7 +40,11 @@ class FrameSource {
   virtual void interrupt() noexcept = 0;
 
   // Makes the memory for this many frames alive at once, so that next() need not. Before the first next().
-  virtual void reserve(std::size_t frames) { static_cast<void>(frames); }
+  //   errors   kOutOfMemory; then none was made
+  virtual Status reserve(std::size_t frames) {
+    static_cast<void>(frames);
+    return Status();
+  }
 
   // Frames a second at which the source is meant to be shown; 0 where it has no rate of its own (a
   // directory).

@@ -366,7 +366,7 @@ class SyntheticSource final : public FrameSource {
       return std::optional<VideoFrame>();
     }
     VideoFrame frame;
-    frame.pixels = pool_.acquire(renderer_->frame_bytes());
+    INFLIGHT_TRY_ASSIGN(frame.pixels, pool_.acquire(renderer_->frame_bytes()));
     frame.height = options_.height;
     frame.width = options_.width;
     frame.index = index_++;
@@ -374,7 +374,7 @@ class SyntheticSource final : public FrameSource {
     renderer_->render(frame.index, {frame.pixels.bytes(), frame.pixels.size()});
     return std::optional<VideoFrame>(std::move(frame));
   }
-  void reserve(std::size_t frames) override { pool_.reserve(renderer_->frame_bytes(), frames); }
+  Status reserve(std::size_t frames) override { return pool_.reserve(renderer_->frame_bytes(), frames); }
   void interrupt() noexcept override { interrupted_.store(true, std::memory_order_relaxed); }
   double fps() const noexcept override { return options_.fps; }
   int height() const noexcept override { return options_.height; }

@@ -150,7 +150,7 @@ TEST(SyntheticSource, ReservesMemoryForAsManyFramesAsAreAliveAtOnce) {
   SyntheticOptions options;
   options.frames = 3;
   const auto source = std::move(open_synthetic(options)).value();
-  source->reserve(2);
+  ASSERT_TRUE(source->reserve(2).ok());
   // The first two come out of the reserve, in whatever order; what comes back is used again.
   const std::byte* first = (**source->next()).pixels.bytes();
   const std::byte* second = (**source->next()).pixels.bytes();

@@ -106,7 +106,7 @@ class RgbConverter {
     const bool dense = frame.width % kBlock == 0;
     const std::size_t stride = dense ? row_bytes : (row_bytes + kBlock * 3 - 1) / (kBlock * 3) * kBlock * 3;
     if (!dense && wide_.size() != stride * static_cast<std::size_t>(frame.height)) {
-      wide_ = Buffer::allocate(stride * static_cast<std::size_t>(frame.height));
+      INFLIGHT_TRY_ASSIGN(wide_, Buffer::allocate(stride * static_cast<std::size_t>(frame.height)));
     }
     std::byte* target = dense ? pixels : wide_.bytes();
     const std::array<std::uint8_t*, 4> planes = {reinterpret_cast<std::uint8_t*>(target)};
@@ -200,7 +200,9 @@ class VideoSource final : public FrameSource {
                                             frame_->width, frame_->height, width_, height_));
     }
     VideoFrame frame;
-    frame.pixels = pool_->acquire(static_cast<std::size_t>(width_) * static_cast<std::size_t>(height_) * 3);
+    Result<Buffer> pixels = pool_->acquire(frame_bytes());
+    if (!pixels.ok()) return outcome_ = pixels.status();
+    frame.pixels = std::move(pixels).value();
     frame.height = height_;
     frame.width = width_;
     const Status converted = converter_.convert(*frame_, frame.pixels.bytes());
@@ -210,9 +212,7 @@ class VideoSource final : public FrameSource {
     return std::optional<VideoFrame>(std::move(frame));
   }
 
-  void reserve(std::size_t frames) override {
-    pool_->reserve(static_cast<std::size_t>(width_) * static_cast<std::size_t>(height_) * 3, frames);
-  }
+  Status reserve(std::size_t frames) override { return pool_->reserve(frame_bytes(), frames); }
   void interrupt() noexcept override { interrupted_.store(true, std::memory_order_release); }
   double fps() const noexcept override { return fps_; }
   int height() const noexcept override { return height_; }
@@ -374,6 +374,10 @@ class VideoSource final : public FrameSource {
     if (forgiven(error) || !damage_.empty()) return;
     damage_code_ = kind_ == MediaKind::kCamera ? StatusCode::kDeviceError : StatusCode::kInvalidModel;
     damage_ = error_text(error);
+  }
+
+  std::size_t frame_bytes() const noexcept {
+    return static_cast<std::size_t>(width_) * static_cast<std::size_t>(height_) * 3;
   }
 
   const std::string path_;

@@ -95,11 +95,12 @@ TEST(CompletionQueueTest, ReleasesMemoryWithoutItsLock) {
   bool released = false;
   std::array<std::int64_t, 2> memory = {};
   auto version = Ref<Version>::adopt(new Version);
-  version->values.push_back(
-      {DType::kI64, Shape{2}, Buffer::wrap(memory.data(), sizeof(memory), [&, ending = queue.get()] {
-         EXPECT_EQ(ending->size(), 1U);
-         released = true;
-       })});
+  const auto release = [&, ending = queue.get()] {
+    EXPECT_EQ(ending->size(), 1U);
+    released = true;
+  };
+  version->values.emplace_back(DType::kI64, Shape{2},
+                               Buffer::wrap(memory.data(), sizeof(memory), release).value());
   queue->add(NDArray(std::move(version), 0), 1);
   EXPECT_FALSE(released);
   queue.reset();

@@ -101,13 +101,40 @@ TEST_P(MutableNDArrayTest, AWriteReusesMemoryThatNobodySees) {
   }
 }
 
+TEST_P(MutableNDArrayTest, ANameThatCannotBeWrittenRefusesEachWrite) {
+  const auto code_of = [this](NDArray initial) {
+    MutableNDArray name(*engine_, std::move(initial));
+    return name.write({}, add(1)).status().code();
+  };
+  EXPECT_EQ(code_of(NDArray()), StatusCode::kInvalidArgument);
+  const auto far = Buffer::wrap(
+      nullptr, 0, [] {}, Device::cuda());
+  EXPECT_EQ(code_of(NDArray::from_buffer(*far, DType::kI64, Shape{0}).value()), StatusCode::kUnsupported);
+  auto version = internal::Ref<internal::Version>::adopt(new internal::Version);
+  version->values.emplace_back(DType::kI64, Shape{Shape::kDynamic});
+  EXPECT_EQ(code_of(NDArray(version, 0)), StatusCode::kInvalidArgument);
+
+  MutableNDArray name(*engine_, array_of({1}));
+  EXPECT_EQ(name.write({NDArray()}, add(1)).status().code(), StatusCode::kInvalidArgument);
+  EXPECT_EQ(values_of(name.snapshot()), (Values{1}));
+}
+
+TEST_P(MutableNDArrayTest, AReadOfMemoryThatTheHostCannotReadFailsTheWrite) {
+  MutableNDArray name(*engine_, array_of({1}));
+  const auto far = Buffer::wrap(
+      nullptr, 0, [] {}, Device::cuda());
+  const NDArray read = NDArray::from_buffer(*far, DType::kI64, Shape{0}).value();
+  EXPECT_EQ(name.write({read}, add(1))->wait().code(), StatusCode::kUnsupported);
+}
+
 TEST_P(MutableNDArrayTest, AWriteLeavesTheCallersMemoryAlone) {
   const std::array<std::int64_t, 2> constant = {4, 5};
   bool released = false;
   {
     MutableNDArray name(*engine_,
                         NDArray::from_buffer(Buffer::wrap(const_cast<std::int64_t*>(constant.data()),
-                                                          sizeof(constant), [&released] { released = true; }),
+                                                          sizeof(constant), [&released] { released = true; })
+                                                 .value(),
                                              DType::kI64, Shape{2})
                             .value());
     EXPECT_TRUE(name.update({}, add(1))->wait().ok());
@@ -119,7 +146,7 @@ TEST_P(MutableNDArrayTest, AWriteLeavesTheCallersMemoryAlone) {
 }
 
 TEST_P(MutableNDArrayTest, ABufferThatIsSharedIsNotWritten) {
-  Buffer buffer = Buffer::allocate(16);
+  Buffer buffer = Buffer::allocate(16).value();
   std::memset(buffer.bytes(), 0, 16);
   MutableNDArray name(*engine_, NDArray::from_buffer(buffer, DType::kI64, Shape{2}).value());
   EXPECT_TRUE(name.write({}, fill(-1))->wait().ok());

@@ -5,6 +5,8 @@
 
 #include <cstring>
 #include <memory>
+#include <new>
+#include <string_view>
 #include <utility>
 
 #include "base/check.h"
@@ -18,26 +20,29 @@ using internal::Version;
 
 namespace {
 
-Ref<Version> new_version(ArrayValue value) {
-  auto version = Ref<Version>::adopt(new Version);
-  version->values.push_back(std::move(value));
-  return version;
+Result<NDArray> ready_array(ArrayValue value) {
+  try {
+    auto version = Ref<Version>::adopt(new Version);
+    version->values.push_back(std::move(value));
+    version->completion.complete(Status());
+    return NDArray(std::move(version), 0);
+  } catch (const std::bad_alloc&) {
+    return Status::out_of_memory("array");
+  }
 }
 
-NDArray ready_array(ArrayValue value) {
-  auto version = new_version(std::move(value));
-  version->completion.complete(Status());
-  return NDArray(std::move(version), 0);
+// A view from outside: its shape may be anything.
+Result<Shape> static_shape(std::string_view who, const Shape& shape) {
+  INFLIGHT_TRY_ASSIGN(const Shape checked, Shape::make(shape.dims()));
+  if (checked.is_static()) return checked;
+  return Status(StatusCode::kInvalidArgument,
+                fmt::format("{}: shape {} is not static", who, checked.to_string()));
 }
 
 }  // namespace
 
 Result<NDArray> NDArray::from_buffer(Buffer buffer, DType dtype, Shape shape) {
-  INFLIGHT_TRY_ASSIGN(shape, Shape::make(shape.dims()));
-  if (!shape.is_static()) {
-    return Status(StatusCode::kInvalidArgument,
-                  fmt::format("from_buffer: shape {} is not static", shape.to_string()));
-  }
+  INFLIGHT_TRY_ASSIGN(shape, static_shape("from_buffer", shape));
   const std::size_t wanted = dtype_bytes(dtype) * shape.elements();
   if (buffer.size() < wanted) {
     return Status(StatusCode::kInvalidArgument,
@@ -47,10 +52,17 @@ Result<NDArray> NDArray::from_buffer(Buffer buffer, DType dtype, Shape shape) {
   return ready_array({dtype, shape, std::move(buffer)});
 }
 
-NDArray NDArray::copy_of(const TensorView& source) {
-  Buffer buffer = Buffer::allocate(source.bytes());
-  if (source.bytes() != 0) std::memcpy(buffer.bytes(), source.data, source.bytes());
-  return ready_array({source.dtype, source.shape, std::move(buffer), true});
+Result<NDArray> NDArray::copy_of(const TensorView& source) {
+  INFLIGHT_TRY(internal::check_host_memory(source.device));
+  INFLIGHT_TRY_ASSIGN(const Shape shape, static_shape("copy_of", source.shape));
+  const std::size_t bytes = source.bytes();
+  if (source.data == nullptr && bytes != 0) {
+    return Status(StatusCode::kInvalidArgument,
+                  fmt::format("copy_of: {}{} at null", dtype_name(source.dtype), shape.to_string()));
+  }
+  INFLIGHT_TRY_ASSIGN(Buffer buffer, Buffer::allocate(bytes));
+  if (bytes != 0) std::memcpy(buffer.bytes(), source.data, bytes);
+  return ready_array({source.dtype, shape, std::move(buffer), true});
 }
 
 Status NDArray::status() const {
@@ -58,9 +70,15 @@ Status NDArray::status() const {
   return version_->completion.status();
 }
 
+Result<TensorView> NDArray::view() const {
+  INFLIGHT_TRY(status());
+  return value().view();
+}
+
 Result<TensorView> NDArray::read() const {
   INFLIGHT_TRY(status());
-  return TensorView{value().buffer.bytes(), value().dtype, value().shape};
+  INFLIGHT_TRY(internal::check_host_memory(device()));
+  return value().view();
 }
 
 Status NDArray::wait() const {
@@ -78,9 +96,7 @@ Status NDArray::wait_until(TimePoint when) const {
 }
 
 MutableNDArray::MutableNDArray(Engine& engine, NDArray initial)
-    : engine_(engine), pool_(std::make_shared<BufferPool>()), newest_(std::move(initial)) {
-  INFLIGHT_CHECK(static_cast<bool>(newest_) && newest_.shape().is_static());
-}
+    : engine_(engine), pool_(std::make_shared<BufferPool>()), newest_(std::move(initial)) {}
 
 NDArray MutableNDArray::snapshot() const {
   const std::lock_guard lock(mutex_);
@@ -113,15 +129,19 @@ class Write final : public Version {
 
   Status run() {
     ArrayValue& value = values[0];
-    const std::size_t bytes = dtype_bytes(value.dtype) * value.shape.elements();
-    if (!take_over(value, bytes)) {
-      value.buffer = pool_->acquire(bytes);
-      if (keep_old_ && bytes != 0) std::memcpy(value.buffer.bytes(), (*old_.read()).data, bytes);
-    }
+    const std::size_t bytes = dtype_bytes(value.dtype()) * value.declared().elements();
     std::vector<TensorView> views;
     views.reserve(reads_.size());
-    for (const NDArray& read : reads_) views.push_back(*read.read());
-    return compute_(views, MutableTensorView{value.buffer.bytes(), value.dtype, value.shape});
+    for (const NDArray& read : reads_) {
+      INFLIGHT_TRY_ASSIGN(const TensorView view, read.read());
+      views.push_back(view);
+    }
+    if (!take_over(value, bytes)) {
+      INFLIGHT_TRY_ASSIGN(Buffer buffer, pool_->acquire(bytes));
+      if (keep_old_ && bytes != 0) std::memcpy(buffer.bytes(), old_.read()->data, bytes);
+      value.set(value.declared(), std::move(buffer), true);
+    }
+    return compute_(views, value.mutable_view());
   }
 
   // The end, whether it ran or not. An operation that is none of ours may name this version as written, too:
@@ -148,9 +168,9 @@ class Write final : public Version {
     if (!old_.can_read() || before.shares() != (keep_old_ ? 2U : 1U) || before.values.size() != 1)
       return false;
     if (keep_old_ && !before.one_reader_at_most()) return false;
-    Buffer& buffer = before.values[0].buffer;
-    if (!before.values[0].reusable || !buffer.unique() || buffer.size() != bytes) return false;
-    value.buffer = std::move(buffer);
+    ArrayValue& there = before.values[0];
+    if (!there.reusable() || !there.buffer().unique() || there.buffer().size() != bytes) return false;
+    value.set(value.declared(), there.take_buffer(), true);
     return true;
   }
 
@@ -161,18 +181,26 @@ class Write final : public Version {
   const bool keep_old_;  // an update: the engine has ordered it after the old version, which has not failed
 };
 
+// Whether a name for this array can be written.
+Status check_writable(const NDArray& newest) {
+  if (!newest) return Status(StatusCode::kInvalidArgument, "write: the name was made of an empty array");
+  INFLIGHT_TRY(internal::check_host_memory(newest.device()));
+  return static_shape("write", newest.shape()).status();
+}
+
 }  // namespace
 
 Result<NDArray> MutableNDArray::push(std::vector<NDArray> reads, Compute compute, bool keep_old) {
   // Held through the push, so that versions follow each other in the order of the calls.
   const std::lock_guard lock(mutex_);
   OpOptions options;
+  INFLIGHT_TRY(check_writable(newest_));
   for (const NDArray& read : reads) {
-    INFLIGHT_CHECK(static_cast<bool>(read));
+    if (!read) return Status(StatusCode::kInvalidArgument, "write: an array that it reads is empty");
     options.reads.push_back(read.var());
   }
   if (keep_old) options.reads.push_back(newest_.var());
-  ArrayValue value{newest_.dtype(), newest_.shape(), Buffer(), true};
+  ArrayValue value(newest_.dtype(), newest_.shape());
   // The name moves on first: the write may run before push() returns, and must not find the name's share.
   const auto made = Ref<Write>::adopt(new Write(std::move(value), std::move(reads), std::move(compute),
                                                 std::exchange(newest_, NDArray()), pool_, keep_old));

@@ -16,31 +16,32 @@ namespace inflight {
 namespace {
 
 TEST(NDArrayTest, FromBufferChecksWhatItIsGiven) {
-  EXPECT_TRUE(NDArray::from_buffer(Buffer::allocate(24), DType::kI64, Shape{3}).ok());
-  EXPECT_TRUE(NDArray::from_buffer(Buffer::allocate(25), DType::kI64, Shape{3}).ok());
+  EXPECT_TRUE(NDArray::from_buffer(Buffer::allocate(24).value(), DType::kI64, Shape{3}).ok());
+  EXPECT_TRUE(NDArray::from_buffer(Buffer::allocate(25).value(), DType::kI64, Shape{3}).ok());
   EXPECT_TRUE(NDArray::from_buffer(Buffer(), DType::kF32, Shape{0, 7}).ok());
-  EXPECT_TRUE(NDArray::from_buffer(Buffer::allocate(4), DType::kF32, Shape{}).ok());
-  const auto small = NDArray::from_buffer(Buffer::allocate(23), DType::kI64, Shape{3});
+  EXPECT_TRUE(NDArray::from_buffer(Buffer::allocate(4).value(), DType::kF32, Shape{}).ok());
+  const auto small = NDArray::from_buffer(Buffer::allocate(23).value(), DType::kI64, Shape{3});
   EXPECT_EQ(small.status().code(), StatusCode::kInvalidArgument);
   EXPECT_EQ(small.status().message(), "from_buffer: got 23 bytes, i64[3] wants 24");
   EXPECT_EQ(NDArray::from_buffer(Buffer(), DType::kF32, Shape{}).status().code(),
             StatusCode::kInvalidArgument);
-  EXPECT_EQ(
-      NDArray::from_buffer(Buffer::allocate(64), DType::kF32, Shape{Shape::kDynamic, 2}).status().code(),
-      StatusCode::kInvalidArgument);
-  EXPECT_EQ(NDArray::from_buffer(Buffer::allocate(64), DType::kF32, Shape{-7}).status().code(),
+  EXPECT_EQ(NDArray::from_buffer(Buffer::allocate(64).value(), DType::kF32, Shape{Shape::kDynamic, 2})
+                .status()
+                .code(),
+            StatusCode::kInvalidArgument);
+  EXPECT_EQ(NDArray::from_buffer(Buffer::allocate(64).value(), DType::kF32, Shape{-7}).status().code(),
             StatusCode::kInvalidArgument);
   // Not a number that wraps around and looks small enough.
   constexpr std::int64_t kHuge = std::int64_t{1} << 62;
-  EXPECT_FALSE(NDArray::from_buffer(Buffer::allocate(64), DType::kI64, Shape{kHuge, 4}).ok());
+  EXPECT_FALSE(NDArray::from_buffer(Buffer::allocate(64).value(), DType::kI64, Shape{kHuge, 4}).ok());
 }
 
 TEST(NDArrayTest, FromBufferSharesTheMemory) {
   std::array<std::int64_t, 2> memory = {4, 5};
   bool released = false;
   {
-    auto array = NDArray::from_buffer(Buffer::wrap(memory.data(), sizeof(memory), [&] { released = true; }),
-                                      DType::kI64, Shape{2});
+    auto array = NDArray::from_buffer(
+        Buffer::wrap(memory.data(), sizeof(memory), [&] { released = true; }).value(), DType::kI64, Shape{2});
     ASSERT_TRUE(array.ok());
     EXPECT_TRUE(array->can_read());
     EXPECT_TRUE(array->status().ok());
@@ -56,14 +57,14 @@ TEST(NDArrayTest, FromBufferSharesTheMemory) {
 
 TEST(NDArrayTest, CopyOfCopies) {
   std::vector<std::int64_t> source = {1, 2, 3};
-  const NDArray array = NDArray::copy_of({source.data(), DType::kI64, Shape{3}});
+  const NDArray array = NDArray::copy_of({source.data(), DType::kI64, Shape{3}}).value();
   source = {7, 7, 7};
   EXPECT_TRUE(array.can_read());
   EXPECT_EQ(values_of(array), (Values{1, 2, 3}));
-  const NDArray empty = NDArray::copy_of({nullptr, DType::kF32, Shape{0}});
+  const NDArray empty = NDArray::copy_of({nullptr, DType::kF32, Shape{0}}).value();
   EXPECT_EQ(empty.read()->bytes(), 0U);
   EXPECT_FALSE(static_cast<bool>(NDArray()));
-  EXPECT_NE(array, NDArray::copy_of(*array.read()));
+  EXPECT_NE(array, NDArray::copy_of(*array.read()).value());
 }
 
 TEST(NDArrayTest, APendingOneSaysNotReady) {
@@ -188,6 +189,64 @@ TEST(NDArrayTest, WaitAllSleepsUntilTheLastOfThousands) {
   EXPECT_TRUE(wait_all(arrays).ok());
   EXPECT_EQ(completed, kArrays);
   completer.join();
+}
+
+// An array of memory that the host cannot read.
+NDArray far_array() {
+  const auto buffer = Buffer::wrap(
+      nullptr, 0, [] {}, Device::cuda(1));
+  return NDArray::from_buffer(*buffer, DType::kI64, Shape{0}).value();
+}
+
+TEST(NDArrayTest, OnlyMemoryOfTheHostIsRead) {
+  const NDArray array = far_array();
+  EXPECT_EQ(array.device(), Device::cuda(1));
+  EXPECT_TRUE(array.status().ok());
+  const Status refused(StatusCode::kUnsupported,
+                       "memory of cuda:1 cannot be read by the host; copy it first");
+  EXPECT_EQ(array.read().status(), refused);
+  const TensorView view = array.view().value();
+  EXPECT_EQ(view.device, Device::cuda(1));
+  EXPECT_EQ(view.as<std::int64_t>().status(), refused);
+  EXPECT_EQ(NDArray::copy_of(view).status(), refused);
+  EXPECT_EQ(array_of({1}).device(), Device::cpu());
+}
+
+TEST(NDArrayTest, ACopyOfWhatCannotBeCopiedIsAStatus) {
+  EXPECT_EQ(NDArray::copy_of({nullptr, DType::kI64, Shape{1}}).status().code(), StatusCode::kInvalidArgument);
+  EXPECT_EQ(NDArray::copy_of({nullptr, DType::kI64, Shape{Shape::kDynamic}}).status().code(),
+            StatusCode::kInvalidArgument);
+}
+
+// One thread looks at the shape while another completes the version: ThreadSanitizer watches.
+TEST(NDArrayTest, ADeclaredShapeStaysUntilTheActualOneIsPublished) {
+  for (int round = 0; round < 200; ++round) {
+    auto version = internal::Ref<internal::Version>::adopt(new internal::Version);
+    version->values.emplace_back(DType::kI64, Shape{Shape::kDynamic, 2});
+    const NDArray array(version, 0);
+    std::thread completer([&version] {
+      version->values[0].set(Shape{3, 2}, Buffer::allocate(48).value());
+      version->completion.complete(Status());
+    });
+    while (true) {
+      const bool was_ready = array.can_read();
+      const Shape seen = array.shape();
+      if (was_ready) break;
+      EXPECT_TRUE(seen == (Shape{Shape::kDynamic, 2}) || seen == (Shape{3, 2}));
+    }
+    EXPECT_EQ(array.shape(), (Shape{3, 2}));
+    completer.join();
+  }
+}
+
+TEST(NDArrayTest, AFailedVersionKeepsItsDeclaredShape) {
+  auto version = internal::Ref<internal::Version>::adopt(new internal::Version);
+  version->values.emplace_back(DType::kI64, Shape{Shape::kDynamic}, Device::cuda(1));
+  const NDArray array(version, 0);
+  EXPECT_EQ(array.device(), Device::cuda(1));
+  version->completion.complete(failure());
+  EXPECT_EQ(array.shape(), Shape{Shape::kDynamic});
+  EXPECT_EQ(array.view().status(), failure());
 }
 
 }  // namespace

@@ -17,7 +17,7 @@ inline Status failure(std::string message = "failed") {
 
 inline NDArray array_of(std::vector<std::int64_t> values) {
   const Shape shape{static_cast<std::int64_t>(values.size())};
-  return NDArray::copy_of({values.data(), DType::kI64, shape});
+  return NDArray::copy_of({values.data(), DType::kI64, shape}).value();
 }
 
 inline std::vector<std::int64_t> values_of(const TensorView& view) {
@@ -33,7 +33,7 @@ using Values = std::vector<std::int64_t>;
 class Pending {
  public:
   Pending() : version_(internal::Ref<internal::Version>::adopt(new internal::Version)) {
-    version_->values.push_back({DType::kI64, Shape{2}, Buffer::allocate(16)});
+    version_->values.emplace_back(DType::kI64, Shape{2}, Buffer::allocate(16).value());
   }
   NDArray array() const { return NDArray(version_, 0); }
   void complete(Status status = Status()) { version_->completion.complete(std::move(status)); }

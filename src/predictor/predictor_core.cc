@@ -16,7 +16,7 @@ namespace {
 // The arrivals are told on the predictor's clock, and the watcher sleeps on the real one: only where both are
 // the same is there a watch. On one processor it would only stand in the way of whoever submits.
 double watch_share(const PredictorOptions& options) {
-  return options.clock == &steady_clock() && usable_processors() > 1 ? options.watch_share : 0;
+  return options.clock->real() && usable_processors() > 1 ? options.watch_share : 0;
 }
 
 }  // namespace
@@ -55,7 +55,7 @@ PredictorCore::~PredictorCore() {
 }
 
 void PredictorCore::recycle(PredictionState* state) noexcept {
-  for (ArrayValue& value : state->values) value.buffer = Buffer();
+  for (ArrayValue& value : state->values) value.take_buffer();
   state->recycle();
   const std::lock_guard lock(mutex_);
   idle_states_.push_back(state);
@@ -173,8 +173,7 @@ void PredictorCore::fill(PredictionState& state, Frame& frame) {
   state.times.due = frame.due.value_or(state.times.submitted);
   state.values.resize(outputs_.size());
   for (std::size_t i = 0; i < outputs_.size(); ++i) {
-    state.values[i].dtype = outputs_[i].dtype;
-    state.values[i].shape = outputs_[i].shape;
+    state.values[i] = ArrayValue(outputs_[i].dtype, outputs_[i].shape);
   }
   for (std::size_t i = 0; i < inputs_.size(); ++i)
     state.inputs[i] = *find_input(frame, inputs_[i], inputs_.size());

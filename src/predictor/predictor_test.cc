@@ -75,11 +75,11 @@ TEST(Predictor, RefusesFramesThatDoNotFit) {
   };
   const std::vector<std::uint8_t> bytes(8);
   const std::vector<float> floats(4);
-  EXPECT_EQ(code_and_text(Frame::of(NDArray::copy_of({bytes.data(), DType::kU8, {8}}))),
+  EXPECT_EQ(code_and_text(Frame::of(NDArray::copy_of({bytes.data(), DType::kU8, {8}}).value())),
             "input \"x\": got u8[8], want u8[4]");
-  EXPECT_EQ(code_and_text(Frame::of(NDArray::copy_of({bytes.data(), DType::kU8, {1, 4}}))),
+  EXPECT_EQ(code_and_text(Frame::of(NDArray::copy_of({bytes.data(), DType::kU8, {1, 4}}).value())),
             "input \"x\": got u8[1,4], want u8[4]");
-  EXPECT_EQ(code_and_text(Frame::of(NDArray::copy_of({floats.data(), DType::kF32, {4}}))),
+  EXPECT_EQ(code_and_text(Frame::of(NDArray::copy_of({floats.data(), DType::kF32, {4}}).value())),
             "input \"x\": got f32[4], want u8[4]");
   EXPECT_EQ(code_and_text(Frame{}), "frame: got 0 inputs, want 1");
   EXPECT_NE(code_and_text(Frame::of(NDArray())).find("empty NDArray"), std::string::npos);

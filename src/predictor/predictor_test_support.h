@@ -54,7 +54,7 @@ inline Model byte_model(std::int64_t bytes = 4) {
 
 // A frame whose first byte is `mark`; the null device copies that into its output.
 inline Frame byte_frame(std::uint8_t mark, std::int64_t bytes = 4) {
-  Buffer buffer = Buffer::allocate(static_cast<std::size_t>(bytes));
+  Buffer buffer = Buffer::allocate(static_cast<std::size_t>(bytes)).value();
   for (std::size_t i = 0; i < buffer.size(); ++i) buffer.bytes()[i] = std::byte{mark};
   return Frame::of(*NDArray::from_buffer(std::move(buffer), DType::kU8, {bytes}), mark);
 }

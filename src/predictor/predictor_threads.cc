@@ -31,8 +31,8 @@ Status PredictorCore::start() {
   for (int i = 0; i < options_.in_flight_limit; ++i)
     idle_states_.push_back(new PredictionState(inputs_.size()));
   for (const TensorSpec& output : outputs_) {
-    if (output.shape.is_static())
-      output_pool_.reserve(output.bytes(), static_cast<std::size_t>(slots_count_));
+    if (!output.shape.is_static()) continue;
+    INFLIGHT_TRY(output_pool_.reserve(output.bytes(), static_cast<std::size_t>(slots_count_)));
   }
   if (program_->launch_blocks()) {
     for (const auto& slot : slots_) threads_.emplace_back([this, &slot = *slot] { work(slot); });

@@ -28,8 +28,11 @@ Status Slot::launch(PredictionState& state, BufferPool& outputs) {
   }
   for (std::size_t i = 0; i < outputs_.size(); ++i) {
     ArrayValue& value = state.values[i];
-    if (value.shape.is_static()) value.buffer = outputs.acquire(program_.outputs()[i].bytes());
-    outputs_[i] = {value.buffer.bytes(), value.dtype, value.shape};
+    if (value.declared().is_static()) {
+      INFLIGHT_TRY_ASSIGN(Buffer buffer, outputs.acquire(program_.outputs()[i].bytes()));
+      value.set(value.declared(), std::move(buffer));
+    }
+    outputs_[i] = value.mutable_view();
   }
   ++generation_;
   return bound_->launch({inputs_, outputs_, state.width, generation_});
@@ -40,11 +43,11 @@ Status Slot::collect(PredictionState& state, BufferPool& outputs) {
   INFLIGHT_TRY(bound_->outcome());
   for (std::size_t i = 0; i < outputs_.size(); ++i) {
     ArrayValue& value = state.values[i];
-    if (value.shape.is_static()) continue;
+    if (value.declared().is_static()) continue;
     const TensorView computed = bound_->dynamic_output(i);
-    value.shape = computed.shape;
-    value.buffer = outputs.acquire(computed.bytes());
-    if (computed.bytes() != 0) std::memcpy(value.buffer.bytes(), computed.data, computed.bytes());
+    INFLIGHT_TRY_ASSIGN(Buffer buffer, outputs.acquire(computed.bytes()));
+    if (computed.bytes() != 0) std::memcpy(buffer.bytes(), computed.data, computed.bytes());
+    value.set(computed.shape, std::move(buffer));
   }
   return Status();
 }

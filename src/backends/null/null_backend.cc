@@ -156,7 +156,7 @@ void NullProgram::run_device() {
     const TimePoint first = queue_.front().first;
     const Clock& clock = *script().clock;
     if (first > clock.now() && !stopping_) {
-      if (&clock == &steady_clock()) {
+      if (clock.real()) {
         wake_.wait_until(lock, first);  // an earlier one may come
       } else {
         lock.unlock();

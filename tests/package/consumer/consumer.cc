@@ -30,7 +30,7 @@ int main(int argc, char** argv) {
   const std::vector<float> zeros(input.shape.elements());
   std::vector<inflight::Prediction> predictions;
   for (int i = 0; i < 4; ++i) {
-    const auto array = inflight::NDArray::copy_of({zeros.data(), input.dtype, input.shape});
+    const auto array = inflight::NDArray::copy_of({zeros.data(), input.dtype, input.shape}).value();
     const auto prediction = predictor->submit(inflight::Frame::of(array));
     if (!prediction.ok()) return fail(prediction.status());
     predictions.push_back(*prediction);
