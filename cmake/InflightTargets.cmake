@@ -37,6 +37,7 @@ function(inflight_library name)
 endfunction()
 
 # inflight_test(NAME SOURCES file... DEPS target... [LABELS label...]): one GoogleTest program, run by ctest.
+# Its main() is that of tests/support/watchdog.cc, which fails a test that hangs and prints the stacks of all threads.
 # Label "concurrent" puts it among those that also run under ThreadSanitizer.
 function(inflight_test name)
   if(NOT INFLIGHT_BUILD_TESTS)
@@ -45,7 +46,9 @@ function(inflight_test name)
   cmake_parse_arguments(ARG "" "" "SOURCES;DEPS;LABELS" ${ARGN})
   add_executable(${name} ${ARG_SOURCES})
   target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR}/src ${PROJECT_SOURCE_DIR}/tests)
-  target_link_libraries(${name} PRIVATE inflight_flags ${ARG_DEPS} GTest::gtest_main)
+  target_link_libraries(${name} PRIVATE inflight_flags ${ARG_DEPS} inflight_test_main)
+  # The watchdog names functions by the dynamic symbols.
+  target_link_options(${name} PRIVATE -rdynamic)
   add_test(NAME ${name} COMMAND ${name})
   set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT 600)
 endfunction()
