@@ -6,6 +6,10 @@
 #include <sys/prctl.h>
 
 #include <algorithm>
+#include <array>
+#include <cstring>
+
+#include "base/cgroup.h"
 
 namespace inflight::internal {
 
@@ -26,8 +30,14 @@ void wake_on_time() noexcept { prctl(PR_SET_TIMERSLACK, 1UL, 0UL, 0UL, 0UL); }
 int usable_processors() noexcept {
   cpu_set_t usable;
   // More of them than the set has room for are many.
-  if (sched_getaffinity(0, sizeof(usable), &usable) != 0) return CPU_SETSIZE;
-  return std::max(1, CPU_COUNT(&usable));
+  const int allowed = sched_getaffinity(0, sizeof(usable), &usable) == 0 ? CPU_COUNT(&usable) : CPU_SETSIZE;
+  return std::max(1, std::min(allowed, processors_by_quota("").value_or(allowed)));
+}
+
+void name_thread(const char* name) noexcept {
+  std::array<char, 16> kept{};
+  std::strncpy(kept.data(), name, kept.size() - 1);
+  pthread_setname_np(pthread_self(), kept.data());
 }
 
 }  // namespace inflight::internal

@@ -24,7 +24,12 @@ class BatchScheduling {
 // longer, to save wake-ups.
 void wake_on_time() noexcept;
 
-// How many processors the calling thread may run on; at least 1.
+// How many processors' worth of time the calling thread's process may use: those that the thread may run on,
+// or fewer where the container's quota is smaller (base/cgroup.h). At least 1. Reads files: not for a hot
+// path.
 int usable_processors() noexcept;
+
+// Names the calling thread, for debuggers and top(1). Linux keeps the first 15 characters.
+void name_thread(const char* name) noexcept;
 
 }  // namespace inflight::internal

@@ -6,6 +6,7 @@
 #include <sched.h>
 #include <sys/prctl.h>
 
+#include <array>
 #include <thread>
 
 namespace inflight::internal {
@@ -58,6 +59,18 @@ TEST(Scheduling, CountsTheProcessorsThatThisThreadMayUse) {
     CPU_SET(first, &one);
     ASSERT_EQ(sched_setaffinity(0, sizeof(one), &one), 0);
     EXPECT_EQ(usable_processors(), 1);
+  }).join();
+}
+
+TEST(Scheduling, NamesTheThreadByFifteenCharacters) {
+  std::thread([] {
+    std::array<char, 32> name{};
+    name_thread("inflight slot 3");
+    ASSERT_EQ(pthread_getname_np(pthread_self(), name.data(), name.size()), 0);
+    EXPECT_STREQ(name.data(), "inflight slot 3");
+    name_thread("inflight slot 12345");
+    ASSERT_EQ(pthread_getname_np(pthread_self(), name.data(), name.size()), 0);
+    EXPECT_STREQ(name.data(), "inflight slot 1");
   }).join();
 }
 
