@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // The porting contract: what a device must offer to run models. A backend knows no queue, no limit and no
-// NDArray; the predictor owns those and is the only caller of what stands here.
+// NDArray; a Runtime owns its threads and is the only caller of what stands here.
 //
 //   Backend --compile(model)--> Program --bind()--> BoundProgram (one a slot) --launch()--> completion word
+//
+// What a backend throws becomes the status of the call: kOutOfMemory for std::bad_alloc, else kException.
 #pragma once
 
 #include <atomic>
@@ -11,8 +13,10 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "inflight/buffer.h"
 #include "inflight/model.h"
 #include "inflight/status.h"
 #include "inflight/tensor.h"
@@ -23,23 +27,36 @@ namespace inflight {
 enum class Width : std::uint8_t { kWide, kNarrow };
 std::string_view width_name(Width width);
 
-// The arithmetic of the heavy operators; kAuto lets the backend take the fastest that it deems accurate.
+// The arithmetic of the heavy operators; kAuto: the fastest that the backend deems accurate.
 enum class Precision : std::uint8_t { kAuto, kF32, kBF16, kF16 };
 
 struct CompileOptions {
   Precision precision = Precision::kAuto;
-  std::vector<Width> widths = {Width::kNarrow};  // those that launch() may be asked for
-  int threads = 0;  // CPU threads to use in all; 0: every core this process may use
+  std::vector<Width> widths = {Width::kNarrow};  // those that launch() may ask for
+  int threads = 0;                               // CPU threads to use in all, at most capacity(); 0: capacity()
 };
 
-// One launch: where the inputs are and where the outputs go. The memory stays valid and is not touched by
-// anyone else until the completion word shows `generation`.
+class BoundProgram;
+
+// A launch that another one must come after.
+struct LaunchPoint {
+  BoundProgram* bound = nullptr;
+  std::uint64_t generation = 0;  // of that launch
+};
+
+// One launch: where the inputs are and where the outputs go. The memory stays valid, and nobody else touches it,
+// until the completion word shows `generation`; after the loss of the device, until the bound program is
+// destroyed.
 struct Launch {
   std::span<const TensorView> inputs;          // in the order of Program::inputs()
   std::span<const MutableTensorView> outputs;  // in the order of Program::outputs(); data is null where the
                                                // program's output is not static (see dynamic_output)
   Width width = Width::kNarrow;
   std::uint64_t generation = 0;  // larger than that of every earlier launch of this bound program, from 1
+  // Launches of this backend whose outputs are inputs here, and which the host has not seen finish. The device
+  // starts this launch when they are done, without the host. One whose bound program has had a later launch since
+  // is done. Empty unless Backend::orders_launches().
+  std::span<const LaunchPoint> after = {};
 };
 
 // A program tied to one slot. One launch at a time; the caller sees to that.
@@ -47,18 +64,18 @@ class BoundProgram {
  public:
   virtual ~BoundProgram() = default;
 
-  // Does, once and before the first launch, what that launch would otherwise pay for.
+  // Does once, before the first launch, what that launch would otherwise pay for.
   virtual Status warm_up() { return Status(); }
 
-  // Starts one inference. Ok: completion_word() will show launch.generation, now or later, unless the whole
-  // device is lost. Not ok: nothing was started, and the word will not change.
-  //   thread   where Program::launch_blocks(), a worker of this slot's, until the inference is done;
-  //   otherwise
-  //            the device's one launcher, and it returns without waiting on the device
+  // Starts one inference. Ok: completion_word() will show launch.generation, now or later, unless the device is
+  // lost. Not ok: nothing was started, and the word will not change.
+  //   thread   where Backend::launch_blocks(), a worker of the runtime's, until the inference is done; else the
+  //            runtime's one launcher, and it returns without waiting for the device
   virtual Status launch(const Launch& launch) = 0;
 
   // The integer by which the device says that it is done: the generation of the last launch that finished,
-  // stored with release order (or the device's equal of it) after every output was written.
+  // stored with release order (or the device's equal of it) after every output was written. A device may finish
+  // launches that do not depend on each other in any order.
   virtual const std::atomic<std::uint64_t>& completion_word() const noexcept = 0;
 
   // How the launch that the word shows went: ok, or why its outputs are not to be used. Called once for each
@@ -69,35 +86,48 @@ class BoundProgram {
   virtual TensorView dynamic_output(std::size_t index) = 0;
 };
 
-// A model compiled for a device. Immutable; bind() may be called from any thread.
+// A model compiled for a device. Immutable; bind() may be called from any thread. Outlives its bound programs.
 class Program {
  public:
   virtual ~Program() = default;
   virtual std::span<const TensorSpec> inputs() const noexcept = 0;
   virtual std::span<const TensorSpec> outputs() const noexcept = 0;
-  // How many slots running at once at this width are of use.
+  // How many launches at this width are of use at once, if nothing else runs. One of them takes
+  // capacity / concurrency of the device.
+  //   returns  1 to Backend::capacity()
   virtual int concurrency(Width width) const noexcept = 0;
-  // True: launch() returns when the inference is done, whichever thread computed it. False: it enqueues, and
-  // a device stores the word later.
-  virtual bool launch_blocks() const noexcept = 0;
   virtual Result<std::unique_ptr<BoundProgram>> bind() = 0;
-  // Not ok once the device is lost: no completion word will change any more. Asked now and then while
-  // launches are out, never for each of them.
-  virtual Status device_status() = 0;
 };
 
-// A kind of device and its runtime. Any thread may call; programs may outlive the backend object.
+// A device and the vendor's objects for it. Any thread may call; programs may outlive the backend object.
 class Backend {
  public:
   virtual ~Backend() = default;
   // "openvino", "null".
   virtual std::string_view name() const noexcept = 0;
+  virtual Device device() const noexcept = 0;
   // The device in words, such as "cpu (AMD EPYC, 2 threads)".
   virtual std::string device_description() const = 0;
-  //   errors   kInvalidModel: an operator that the device lacks; kInvalidArgument: an input whose shape is
-  //   not
+  // What the device can run at once, all programs together, in units of the narrowest launch: CPU threads, or
+  // lanes of an accelerator.
+  //   returns  at least 1, the same each time
+  virtual int capacity() const noexcept = 0;
+  // True: launch() returns when the inference is done, whichever thread computed it. False: it enqueues, and the
+  // device stores the word later.
+  virtual bool launch_blocks() const noexcept = 0;
+  // Whether a launch can come after others on the device (Launch::after).
+  virtual bool orders_launches() const noexcept { return false; }
+  // Whether inputs may lie in memory of this device.
+  virtual bool reads(Device memory) const noexcept { return memory.is_host(); }
+  // What gives the memory for outputs.
+  virtual std::shared_ptr<Allocator> output_allocator() { return host_allocator(); }
+  //   errors   kInvalidModel: an operator that the device lacks; kInvalidArgument: an input whose shape is not
   //            static; kUnsupported: a precision or a kind of model that the backend does not do
   virtual Result<std::shared_ptr<Program>> compile(const Model& model, const CompileOptions& options) = 0;
+  // Not ok once the device is lost: no completion word will change any more. What was launched may still write
+  // to its outputs until its bound program is destroyed, so their memory is kept until then. Called now and then
+  // while launches are out, never for each of them.
+  virtual Status device_status() = 0;
 };
 
 // Opens the backend for a device.

@@ -13,5 +13,6 @@
 #include "inflight/model.h"             // IWYU pragma: export
 #include "inflight/ndarray.h"           // IWYU pragma: export
 #include "inflight/predictor.h"         // IWYU pragma: export
+#include "inflight/runtime.h"           // IWYU pragma: export
 #include "inflight/status.h"            // IWYU pragma: export
 #include "inflight/tensor.h"            // IWYU pragma: export

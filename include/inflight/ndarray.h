@@ -140,6 +140,7 @@ class NDArray {
   // What an engine operation names to read this array.
   Var var() const { return Var(version_); }
   internal::Version& version() const noexcept { return *version_; }
+  std::size_t index() const noexcept { return index_; }  // among the arrays of its version
   friend bool operator==(const NDArray& a, const NDArray& b) noexcept {
     return a.version_ == b.version_ && a.index_ == b.index_;
   }

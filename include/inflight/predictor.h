@@ -16,8 +16,10 @@
 #include "inflight/clock.h"
 #include "inflight/engine.h"
 #include "inflight/executor.h"
+#include "inflight/histogram.h"
 #include "inflight/model.h"
 #include "inflight/ndarray.h"
+#include "inflight/runtime.h"
 #include "inflight/status.h"
 
 namespace inflight {
@@ -34,11 +36,12 @@ struct Frame {
     NDArray array;     // may still be on its way: the prediction starts when it is ready
   };
   std::vector<Input> inputs;
-  std::uint64_t tag = 0;         // the caller's, handed back by Prediction::tag()
-  std::optional<TimePoint> due;  // when the frame should have been submitted; latency counts from here
+  std::uint64_t tag = 0;              // the caller's, handed back by Prediction::tag()
+  std::optional<TimePoint> due;       // when the frame should have been submitted; latency counts from here
+  std::optional<TimePoint> deadline;  // one that has not started by then expires. Both on the predictor's clock.
 
   static Frame of(NDArray array, std::uint64_t tag = 0) {
-    return {{{"", std::move(array)}}, tag, std::nullopt};
+    return {{{"", std::move(array)}}, tag, std::nullopt, std::nullopt};
   }
 };
 
@@ -54,10 +57,12 @@ enum class Outcome : std::uint8_t {
 };
 std::string_view outcome_name(Outcome outcome);
 
-// When what happened to a prediction, on the predictor's clock. Later ones are set as they happen.
+// When what happened to a prediction, on the predictor's clock. Each is set as it happens; a prediction that ends
+// before it starts has no `launched`, and one whose inputs never came no `ready`.
 struct PredictionTimes {
   TimePoint due;  // Frame::due, or submitted
   TimePoint submitted;
+  TimePoint ready;  // its inputs were there
   TimePoint launched;
   TimePoint finished;
 };
@@ -90,7 +95,7 @@ class Prediction {
   NDArray output(std::size_t index) const;
   //   errors   kNotFound: the model has no such output
   Result<NDArray> output(std::string_view name) const;
-  std::size_t outputs() const noexcept;
+  std::size_t output_count() const noexcept;
   // Which width it ran at, and when what happened. Final once can_read().
   Width width() const noexcept;
   PredictionTimes times() const noexcept;
@@ -124,30 +129,32 @@ enum class OverloadPolicy : std::uint8_t {
 };
 
 struct PredictorOptions {
+  // Where it runs: a runtime that other predictors share, or, where there is none, one of its own on `device`.
+  Runtime runtime = {};
   Device device = Device::cpu();
+  int threads = 0;  // RuntimeOptions::threads, for a runtime of its own; 0 with one that is shared
+  // Its share of a runtime that has too much to do, against those of the other predictors: above 0, to 1,000.
+  double weight = 1;
   int in_flight_limit = 8;  // predictions admitted and not finished, at most; 1 to kInFlightLimitMax
   OverloadPolicy overload = OverloadPolicy::kReject;
   Duration block_timeout = Duration::max();  // for kBlock
   Precision precision = Precision::kAuto;
   Width width = Width::kNarrow;  // how much of the device each prediction uses
-  int threads = 0;               // CPU threads for inference; 0: every core this process may use
-  int slots = 0;                 // predictions that run at once; 0: as many as the program has use for
-  // Finished predictions wait for take_finished() if this is set; a caller that keeps its handles and never
-  // takes clears it. While finished_limit of them wait, submit() refuses.
+  // Predictions that run at once; 0: as many as the program has use for. Never more than the runtime runs at once.
+  int slots = 0;
+  // Finished predictions wait for take_finished() if this is set; a caller that keeps its handles and never takes
+  // clears it. While finished_limit of them wait, submit() refuses.
   bool keep_finished = true;
   int finished_limit = 1024;
-  // Where frames come at a steady rate, one idle worker stays awake for each of them from shortly before it
-  // is expected, so that submit() need not wake a sleeper: a system call that takes tens of microseconds on a
-  // virtual machine, and now and then milliseconds. A frame that is late by milliseconds may begin up to 0.3
-  // ms later than it could, as its worker then naps. This is how much of one processor's time all that may
-  // take, on average since frames began to come; 0: no such worker; to 1. Once frames stop, 25 ms are used at
-  // most, and then nothing. Next to none is used for irregular frames, and none where this share leaves less
-  // than 80 us a frame (by default, past 625 frames a second) or the process may use one processor only:
-  // submit() wakes a sleeper then.
+  // Share of one processor that an idle thread may spend awake before a frame expected from a steady stream, so that
+  // submit() need not wake it: a system call of tens of microseconds on a virtual machine, and now and then of
+  // milliseconds. 0: off; to 1. A frame that is late by milliseconds may begin up to 0.3 ms later, as the thread then
+  // naps. Once frames stop, 25 ms more are spent at most. Next to nothing is spent on irregular frames, and nothing
+  // where the share leaves less than 80 us a frame (by default, past 625 frames a second) or the process may use one
+  // processor only.
   double watch_share = 0.05;
-  std::shared_ptr<Backend> backend = nullptr;  // in place of the one for `device`
-  // For PredictionTimes. On any but the steady clock no worker watches: a sleep is real, and such times are
-  // not.
+  // For PredictionTimes and deadlines. On a clock that is not real (Clock::real()) no thread watches, and deadlines
+  // are looked at when something else happens.
   const Clock* clock = &steady_clock();
 };
 
@@ -158,22 +165,31 @@ struct Statistics {
                 cancelled = 0;
   std::uint64_t in_flight = 0;
   std::uint64_t in_flight_max = 0;     // the most there ever were
-  std::uint64_t wide = 0, narrow = 0;  // launches by width
+  std::uint64_t wide = 0, narrow = 0;  // of those that ran, by width
+};
+
+// Where the time of completed predictions went, in ns.
+struct StageLatencies {
+  Histogram input_wait;  // from submitted to ready
+  Histogram slot_wait;   // from ready to launched
+  Histogram running;     // from launched to finished
+  Histogram total;       // from due to finished
 };
 
 // Keeps up to in_flight_limit predictions of one model in flight.
 //   thread   any number may submit, take and wait
-//   owns     the program, its slots with their threads, and a pool of output buffers
+//   owns     the program, its slots and a pool of output buffers; a share in its runtime
+//   errors   after it was moved from, a call that can fail answers kInvalidArgument, and the others find nothing
 class Predictor {
  public:
   static constexpr int kInFlightLimitMax = 1 << 16;
   static constexpr int kFinishedLimitMax = 1 << 20;
   static constexpr int kSlotsMax = 1024;
-  static constexpr int kThreadsMax = 1024;
+  static constexpr double kWeightMax = 1000;
 
-  // Compiles the model and starts the slots.
-  //   errors   kInvalidArgument: an option out of bounds; kNoSuchDevice; what Backend::compile and bind
-  //   answer
+  // Compiles the model and binds the slots.
+  //   errors   kInvalidArgument: an option out of bounds; kOutOfMemory: memory or threads ran out, and nothing is
+  //            left behind; what Runtime::open(), Backend::compile() and Program::bind() answer
   static Result<Predictor> create(const Model& model, PredictorOptions options = {});
 
   Predictor(Predictor&&) noexcept;
@@ -182,15 +198,19 @@ class Predictor {
   ~Predictor();
 
   // Submits one frame. Never blocks, unless the policy is kBlock.
-  //   frame    an input for each of the model's, each of exactly its dtype and shape; moved from only on
-  //   success returns  the prediction; its outputs are ready when it is bound    in_flight_limit errors
-  //   kOverloaded: every place is taken (retry_after() says when to try again), or finished_limit
-  //            predictions wait to be taken; kInvalidArgument: the frame does not fit; kShuttingDown
-  //            In each case the outcome is kRejected and the frame is left as it was.
+  //   frame    an input for each of the model's, each of exactly its dtype and shape; moved from only on success
+  //   returns  the prediction; its outputs are ready when it is
+  //   thread   any
+  //   bound    in_flight_limit
+  //   errors   each leaves the frame as it was, and the outcome is kRejected.
+  //            kOverloaded: every place is taken (retry_after() says when to try again), or finished_limit
+  //            predictions wait to be taken; kInvalidArgument: the frame does not fit; kDeadlineExceeded: its
+  //            deadline has passed; kOutOfMemory; kShuttingDown
   Result<Prediction> submit(Frame&& frame);
 
-  // Every prediction that finished since the last call, in the order in which they finished; each is handed
-  // out once. Never blocks. Empty where keep_finished is not set.
+  // Every prediction that finished since the last call, in the order in which they finished; each is handed out once.
+  // Never blocks. Empty where keep_finished is not set.
+  //   errors   throws std::bad_alloc, having changed nothing
   std::vector<Prediction> take_finished();
   // The same into `finished`, which is cleared first: no allocation once it has grown.
   void take_finished(std::vector<Prediction>& finished);
@@ -200,15 +220,15 @@ class Predictor {
   // The same, until `when` at most, which is on the real steady clock.
   bool wait_any_until(TimePoint when);
 
-  // A descriptor that can be read as long as take_finished() has something to give: for epoll (level
-  // triggered), poll, select and the loops built on them. It coalesces: one write when the first prediction
-  // finishes, one read when they are taken, however many there are. Made at the first call; a predictor that
-  // is never asked makes no system call for it.
-  //   returns  the same one each time; the predictor's: do not read, write or close it. Valid as long as the
+  // A descriptor that can be read as long as take_finished() has something to give: for epoll (level triggered), poll,
+  // select and the loops built on them. It coalesces: one write when the first prediction finishes, one read when they
+  // are taken, however many there are. Made at the first call; a predictor that is never asked makes no system call
+  // for it.
+  //   returns  the same one each time. It is the predictor's: do not read, write or close it. Valid as long as the
   //            predictor lives; take it out of an epoll set before that ends.
   //   thread   any
-  //   errors   kUnsupported: keep_finished is not set, so there is never anything to take; kOverloaded: no
-  //            descriptor is left, may be tried again
+  //   errors   kUnsupported: keep_finished is not set, so there is never anything to take; kOverloaded: no descriptor
+  //            is left, may be tried again
   Result<int> event_fd();
 
   // Waits until nothing is in flight.
@@ -216,11 +236,15 @@ class Predictor {
   // Refuses submissions from now on. kCancel: cancels what has not started. Waits for the rest. Idempotent.
   void shutdown(Shutdown how);
 
+  // The books, as they are at this instant: one lock.
   Statistics statistics() const;
+  // Where the time of completed predictions went: one lock, and a copy of 70 KiB.
+  StageLatencies latencies() const;
   // An estimate of when a place will be free: 0 if one is, else from the mean service time of late.
   Duration retry_after() const;
   std::span<const TensorSpec> inputs() const noexcept;
   std::span<const TensorSpec> outputs() const noexcept;
+  // "" after it was moved from.
   std::string device_description() const;
   int slots() const noexcept;
 
@@ -243,7 +267,7 @@ std::optional<std::size_t> wait_any_until(std::span<const Prediction> prediction
 //   returns  ok, or the failure of the lowest index that has one
 //   thread   any
 Status wait_all(std::span<const Prediction> predictions);
-// The same, but no longer than told.
+// The same, but no longer than `timeout`.
 //   errors   kDeadlineExceeded: the time came first. A status of one of them may have this code, too.
 Status wait_all_for(std::span<const Prediction> predictions, Duration timeout);
 // The same, until `when` at most, which is on the real steady clock.

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <exception>
+#include <functional>
 #include <new>
 #include <string>
 #include <type_traits>
@@ -12,25 +13,27 @@
 
 namespace inflight::internal {
 
-// Calls code of the caller's. What it throws becomes a status: kOutOfMemory for std::bad_alloc, else kException
+// Calls code that is not ours. What it throws becomes a status: kOutOfMemory for std::bad_alloc, else kException
 // with its what().
-//   function   returns a Status, or nothing
-//   returns    its status; ok where it returns nothing
+//   function   returns a Status, a Result, or nothing
+//   returns    what it returned; Status() where it returns nothing
 template <typename Function, typename... Args>
-Status call_user(Function&& function, Args&&... args) noexcept {
+auto call_user(Function&& function, Args&&... args) noexcept {
+  using Returned = std::invoke_result_t<Function, Args...>;
+  using Answer = std::conditional_t<std::is_void_v<Returned>, Status, Returned>;
   try {
-    if constexpr (std::is_void_v<std::invoke_result_t<Function, Args...>>) {
-      std::forward<Function>(function)(std::forward<Args>(args)...);
+    if constexpr (std::is_void_v<Returned>) {
+      std::invoke(std::forward<Function>(function), std::forward<Args>(args)...);
       return Status();
     } else {
-      return std::forward<Function>(function)(std::forward<Args>(args)...);
+      return Answer(std::invoke(std::forward<Function>(function), std::forward<Args>(args)...));
     }
   } catch (const std::bad_alloc&) {
-    return Status::out_of_memory("");
+    return Answer(Status::out_of_memory(""));
   } catch (const std::exception& thrown) {
-    return Status::exception(thrown.what());
+    return Answer(Status::exception(thrown.what()));
   } catch (...) {
-    return Status::exception("something was thrown that is not a std::exception");
+    return Answer(Status::exception("something was thrown that is not a std::exception"));
   }
 }
 

@@ -156,12 +156,12 @@ void ResultLine::append_top(const TensorView& scores, Out& out) {
 }
 
 void ResultLine::append_outputs(const Prediction& prediction, Out& out) {
-  if (prediction.outputs() == 1) {
+  if (prediction.output_count() == 1) {
     const Result<TensorView> only = prediction.output(std::size_t{0}).read();
     if (only.ok() && are_scores(*only)) append_top(*only, out);
   }
   append_text(out, ",\"outputs\":{");
-  for (std::size_t i = 0; i < prediction.outputs(); ++i) {
+  for (std::size_t i = 0; i < prediction.output_count(); ++i) {
     const Result<TensorView> view = prediction.output(i).read();
     if (!view.ok()) continue;
     print(out, "{}{}:", i > 0 ? "," : "", json_string(format_.outputs[i].name));

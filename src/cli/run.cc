@@ -18,7 +18,7 @@
 #include "cli/results.h"
 #include "cli/stop.h"
 #include "cli/text.h"
-#include "inflight/backend.h"
+#include "inflight/runtime.h"
 #include "inflight/predictor.h"
 #include "media/open_source.h"
 #include "media/prefetch.h"
@@ -77,11 +77,10 @@ Result<LoopPlan> plan_loop(const RunOptions& options, const FrameSource& source)
   return plan;
 }
 
-Result<std::unique_ptr<Predictor>> make_predictor(const Model& model, std::shared_ptr<Backend> backend,
+Result<std::unique_ptr<Predictor>> make_predictor(const Model& model, Runtime runtime,
                                                   const RunOptions& options, const LoopPlan& plan) {
   PredictorOptions wanted;
-  wanted.device = options.device;
-  wanted.backend = std::move(backend);
+  wanted.runtime = std::move(runtime);
   wanted.in_flight_limit = options.limit;
   wanted.precision = options.precision;
   wanted.width = options.width;
@@ -115,7 +114,7 @@ std::unique_ptr<ResultsWriter> make_results(OutputFile file, const Session& sess
 Result<Session> prepare(RunOptions options) {
   INFLIGHT_TRY_ASSIGN(OutputFile json, open_output("--json", options.json));
   INFLIGHT_TRY_ASSIGN(OutputFile results, open_output("--results", options.results));
-  INFLIGHT_TRY_ASSIGN(std::shared_ptr<Backend> backend, load_backend(options.device));
+  INFLIGHT_TRY_ASSIGN(Runtime runtime, Runtime::open(options.device));
   INFLIGHT_TRY_ASSIGN(LoadedModel loaded, load_model(options.model));
   INFLIGHT_TRY_ASSIGN(std::unique_ptr<FrameSource> source,
                       open_source(options.source, options.source_options));
@@ -129,7 +128,7 @@ Result<Session> prepare(RunOptions options) {
   else
     plan.finished_limit = std::max(options.limit, plan.finished_limit);
   INFLIGHT_TRY_ASSIGN(std::unique_ptr<Predictor> predictor,
-                      make_predictor(model, std::move(backend), options, plan));
+                      make_predictor(model, std::move(runtime), options, plan));
   Session session{std::move(options),   std::move(json), std::move(source), std::move(loaded), plan,
                   std::move(predictor), nullptr};
   session.results = make_results(std::move(results), session, waiting_max);

@@ -5,96 +5,63 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "inflight/internal/var_state.h"
 #include "inflight/predictor.h"
+#include "predictor/scheduler.h"
 
 namespace inflight::internal {
 
-// Where a prediction is on its way; changed under the core's mutex only.
-//   kAdmitted (-> kAwaitingInputs) -> kQueued -> kRunning -> kDone
-// All but kRunning may also step straight to kDone: cancelled, or an input that failed.
-enum class Stage : std::uint8_t { kAdmitted, kAwaitingInputs, kQueued, kRunning, kDone };
+struct NotifyTag;
 
-// The version that a prediction writes (its outputs), and what the predictor knows of it. Recycled by its
-// core's pool when the last handle goes.
-class PredictionState final : public Version {
+// The version that a prediction writes (its outputs), and what the predictor knows of it. Its core's pool takes it
+// back when the last handle goes.
+class PredictionState final : public Version, public Job, public ListLink<NotifyTag> {
  public:
-  // Told when an input that was still on its way has come.
+  // Waits for an input that is still to come: until it is ready, or until the device has it in its queue, where the
+  // prediction that computes it runs on the same device.
   class InputWaiter final : public Waiter {
    public:
-    PredictionState* state = nullptr;  // holds a share in it while it is in the input's list
+    PredictionState* state = nullptr;   // it holds a reference while it is in a list
+    Completion* awaited = nullptr;      // null: it is in no list
     void completed() override;
   };
 
-  explicit PredictionState(std::size_t input_count) : waiters(new InputWaiter[input_count]) {
-    for (std::size_t i = 0; i < input_count; ++i) waiters[i].state = this;
-    inputs.resize(input_count);
-  }
-  // A recycled state ends here and not by unref().
+  // May throw std::bad_alloc; later it allocates nothing.
+  PredictionState(std::size_t input_count, std::span<const TensorSpec> outputs, Device memory);
+  // A state in the pool ends here and not by unref().
   void dispose() noexcept { delete this; }
 
   // Outputs by name, and the pool to go back to. Set while the state is out.
   std::shared_ptr<PredictorCore> core;
 
-  std::uint64_t id = 0;
   std::uint64_t tag = 0;
-  std::vector<NDArray> inputs;             // in the order of the model's; let go when the prediction is done
+  std::vector<NDArray> inputs;  // in the order of the model's; empty handles once the prediction is done
   std::unique_ptr<InputWaiter[]> waiters;  // one an input
   std::atomic<std::uint32_t> inputs_to_come{0};
-  PredictionTimes times;
-  Width width = Width::kNarrow;
-  Outcome outcome = Outcome::kPending;
 
-  // Guarded by the core's mutex.
-  Stage stage = Stage::kAdmitted;
-  PredictionState* previous = nullptr;  // in the list of its stage, if that has one
-  PredictionState* next = nullptr;
+  // For those that come after it on the device. `launched` is published once its outputs have their memory and the
+  // device has its launch, or at its end. The other two are written before that; `bound` is cleared at the end, under
+  // the core's mutex.
+  Completion launched;
+  bool launch_failed = false;  // it ended before it was launched: its end publishes `launched`
+  std::shared_ptr<BoundProgram> bound;
+  std::uint64_t generation = 0;
 
   // The claim by which the engine lets nobody read the outputs before they are there.
   Access write;
 
-  void recycle() noexcept {
-    reset();
-    reset_refs();
-    completion.reset();
-    outcome = Outcome::kPending;
-    stage = Stage::kAdmitted;
-  }
+  // Makes it as new, for the pool.
+  void recycle() noexcept;
 
  private:
   ~PredictionState() override = default;
   void destroy() noexcept override;
 };
 
-// An intrusive doubly linked list of states, first in, first out. Holds no share.
-class StateList {
- public:
-  bool empty() const noexcept { return head_ == nullptr; }
-  // Null: empty.
-  PredictionState* front() const noexcept { return head_; }
-  void push_back(PredictionState* state) noexcept {
-    state->previous = tail_;
-    state->next = nullptr;
-    (tail_ == nullptr ? head_ : tail_->next) = state;
-    tail_ = state;
-  }
-  // Requires one.
-  PredictionState* pop_front() noexcept {
-    PredictionState* state = head_;
-    remove(state);
-    return state;
-  }
-  void remove(PredictionState* state) noexcept {
-    (state->previous == nullptr ? head_ : state->previous->next) = state->next;
-    (state->next == nullptr ? tail_ : state->next->previous) = state->previous;
-    state->previous = state->next = nullptr;
-  }
-
- private:
-  PredictionState* head_ = nullptr;
-  PredictionState* tail_ = nullptr;
-};
+// The prediction that computes an array, or null where something else does or did.
+PredictionState* prediction_of(const NDArray& array) noexcept;
 
 }  // namespace inflight::internal

@@ -3,10 +3,12 @@
 
 #include <fmt/format.h>
 
-#include <array>
+#include <algorithm>
+#include <utility>
 
 #include "base/check.h"
 #include "base/scheduling.h"
+#include "base/user_code.h"
 #include "inflight/completion_queue.h"
 #include "predictor/predictor_core.h"
 
@@ -55,7 +57,7 @@ Prediction::~Prediction() = default;
 std::uint64_t Prediction::id() const noexcept { return state_->id; }
 std::uint64_t Prediction::tag() const noexcept { return state_->tag; }
 Outcome Prediction::outcome() const noexcept { return can_read() ? state_->outcome : Outcome::kPending; }
-std::size_t Prediction::outputs() const noexcept { return state_->values.size(); }
+std::size_t Prediction::output_count() const noexcept { return state_->values.size(); }
 
 Status Prediction::status() const {
   if (!can_read()) return Status(StatusCode::kNotReady, "the prediction has not finished yet");
@@ -63,7 +65,7 @@ Status Prediction::status() const {
 }
 
 NDArray Prediction::output(std::size_t index) const {
-  INFLIGHT_CHECK(index < outputs());
+  INFLIGHT_CHECK(index < output_count());
   return NDArray(state_, index);
 }
 
@@ -124,7 +126,6 @@ Status check_options(const PredictorOptions& options) {
   INFLIGHT_TRY(check_bounds("in_flight_limit", options.in_flight_limit, 1, Predictor::kInFlightLimitMax));
   INFLIGHT_TRY(check_bounds("finished_limit", options.finished_limit, 1, Predictor::kFinishedLimitMax));
   INFLIGHT_TRY(check_bounds("slots", options.slots, 0, Predictor::kSlotsMax));
-  INFLIGHT_TRY(check_bounds("threads", options.threads, 0, Predictor::kThreadsMax));
   if (options.block_timeout < Duration(0)) {
     return Status(StatusCode::kInvalidArgument, "block_timeout: got a negative time, want 0 or more");
   }
@@ -132,8 +133,21 @@ Status check_options(const PredictorOptions& options) {
     return Status(StatusCode::kInvalidArgument,
                   fmt::format("watch_share: got {}, want 0 to 1", options.watch_share));
   }
+  if (!(options.weight > 0 && options.weight <= Predictor::kWeightMax)) {
+    return Status(StatusCode::kInvalidArgument, fmt::format("weight: got {}, want above 0, to {}", options.weight,
+                                                            Predictor::kWeightMax));
+  }
   if (options.clock == nullptr) return Status(StatusCode::kInvalidArgument, "clock: got null");
+  if (options.runtime && options.threads != 0) {
+    return Status(StatusCode::kInvalidArgument,
+                  fmt::format("threads: got {} with a runtime that is shared, want 0: they are the runtime's",
+                              options.threads));
+  }
   return Status();
+}
+
+Status moved_from() {
+  return Status(StatusCode::kInvalidArgument, "predictor: it was moved from, and is none any more");
 }
 
 }  // namespace
@@ -151,49 +165,88 @@ Predictor& Predictor::operator=(Predictor&& other) noexcept {
 Predictor::~Predictor() {
   if (core_ == nullptr) return;
   core_->shutdown(Shutdown::kCancel);
-  // What was never taken would otherwise keep the core, and the core it.
-  std::vector<Prediction> untaken;
-  core_->take_finished(untaken);
+  core_->discard_finished();
   core_->close_event_fd();  // handles may keep the core for long
 }
 
 Result<Predictor> Predictor::create(const Model& model, PredictorOptions options) {
-  INFLIGHT_TRY(check_options(options));
-  std::shared_ptr<Backend> backend = options.backend;
-  if (backend == nullptr) {
-    INFLIGHT_TRY_ASSIGN(backend, load_backend(options.device));
-  }
-  // For the threads that the backend and the core start in what follows.
-  const internal::BatchScheduling batch;
-  INFLIGHT_TRY_ASSIGN(auto program, backend->compile(model, {.precision = options.precision,
-                                                             .widths = {options.width},
-                                                             .threads = options.threads}));
-  auto core = std::make_shared<PredictorCore>(std::move(options), std::move(backend), std::move(program));
-  Predictor predictor(std::move(core));
-  INFLIGHT_TRY(predictor.core_->start());
-  return predictor;
+  return internal::call_user([&]() -> Result<Predictor> {
+    INFLIGHT_TRY(check_options(options));
+    Runtime runtime = std::exchange(options.runtime, Runtime());
+    if (!runtime) {
+      INFLIGHT_TRY_ASSIGN(runtime, Runtime::open(options.device, {.threads = options.threads}));
+    }
+    internal::RuntimeCore& core = *runtime.owner_->core();
+    const int capacity = core.capacity();
+    // For the threads that the backend starts in what follows.
+    const internal::BatchScheduling batch;
+    INFLIGHT_TRY_ASSIGN(
+        std::shared_ptr<Program> program,
+        core.backend().compile(
+            model, {.precision = options.precision, .widths = {options.width}, .threads = core.threads()}));
+    const int at_once = std::clamp(program->concurrency(options.width), 1, capacity);
+    const int units = capacity / at_once;
+    const int slots = std::min({options.slots > 0 ? options.slots : at_once, capacity / units,
+                                options.in_flight_limit});
+    Predictor predictor(std::make_shared<PredictorCore>(std::move(options), runtime.owner_, std::move(program),
+                                                        units, slots));
+    INFLIGHT_TRY(predictor.core_->start());
+    return predictor;
+  });
 }
 
-Result<Prediction> Predictor::submit(Frame&& frame) { return core_->submit(std::move(frame)); }
+Result<Prediction> Predictor::submit(Frame&& frame) {
+  if (core_ == nullptr) return moved_from();
+  return core_->submit(std::move(frame));
+}
 
 std::vector<Prediction> Predictor::take_finished() {
   std::vector<Prediction> finished;
-  core_->take_finished(finished);
+  take_finished(finished);
   return finished;
 }
 
-void Predictor::take_finished(std::vector<Prediction>& finished) { core_->take_finished(finished); }
-bool Predictor::wait_any() { return core_->wait_any(nullptr); }
-bool Predictor::wait_any_until(TimePoint when) { return core_->wait_any(&when); }
-Result<int> Predictor::event_fd() { return core_->event_fd(); }
-void Predictor::drain() { core_->drain(); }
-void Predictor::shutdown(Shutdown how) { core_->shutdown(how); }
-Statistics Predictor::statistics() const { return core_->statistics(); }
-Duration Predictor::retry_after() const { return core_->retry_after(); }
-std::span<const TensorSpec> Predictor::inputs() const noexcept { return core_->inputs(); }
-std::span<const TensorSpec> Predictor::outputs() const noexcept { return core_->outputs(); }
-std::string Predictor::device_description() const { return core_->device_description(); }
-int Predictor::slots() const noexcept { return core_->slots(); }
+void Predictor::take_finished(std::vector<Prediction>& finished) {
+  if (core_ == nullptr) {
+    finished.clear();
+  } else {
+    core_->take_finished(finished);
+  }
+}
+
+bool Predictor::wait_any() { return core_ != nullptr && core_->wait_any(nullptr); }
+bool Predictor::wait_any_until(TimePoint when) { return core_ != nullptr && core_->wait_any(&when); }
+
+Result<int> Predictor::event_fd() {
+  if (core_ == nullptr) return moved_from();
+  return core_->event_fd();
+}
+
+void Predictor::drain() {
+  if (core_ != nullptr) core_->drain();
+}
+
+void Predictor::shutdown(Shutdown how) {
+  if (core_ != nullptr) core_->shutdown(how);
+}
+
+Statistics Predictor::statistics() const { return core_ == nullptr ? Statistics() : core_->statistics(); }
+StageLatencies Predictor::latencies() const { return core_ == nullptr ? StageLatencies() : core_->latencies(); }
+Duration Predictor::retry_after() const { return core_ == nullptr ? Duration(0) : core_->retry_after(); }
+
+std::span<const TensorSpec> Predictor::inputs() const noexcept {
+  return core_ == nullptr ? std::span<const TensorSpec>() : core_->inputs();
+}
+
+std::span<const TensorSpec> Predictor::outputs() const noexcept {
+  return core_ == nullptr ? std::span<const TensorSpec>() : core_->outputs();
+}
+
+std::string Predictor::device_description() const {
+  return core_ == nullptr ? std::string() : core_->device_description();
+}
+
+int Predictor::slots() const noexcept { return core_ == nullptr ? 0 : core_->slots(); }
 
 namespace {
 

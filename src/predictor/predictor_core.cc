@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// From the queue to the end of a prediction, and the looking and waiting. The way in is in submission.cc.
 #include "predictor/predictor_core.h"
 
 #include <fmt/format.h>
@@ -8,371 +9,214 @@
 
 #include "base/check.h"
 #include "base/scheduling.h"
-#include "engine/start.h"
+#include "base/user_code.h"
+#include "predictor/notification.h"
 
 namespace inflight::internal {
 namespace {
 
-// The arrivals are told on the predictor's clock, and the watcher sleeps on the real one: only where both are
-// the same is there a watch. On one processor it would only stand in the way of whoever submits.
+// Arrivals are seen on the predictor's clock, and a watcher sleeps on the real one: only where both are the same is
+// there a watch. On one processor it would only be in the way of the submitter.
 double watch_share(const PredictorOptions& options) {
   return options.clock->real() && usable_processors() > 1 ? options.watch_share : 0;
 }
 
+SchedulerOptions scheduler_options(const PredictorOptions& options, int slots) {
+  return {.in_flight_limit = options.in_flight_limit,
+          .finished_limit = static_cast<std::size_t>(options.finished_limit),
+          .keep_finished = options.keep_finished,
+          .policy = options.overload,
+          .width = options.width,
+          .slots = slots};
+}
+
+PredictionState& state_of(Job& job) { return static_cast<PredictionState&>(job); }
+
 }  // namespace
-
-void PredictionState::destroy() noexcept {
-  // The share in the core goes last: it may be what keeps the pool.
-  const std::shared_ptr<PredictorCore> keep = std::move(core);
-  keep->recycle(this);
-}
-
-void PredictionState::InputWaiter::completed() {
-  const auto share = Ref<PredictionState>::adopt(state);
-  state->core->input_came(*state);
-}
-
-PredictorCore::PredictorCore(PredictorOptions options, std::shared_ptr<Backend> backend,
-                             std::shared_ptr<Program> program)
-    : options_(std::move(options)),
-      inputs_(program->inputs().begin(), program->inputs().end()),
-      outputs_(program->outputs().begin(), program->outputs().end()),
-      backend_(std::move(backend)),
-      program_(std::move(program)),
-      full_(StatusCode::kOverloaded,
-            fmt::format("{0} of {0} predictions are in flight", options_.in_flight_limit)),
-      untaken_(
-          StatusCode::kOverloaded,
-          fmt::format("{} finished predictions wait for take_finished(), as many as may; a caller that reads "
-                      "its handles instead clears keep_finished",
-                      options_.finished_limit)),
-      shut_down_(StatusCode::kShuttingDown, "the predictor has been shut down"),
-      arrivals_(watch_share(options_)) {}
-
-PredictorCore::~PredictorCore() {
-  INFLIGHT_CHECK(threads_.empty() && done_.empty());
-  for (PredictionState* state : idle_states_) state->dispose();
-}
-
-void PredictorCore::recycle(PredictionState* state) noexcept {
-  for (ArrayValue& value : state->values) value.take_buffer();
-  state->recycle();
-  const std::lock_guard lock(mutex_);
-  idle_states_.push_back(state);
-}
-
-// ---- Submission
-// ----------------------------------------------------------------------------------------------
-
-namespace {
-
-// The frame's array for an input, or null.
-const NDArray* find_input(const Frame& frame, const TensorSpec& wanted, std::size_t count) {
-  for (const Frame::Input& input : frame.inputs) {
-    if (input.name == wanted.name || (count == 1 && input.name.empty())) return &input.array;
-  }
-  return nullptr;
-}
-
-constexpr int kLockSpins = 128;  // 2 to 5 us
 
 Status cancelled() { return Status(StatusCode::kCancelled, "cancelled before it started"); }
+Status expired() { return Status(StatusCode::kDeadlineExceeded, "its deadline passed before it started"); }
 
-}  // namespace
+PredictorCore::PredictorCore(PredictorOptions options, std::shared_ptr<RuntimeOwner> runtime,
+                             std::shared_ptr<Program> program, int units, int slots)
+    : Lane(options.weight, units, watch_share(options)),
+      options_(std::move(options)),
+      inputs_(program->inputs().begin(), program->inputs().end()),
+      outputs_(program->outputs().begin(), program->outputs().end()),
+      runtime_core_(runtime->core()),
+      launch_blocks_(runtime_core_->backend().launch_blocks()),
+      chains_(!launch_blocks_ && runtime_core_->backend().orders_launches()),
+      slots_count_(slots),
+      full_(StatusCode::kOverloaded,
+            fmt::format("{0} of {0} predictions are in flight", options_.in_flight_limit)),
+      untaken_(StatusCode::kOverloaded,
+               fmt::format("{} finished predictions wait for take_finished(), as many as may; a caller that reads "
+                           "its handles instead clears keep_finished",
+                           options_.finished_limit)),
+      shut_down_(StatusCode::kShuttingDown, "the predictor has been shut down"),
+      output_pool_(runtime_core_->backend().output_allocator()),
+      runtime_(std::move(runtime)),
+      program_(std::move(program)),
+      mutex_(runtime_core_->mutex()),
+      scheduler_(scheduler_options(options_, slots)) {}
 
-Status PredictorCore::check_fits(const Frame& frame) const {
-  if (frame.inputs.size() != inputs_.size()) {
-    return Status(StatusCode::kInvalidArgument,
-                  fmt::format("frame: got {} inputs, want {}", frame.inputs.size(), inputs_.size()));
+Status PredictorCore::start() {
+  slots_.reserve(static_cast<std::size_t>(slots_count_));
+  for (int i = 0; i < slots_count_; ++i) {
+    INFLIGHT_TRY_ASSIGN(std::unique_ptr<BoundProgram> bound, program_->bind());
+    INFLIGHT_TRY(bound->warm_up());
+    // A later launch on the device may hold it for longer than this predictor lives, and it needs its program.
+    std::shared_ptr<BoundProgram> shared(bound.release(),
+                                         [program = program_](const BoundProgram* ended) { delete ended; });
+    slots_.push_back(std::make_unique<Slot>(*this, *program_, std::move(shared)));
   }
-  for (const TensorSpec& wanted : inputs_) {
-    const NDArray* array = find_input(frame, wanted, inputs_.size());
-    if (array == nullptr) {
-      return Status(
-          StatusCode::kInvalidArgument,
-          fmt::format("input \"{}\": missing, want {} (got \"{}\"{})", wanted.name, wanted.type_string(),
-                      frame.inputs[0].name, frame.inputs.size() > 1 ? ", ..." : ""));
-    }
-    if (!*array) {
-      return Status(StatusCode::kInvalidArgument, fmt::format("input \"{}\": got an empty NDArray, want {}",
-                                                              wanted.name, wanted.type_string()));
-    }
-    // An array that is still to come may tell its shape only then; the slot looks again.
-    const bool shape_known = array->can_read() || array->shape().is_static();
-    if (array->dtype() != wanted.dtype || (shape_known && array->shape() != wanted.shape)) {
-      return Status(StatusCode::kInvalidArgument,
-                    fmt::format("input \"{}\": got {}{}, want {}", wanted.name, dtype_name(array->dtype()),
-                                array->shape().to_string(), wanted.type_string()));
-    }
+  for (int i = 0; i < options_.in_flight_limit; ++i) {
+    auto* const state = new PredictionState(inputs_.size(), outputs_, output_pool_.device());
+    const MutexLock lock(mutex_);
+    idle_states_.push_back(*state);
   }
+  for (const TensorSpec& output : outputs_) {
+    if (!output.shape.is_static()) continue;
+    INFLIGHT_TRY(output_pool_.reserve(output.bytes(), static_cast<std::size_t>(slots_count_)));
+  }
+  runtime_core_->enter(*this);
+  entered_ = true;
   return Status();
 }
 
-// The lock, for submit(). It is held for some tens of instructions, mostly; who goes to sleep for it has to
-// be woken, which takes a hundred times as long.
-PredictorCore::Lock PredictorCore::lock_awake() {
-  for (int spins = 0; spins < kLockSpins; ++spins) {
-    if (mutex_.try_lock()) return {mutex_, std::adopt_lock};
-    SpinLock::pause();
-  }
-  return Lock(mutex_);
+PredictorCore::~PredictorCore() {
+  INFLIGHT_CHECK(slots_.empty());
+  while (Job* const job = idle_states_.pop_front()) state_of(*job).dispose();
 }
 
-// Takes a place and a state for it, or counts a refusal.
-Result<PredictionState*> PredictorCore::admit(const Status& fits) {
-  const TimePoint until = deadline_after(options_.block_timeout);
-  bool may_wait = true;
-  Lock lock = lock_awake();
+void PredictorCore::recycle(PredictionState* state) noexcept {
+  state->recycle();
+  const MutexLock lock(mutex_);
+  idle_states_.push_back(*state);
+}
+
+// ---- As a lane of the runtime
+
+bool PredictorCore::can_launch() const noexcept {
+  mutex_.assert_held();
+  return scheduler_.can_launch();
+}
+
+Work& PredictorCore::take() noexcept {
+  mutex_.assert_held();
+  PredictionState& state = state_of(*scheduler_.launch(options_.clock->now()));
+  Slot& slot = *slots_[static_cast<std::size_t>(state.slot)];
+  slot.assign(state);
+  return slot;
+}
+
+TimePoint PredictorCore::wake_at() const noexcept {
+  mutex_.assert_held();
+  // Only a real clock moves while a thread sleeps.
+  return options_.clock->real() ? scheduler_.wake_at().value_or(TimePoint::max()) : TimePoint::max();
+}
+
+void PredictorCore::time_passed() noexcept {
   while (true) {
-    const auto refuse = [&](const Status& why) {
-      ++statistics_.submitted;
-      ++statistics_.rejected;
-      return why;
-    };
-    if (!fits.ok()) return refuse(fits);
-    switch (decide({.in_flight = static_cast<int>(statistics_.in_flight),
-                    .in_flight_limit = options_.in_flight_limit,
-                    .untaken = untaken_count_,
-                    .finished_limit = static_cast<std::size_t>(options_.finished_limit),
-                    .policy = options_.overload,
-                    .may_wait = may_wait,
-                    .shutting_down = shutting_down_})) {
-      case Admission::kRefuseFull:
-        return refuse(full_);
-      case Admission::kRefuseUntaken:
-        return refuse(untaken_);
-      case Admission::kRefuseShuttingDown:
-        return refuse(shut_down_);
-      case Admission::kWait:
-        may_wait = place_.wait_until(lock, until) == std::cv_status::no_timeout;
-        continue;
-      case Admission::kAdmit:
-        break;
+    PredictionState* state = nullptr;
+    {
+      const MutexLock lock(mutex_);
+      Job* const job = scheduler_.expire(options_.clock->now());
+      if (job == nullptr) return;
+      state = &state_of(*job);
     }
-    break;
-  }
-  ++statistics_.submitted;
-  ++statistics_.in_flight;
-  statistics_.in_flight_max = std::max(statistics_.in_flight_max, statistics_.in_flight);
-  PredictionState* state = nullptr;
-  if (idle_states_.empty()) {
-    state = new PredictionState(inputs_.size());
-  } else {
-    state = idle_states_.back();
-    idle_states_.pop_back();
-  }
-  state->id = next_id_++;
-  return state;
-}
-
-void PredictorCore::fill(PredictionState& state, Frame& frame) {
-  state.core = shared_from_this();
-  state.tag = frame.tag;
-  state.times = {};
-  state.times.submitted = options_.clock->now();
-  state.times.due = frame.due.value_or(state.times.submitted);
-  state.values.resize(outputs_.size());
-  for (std::size_t i = 0; i < outputs_.size(); ++i) {
-    state.values[i] = ArrayValue(outputs_[i].dtype, outputs_[i].shape);
-  }
-  for (std::size_t i = 0; i < inputs_.size(); ++i)
-    state.inputs[i] = *find_input(frame, inputs_[i], inputs_.size());
-  frame.inputs.clear();
-  state.write = {.op = nullptr, .var = &state, .write = true};
-  INFLIGHT_CHECK(state.acquire(state.write));  // a new version: nobody else can have claimed it
-}
-
-Result<Prediction> PredictorCore::submit(Frame&& frame) {
-  INFLIGHT_TRY_ASSIGN(PredictionState* const state, admit(check_fits(frame)));
-  fill(*state, frame);
-  Prediction prediction(Ref<PredictionState>::share(state));
-  await_inputs(*state);
-  return prediction;
-}
-
-void PredictorCore::await_inputs(PredictionState& state) {
-  const auto there = [](const NDArray& input) { return input.can_read(); };
-  if (std::all_of(state.inputs.begin(), state.inputs.end(), there)) {
-    enqueue(state, Stage::kAdmitted);
-    return;
-  }
-  // The count starts one above, so that nothing happens before every listener is in place; until then the
-  // state is in no list, so that nobody can cancel it and take its inputs away meanwhile.
-  state.inputs_to_come.store(static_cast<std::uint32_t>(inputs_.size()) + 1, std::memory_order_relaxed);
-  for (std::size_t i = 0; i < inputs_.size(); ++i) {
-    state.ref();
-    if (!state.inputs[i].version().completion.add(state.waiters[i])) state.waiters[i].completed();
-  }
-  bool cancelling = false;
-  {
-    const Lock lock(mutex_);
-    state.stage = Stage::kAwaitingInputs;
-    awaiting_.push_back(&state);
-    cancelling = cancelling_;
-  }
-  input_came(state);
-  if (cancelling) cancel(state);  // shutdown() may have looked through the list before
-}
-
-void PredictorCore::input_came(PredictionState& state) {
-  if (state.inputs_to_come.fetch_sub(1, std::memory_order_acq_rel) == 1)
-    enqueue(state, Stage::kAwaitingInputs);
-}
-
-// Moves a prediction whose inputs are there on: to the queue, or to its end where an input failed. Does
-// nothing where it has left `stage` meanwhile (cancelled).
-void PredictorCore::enqueue(PredictionState& state, Stage stage) {
-  Status why;
-  bool queued = false;
-  Wake whom = Wake::kOther;
-  {
-    const Lock lock = lock_awake();
-    if (state.stage != stage) return;
-    // What waited for an input comes when that does, and then it is not submit() that wakes.
-    if (stage == Stage::kAwaitingInputs)
-      awaiting_.remove(&state);
-    else
-      arrivals_.arrived(state.times.submitted);
-    for (const NDArray& input : state.inputs) {
-      if (why.ok()) why = input.status();
-    }
-    queued = why.ok() && !cancelling_;
-    state.stage = queued ? Stage::kQueued : Stage::kDone;
-    if (queued) {
-      queued_.push_back(&state);
-      whom = choose_wake(state.times.submitted);
-    }
-  }
-  if (queued) {
-    wake(whom);  // from here on the state is another thread's
-    return;
-  }
-  if (why.ok()) {
-    finish(state, nullptr, Outcome::kCancelled, cancelled());
-  } else {
-    finish(state, nullptr, Outcome::kFailed, why);
-  }
-}
-
-// For a frame that has just been queued, under the same lock. No wake-up is lost: the holder of the watch,
-// and everybody who is not asleep in work_, looks into the queue under the lock before sleeping (again).
-PredictorCore::Wake PredictorCore::choose_wake(TimePoint now) {
-  if (!watch_held_ || watch_called_) return Wake::kOther;
-  watch_called_ = true;
-  // Waking it costs the caller 25 to 60 us, and the whole prediction where the host runs both processors on
-  // one.
-  const bool long_asleep = watch_from_ > now + ArrivalWatch::kNap;
-  return long_asleep ? Wake::kWatchAsleep : Wake::kWatchAwake;
-}
-
-// After the lock has been released, which the one who wakes takes next.
-void PredictorCore::wake(Wake whom) {
-  switch (whom) {
-    case Wake::kWatchAwake:
-      watch_call_.store(true, std::memory_order_release);
-      return;
-    case Wake::kWatchAsleep:
-      watch_.notify_one();
-      return;
-    case Wake::kOther:
-      work_.notify_one();
-      return;
+    finish(*state, nullptr, Outcome::kExpired, expired());
   }
 }
 
 // ---- The end
-// -------------------------------------------------------------------------------------------------
-
-// Takes a prediction that has not started out of its list. True: it is the caller's to finish.
-bool PredictorCore::give_up(PredictionState& state, Stage stage) {
-  const Lock lock(mutex_);
-  if (state.stage != stage) return false;
-  (stage == Stage::kQueued ? queued_ : awaiting_).remove(&state);
-  state.stage = Stage::kDone;
-  return true;
-}
 
 bool PredictorCore::cancel(PredictionState& state) {
-  if (!give_up(state, Stage::kQueued) && !give_up(state, Stage::kAwaitingInputs)) return false;
+  {
+    const MutexLock lock(mutex_);
+    if (!scheduler_.withdraw(state)) return false;
+  }
   finish(state, nullptr, Outcome::kCancelled, cancelled());
   return true;
 }
 
-void PredictorCore::let_go_of_inputs(PredictionState& state) {
+void PredictorCore::release_inputs(PredictionState& state) noexcept {
   for (std::size_t i = 0; i < state.inputs.size(); ++i) {
-    if (state.inputs[i].version().completion.remove(state.waiters[i])) state.unref();
+    PredictionState::InputWaiter& waiter = state.waiters[i];
+    if (Completion* const awaited = std::exchange(waiter.awaited, nullptr);
+        awaited != nullptr && awaited->remove(waiter)) {
+      state.unref();
+    }
   }
   for (NDArray& input : state.inputs) input = NDArray();
 }
 
-void PredictorCore::finish(PredictionState& state, Slot* slot, Outcome outcome, const Status& status) {
-  // The core's share in a prediction in flight: it ends here, or becomes that of done_.
-  auto share = Ref<PredictionState>::adopt(&state);
-  const std::shared_ptr<PredictorCore> keep = state.core;
-  let_go_of_inputs(state);
-  state.times.finished = options_.clock->now();
-  state.outcome = outcome;
+void PredictorCore::finish(PredictionState& state, Slot* slot, Outcome outcome, const Status& status) noexcept {
+  // The core's reference to a prediction in flight: it ends here, or goes on for what is kept to be taken.
+  auto reference = Ref<PredictionState>::adopt(&state);
+  release_inputs(state);
+  const TimePoint now = options_.clock->now();
+  PlaceWaiters granted;
+  Doorbell::Wake whom = Doorbell::Wake::kNobody;
   {
-    const Lock lock(mutex_);
-    state.stage = Stage::kDone;
-    --statistics_.in_flight;
-    switch (outcome) {
-      case Outcome::kCompleted:
-        ++statistics_.completed;
-        break;
-      case Outcome::kFailed:
-        ++statistics_.failed;
-        break;
-      case Outcome::kCancelled:
-        ++statistics_.cancelled;
-        break;
-      default:
-        check_failed("outcome of an admitted frame", __FILE__, __LINE__);
-    }
+    const MutexLock lock(mutex_);
+    scheduler_.finished(state, outcome, now, granted);
+    state.bound.reset();
     if (slot != nullptr) {
-      slot->current = nullptr;
-      free_slots_.push_back(slot);
+      const bool ran = outcome == Outcome::kCompleted || outcome == Outcome::kFailed;
+      whom = runtime_core_->release(*this, *slot, ran ? now - state.times.launched : Duration(0));
     }
-    if (outcome == Outcome::kCompleted) {
-      const Duration service = state.times.finished - state.times.launched;
-      service_mean_ += (service - service_mean_) / 8;
+    // Published here, notified below: a thread that sees the result also sees its place free and the books settled.
+    if (chains_ && !state.launched.ready()) {
+      state.launch_failed = true;
+      state.launched.publish(status);
     }
-    // Published inside, told outside: whoever sees the result also sees its place free and the books settled.
     state.completion.publish(status);
     if (options_.keep_finished) {
-      done_.push_back(Ref<PredictionState>(share).release());
-      // Inside, so that the descriptor says at every instant what take_finished() would find.
-      if (untaken_count_++ == 0) event_fd_.raise();
+      Ref<PredictionState>(reference).release();
+      // Here, so that the descriptor shows at every instant what take_finished() would find.
+      if (scheduler_.untaken() == 1) event_fd_.raise();
     }
   }
-  place_.notify_one();
+  runtime_core_->wake(whom);
+  wake_granted(granted);
   finished_.notify_all();
-  if (slot != nullptr) work_.notify_one();
-  state.completion.tell();
-  release_and_start(state.write, status);
+  notify_end(std::move(reference));
 }
 
 // ---- Looking and waiting
-// -------------------------------------------------------------------------------------
 
 void PredictorCore::take_finished(std::vector<Prediction>& finished) {
   finished.clear();
-  const Lock lock(mutex_);
-  if (untaken_count_ > 0) event_fd_.lower();
-  for (; untaken_count_ > 0; --untaken_count_) {
-    finished.emplace_back(Ref<PredictionState>::adopt(done_.pop_front()));
+  const MutexLock lock(mutex_);
+  if (scheduler_.untaken() == 0) return;
+  finished.reserve(scheduler_.untaken());  // the last step that can fail
+  event_fd_.lower();
+  while (Job* const job = scheduler_.take()) {
+    finished.emplace_back(Ref<PredictionState>::adopt(&state_of(*job)));
+  }
+}
+
+void PredictorCore::discard_finished() noexcept {
+  while (true) {
+    Ref<PredictionState> untaken;
+    const MutexLock lock(mutex_);
+    Job* const job = scheduler_.take();
+    if (job == nullptr) return;
+    untaken = Ref<PredictionState>::adopt(&state_of(*job));  // released after the lock
   }
 }
 
 bool PredictorCore::wait_any(const TimePoint* until) {
-  Lock lock(mutex_);
-  const auto enough = [this] { return untaken_count_ > 0 || statistics_.in_flight == 0; };
-  if (until == nullptr) {
-    finished_.wait(lock, enough);
-  } else {
-    finished_.wait_until(lock, *until, enough);
+  MutexLock lock(mutex_);
+  while (scheduler_.untaken() == 0 && scheduler_.statistics().in_flight > 0) {
+    if (until == nullptr) {
+      finished_.wait(lock);
+    } else if (!finished_.wait_until(lock, *until)) {
+      break;
+    }
   }
-  return untaken_count_ > 0;
+  return scheduler_.untaken() > 0;
 }
 
 Result<int> PredictorCore::event_fd() {
@@ -380,66 +224,70 @@ Result<int> PredictorCore::event_fd() {
     return Status(StatusCode::kUnsupported,
                   "event_fd: keep_finished is not set, so nothing is ever there to be taken");
   }
-  const Lock lock(mutex_);
-  return event_fd_.open(untaken_count_ > 0);
+  const MutexLock lock(mutex_);
+  return event_fd_.open(scheduler_.untaken() > 0);
 }
 
 void PredictorCore::close_event_fd() {
-  const Lock lock(mutex_);
+  const MutexLock lock(mutex_);
   event_fd_.close();
 }
 
 void PredictorCore::drain() {
-  Lock lock(mutex_);
-  finished_.wait(lock, [this] { return statistics_.in_flight == 0; });
+  MutexLock lock(mutex_);
+  while (scheduler_.statistics().in_flight > 0) finished_.wait(lock);
 }
 
 Statistics PredictorCore::statistics() const {
-  const Lock lock(mutex_);
-  return statistics_;
+  const MutexLock lock(mutex_);
+  return scheduler_.statistics();
+}
+
+StageLatencies PredictorCore::latencies() const {
+  const MutexLock lock(mutex_);
+  return scheduler_.latencies();
 }
 
 Duration PredictorCore::retry_after() const {
-  const Lock lock(mutex_);
-  if (statistics_.in_flight < static_cast<std::uint64_t>(options_.in_flight_limit)) return Duration(0);
-  return service_mean_ / slots_count_;
+  const MutexLock lock(mutex_);
+  return scheduler_.retry_after();
 }
 
 void PredictorCore::shutdown(Shutdown how) {
+  PlaceWaiters granted;
   {
-    const Lock lock(mutex_);
-    shutting_down_ = true;
+    const MutexLock lock(mutex_);
+    scheduler_.shut_down(granted);
     cancelling_ = cancelling_ || how == Shutdown::kCancel;
   }
-  place_.notify_all();
+  wake_granted(granted);
+  // What is just being admitted sees cancelling_, and cancels itself.
   while (how == Shutdown::kCancel) {
-    Ref<PredictionState> next;
+    Job* job = nullptr;
     {
-      const Lock lock(mutex_);
-      PredictionState* const first = queued_.front() != nullptr ? queued_.front() : awaiting_.front();
-      if (first == nullptr) break;
-      next = Ref<PredictionState>::share(first);
+      const MutexLock lock(mutex_);
+      job = scheduler_.withdraw_any();
     }
-    if (!cancel(*next)) std::this_thread::yield();  // it started, or is just being admitted
+    if (job == nullptr) break;
+    finish(state_of(*job), nullptr, Outcome::kCancelled, cancelled());
   }
   drain();
-  const std::lock_guard ending(ending_mutex_);
   {
-    const Lock lock(mutex_);
-    stopping_ = true;
+    // One call ends the slots, the others wait for it.
+    MutexLock lock(mutex_);
+    while (ending_ == Ending::kNow) finished_.wait(lock);
+    if (ending_ == Ending::kDone) return;
+    ending_ = Ending::kNow;
   }
-  work_.notify_all();
-  watch_.notify_all();
-  watch_call_.store(true, std::memory_order_release);
-  {
-    const std::lock_guard lock(launched_mutex_);
-    polling_ends_ = true;
-  }
-  launched_wake_.notify_all();
-  for (std::thread& thread : threads_) thread.join();
-  threads_.clear();
+  if (entered_) runtime_core_->leave(*this);
   slots_.clear();
   program_.reset();
+  runtime_.reset();
+  {
+    const MutexLock lock(mutex_);
+    ending_ = Ending::kDone;
+  }
+  finished_.notify_all();
 }
 
 }  // namespace inflight::internal

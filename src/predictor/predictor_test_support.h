@@ -63,8 +63,12 @@ inline std::uint8_t mark_of(const Prediction& prediction) {
   return (*(*prediction.output(0).read()).as<std::uint8_t>())[0];
 }
 
+inline Runtime null_runtime(NullScript script) {
+  return *Runtime::over(std::make_shared<NullBackend>(std::move(script)));
+}
+
 inline Predictor null_predictor(NullScript script, PredictorOptions options = {}, std::int64_t bytes = 4) {
-  options.backend = std::make_shared<NullBackend>(std::move(script));
+  options.runtime = null_runtime(std::move(script));
   return *Predictor::create(byte_model(bytes), std::move(options));
 }
 

@@ -37,6 +37,8 @@ class INFLIGHT_CAPABILITY("mutex") Mutex {
     return state_.compare_exchange_strong(expected, kHeld, std::memory_order_acquire,
                                           std::memory_order_relaxed);
   }
+  // For the analysis, where it cannot see that the caller holds it. Does nothing.
+  void assert_held() const noexcept INFLIGHT_ASSERT_CAPABILITY(this) {}
   // The owner of the mutex may destroy it as soon as it can lock it: nothing here reads it after the exchange.
   void unlock() noexcept INFLIGHT_RELEASE() {
     if (state_.exchange(kFree, std::memory_order_release) == kContended) wake();

@@ -18,5 +18,6 @@
 #define INFLIGHT_ACQUIRE(...) INFLIGHT_THREAD_ANNOTATION_(acquire_capability(__VA_ARGS__))
 #define INFLIGHT_TRY_ACQUIRE(...) INFLIGHT_THREAD_ANNOTATION_(try_acquire_capability(__VA_ARGS__))
 #define INFLIGHT_RELEASE(...) INFLIGHT_THREAD_ANNOTATION_(release_capability(__VA_ARGS__))
+#define INFLIGHT_ASSERT_CAPABILITY(...) INFLIGHT_THREAD_ANNOTATION_(assert_capability(__VA_ARGS__))
 // Only where the analysis cannot follow; a comment says why.
 #define INFLIGHT_NO_THREAD_SAFETY_ANALYSIS INFLIGHT_THREAD_ANNOTATION_(no_thread_safety_analysis)

@@ -2,160 +2,217 @@
 #include "backends/null/null_backend.h"
 
 #include <algorithm>
-#include <condition_variable>
 #include <cstring>
-#include <mutex>
 #include <thread>
 #include <utility>
 #include <vector>
 
 #include "base/check.h"
+#include "base/scheduling.h"
+#include "inflight/internal/mutex.h"
 
 namespace inflight {
+namespace internal {
 
-// What every program of one backend shares: the script, and whether the device is still there.
-struct NullBackend::Shared {
-  explicit Shared(NullScript the_script) : script(std::move(the_script)) {}
+class NullSlot;
+
+// What every program of one backend shares: the script, whether the device is still there, and, where it is
+// asynchronous, the device's own thread and its queue.
+class NullDevice {
+ public:
+  explicit NullDevice(NullScript the_script) : script(std::move(the_script)) {
+    if (script.asynchronous) thread_ = std::thread([this] { run(); });
+  }
+  ~NullDevice() {
+    {
+      const MutexLock lock(mutex_);
+      stopping_ = true;
+    }
+    wake_.notify_all();
+    if (thread_.joinable()) thread_.join();
+  }
+  NullDevice(const NullDevice&) = delete;
+  NullDevice& operator=(const NullDevice&) = delete;
+
+  Status status() {
+    const MutexLock lock(mutex_);
+    return lost_;
+  }
+  void lose(Status why) {
+    const MutexLock lock(mutex_);
+    lost_ = std::move(why);
+  }
+  // One more slot, which has one launch in the queue at most. May throw std::bad_alloc.
+  void add_slot() {
+    const MutexLock lock(mutex_);
+    queue_.reserve(++slots_);
+  }
+  void remove_slot(NullSlot& slot) noexcept;
+  // Has the device finish the slot's launch `time` from now, or from the end of the last that it comes after.
+  Status enqueue(NullSlot& slot, Duration time, std::span<const LaunchPoint> after);
+  std::uint64_t finished() const noexcept { return finished_.load(std::memory_order_acquire); }
 
   const NullScript script;
-  std::mutex mutex;
-  Status lost;  // guarded by mutex
 
-  Status device_status() {
-    const std::lock_guard lock(mutex);
-    return lost;
+ private:
+  struct Entry {
+    TimePoint when;
+    std::uint64_t order;
+    NullSlot* slot;
+  };
+  static bool later(const Entry& a, const Entry& b) {
+    return a.when != b.when ? a.when > b.when : a.order > b.order;
   }
+  void run();
+
+  Mutex mutex_;
+  CondVar wake_;
+  std::vector<Entry> queue_ INFLIGHT_GUARDED_BY(mutex_);  // a heap, the earliest first
+  std::size_t slots_ INFLIGHT_GUARDED_BY(mutex_) = 0;
+  std::uint64_t launches_ INFLIGHT_GUARDED_BY(mutex_) = 0;
+  Status lost_ INFLIGHT_GUARDED_BY(mutex_);
+  bool stopping_ INFLIGHT_GUARDED_BY(mutex_) = false;
+  std::atomic<std::uint64_t> finished_{0};
+  std::thread thread_;
 };
 
-class NullProgram;
+namespace {
+
+// Memory of the device "null": the host's, but nobody is to know.
+class NullAllocator final : public Allocator {
+ public:
+  Device device() const noexcept override { return Device::null(); }
+  Result<void*> allocate(std::size_t bytes) override { return host_->allocate(bytes); }
+  void deallocate(void* memory, std::size_t bytes) noexcept override { host_->deallocate(memory, bytes); }
+
+ private:
+  const std::shared_ptr<Allocator> host_ = host_allocator();
+};
+
+class NullProgram final : public Program {
+ public:
+  NullProgram(std::shared_ptr<NullDevice> device, const Model& model) : device_(std::move(device)), model_(model) {}
+
+  std::span<const TensorSpec> inputs() const noexcept override { return model_.inputs(); }
+  std::span<const TensorSpec> outputs() const noexcept override { return model_.outputs(); }
+  int concurrency(Width width) const noexcept override {
+    return width == Width::kWide ? device_->script.concurrency_wide : device_->script.concurrency_narrow;
+  }
+  Result<std::unique_ptr<BoundProgram>> bind() override;
+
+  NullDevice& device() noexcept { return *device_; }
+  std::uint64_t next_launch() noexcept { return launches_.fetch_add(1, std::memory_order_relaxed); }
+
+ private:
+  const std::shared_ptr<NullDevice> device_;
+  const Model model_;
+  std::atomic<std::uint64_t> launches_{0};
+};
+
+}  // namespace
 
 // One slot: remembers its launch until the time has come to "finish" it.
 class NullSlot final : public BoundProgram {
  public:
-  explicit NullSlot(NullProgram& program);
+  explicit NullSlot(NullProgram& program) : program_(program) {
+    outputs_.reserve(program.outputs().size());
+    program_.device().add_slot();
+  }
+  ~NullSlot() override { program_.device().remove_slot(*this); }
 
   Status launch(const Launch& launch) override;
   const std::atomic<std::uint64_t>& completion_word() const noexcept override { return word_; }
   Status outcome() override { return outcome_; }
   TensorView dynamic_output(std::size_t) override {
-    internal::check_failed("an opaque model's outputs are static", __FILE__, __LINE__);
+    check_failed("an opaque model's outputs are static", __FILE__, __LINE__);
   }
 
-  // Writes the outputs and stores the completion word.
-  void finish();
+  // Computes the outputs and stores the completion word.
+  void finish() noexcept {
+    const std::byte mark = input_ == nullptr ? std::byte{0} : *input_;
+    for (const MutableTensorView& output : outputs_) {
+      auto* const bytes = static_cast<std::byte*>(output.data);
+      std::memset(bytes, 0, output.bytes());
+      const std::size_t step = dtype_bytes(output.dtype);
+      for (std::size_t i = 0; i < output.bytes(); i += step) bytes[i] = mark;
+    }
+    word_.store(generation_, std::memory_order_release);
+  }
+
+  // Of the newest launch. Under the device's mutex.
+  TimePoint finishes_at;
+  std::uint64_t finishes = 0;
 
  private:
   NullProgram& program_;
   std::vector<MutableTensorView> outputs_;
-  std::byte mark_{};
+  const std::byte* input_ = nullptr;  // its first byte
   std::uint64_t generation_ = 0;
   Status outcome_;
   std::atomic<std::uint64_t> word_{0};
 };
 
-class NullProgram final : public Program {
- public:
-  NullProgram(std::shared_ptr<NullBackend::Shared> shared, const Model& model)
-      : shared_(std::move(shared)), model_(model) {
-    if (script().asynchronous) device_ = std::thread([this] { run_device(); });
-  }
-  ~NullProgram() override {
-    if (!device_.joinable()) return;
-    {
-      const std::lock_guard lock(mutex_);
-      stopping_ = true;
-    }
-    wake_.notify_all();
-    device_.join();
-  }
-
-  std::span<const TensorSpec> inputs() const noexcept override { return model_.inputs(); }
-  std::span<const TensorSpec> outputs() const noexcept override { return model_.outputs(); }
-  int concurrency(Width width) const noexcept override {
-    return width == Width::kWide ? script().concurrency_wide : script().concurrency_narrow;
-  }
-  bool launch_blocks() const noexcept override { return !script().asynchronous; }
-  Result<std::unique_ptr<BoundProgram>> bind() override {
-    const std::lock_guard lock(mutex_);
-    queue_.reserve(++slots_);  // one launch a slot at most
-    return std::unique_ptr<BoundProgram>(std::make_unique<NullSlot>(*this));
-  }
-  Status device_status() override { return shared_->device_status(); }
-
-  const NullScript& script() const noexcept { return shared_->script; }
-  std::uint64_t next_launch() noexcept { return launches_.fetch_add(1, std::memory_order_relaxed); }
-  // Has the device finish `slot` at `when`.
-  void enqueue(NullSlot& slot, TimePoint when) {
-    {
-      const std::lock_guard lock(mutex_);
-      queue_.emplace_back(when, &slot);
-      std::push_heap(queue_.begin(), queue_.end(), later);
-    }
-    wake_.notify_all();
-  }
-
- private:
-  using Entry = std::pair<TimePoint, NullSlot*>;
-  static bool later(const Entry& a, const Entry& b) { return a.first > b.first; }
-
-  void run_device();
-
-  const std::shared_ptr<NullBackend::Shared> shared_;
-  const Model model_;
-  std::atomic<std::uint64_t> launches_{0};
-
-  std::mutex mutex_;
-  std::condition_variable wake_;
-  std::vector<Entry> queue_;  // guarded by mutex_; a heap, the earliest first
-  std::size_t slots_ = 0;     // guarded by mutex_
-  bool stopping_ = false;     // guarded by mutex_
-  std::thread device_;
-};
-
-NullSlot::NullSlot(NullProgram& program) : program_(program) { outputs_.reserve(program.outputs().size()); }
-
 Status NullSlot::launch(const Launch& launch) {
-  INFLIGHT_TRY(program_.device_status());
-  const NullScript& script = program_.script();
+  NullDevice& device = program_.device();
+  INFLIGHT_TRY(device.status());
+  const NullScript& script = device.script;
   const std::uint64_t number = program_.next_launch();
   if (script.launch_error) INFLIGHT_TRY(script.launch_error(number));
 
+  const Duration time = script.service_time ? script.service_time(number, launch.width) : Duration(0);
+  Status outcome = script.outcome ? script.outcome(number) : Status();
+  // From here on nothing throws.
+  outcome_ = std::move(outcome);
   outputs_.assign(launch.outputs.begin(), launch.outputs.end());
   const bool has_bytes = !launch.inputs.empty() && launch.inputs[0].bytes() > 0;
-  mark_ = has_bytes ? *static_cast<const std::byte*>(launch.inputs[0].data) : std::byte{0};
-  outcome_ = script.outcome ? script.outcome(number) : Status();
+  input_ = has_bytes ? static_cast<const std::byte*>(launch.inputs[0].data) : nullptr;
   INFLIGHT_CHECK(launch.generation > generation_);
   generation_ = launch.generation;
-
-  const Duration time = script.service_time ? script.service_time(number, launch.width) : Duration(0);
-  const TimePoint when = script.clock->now() + time;
-  if (script.asynchronous) {
-    program_.enqueue(*this, when);
-    return Status();
-  }
-  if (time.count() > 0) script.clock->sleep_until(when);
+  finishes = generation_;
+  if (script.asynchronous) return device.enqueue(*this, time, launch.after);
+  if (time.count() > 0) script.clock->sleep_until(script.clock->now() + time);
   finish();
   return Status();
 }
 
-void NullSlot::finish() {
-  for (const MutableTensorView& output : outputs_) {
-    auto* const bytes = static_cast<std::byte*>(output.data);
-    std::memset(bytes, 0, output.bytes());
-    const std::size_t step = dtype_bytes(output.dtype);
-    for (std::size_t i = 0; i < output.bytes(); i += step) bytes[i] = mark_;
+Status NullDevice::enqueue(NullSlot& slot, Duration time, std::span<const LaunchPoint> after) {
+  {
+    const MutexLock lock(mutex_);
+    TimePoint begins = script.clock->now();
+    for (const LaunchPoint& point : after) {
+      auto& other = static_cast<NullSlot&>(*point.bound);
+      // One that has been launched again since has finished that launch.
+      if (other.finishes == point.generation) begins = std::max(begins, other.finishes_at);
+    }
+    slot.finishes_at = begins + time;
+    INFLIGHT_CHECK(queue_.size() < queue_.capacity());
+    queue_.push_back({slot.finishes_at, launches_++, &slot});
+    std::push_heap(queue_.begin(), queue_.end(), later);
   }
-  word_.store(generation_, std::memory_order_release);
+  wake_.notify_all();
+  return Status();
 }
 
-void NullProgram::run_device() {
-  std::unique_lock lock(mutex_);
-  while (true) {
-    wake_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
-    if (queue_.empty()) return;
-    const TimePoint first = queue_.front().first;
-    const Clock& clock = *script().clock;
-    if (first > clock.now() && !stopping_) {
+// A lost device may still have its launch in the queue.
+void NullDevice::remove_slot(NullSlot& slot) noexcept {
+  const MutexLock lock(mutex_);
+  --slots_;
+  std::erase_if(queue_, [&](const Entry& entry) { return entry.slot == &slot; });
+  std::make_heap(queue_.begin(), queue_.end(), later);
+}
+
+void NullDevice::run() {
+  name_thread("inflight-null");
+  MutexLock lock(mutex_);
+  const Clock& clock = *script.clock;
+  while (!stopping_) {
+    // A lost device finishes nothing.
+    if (queue_.empty() || !lost_.ok()) {
+      wake_.wait(lock);
+      continue;
+    }
+    const TimePoint first = queue_.front().when;
+    if (first > clock.now()) {
       if (clock.real()) {
         wake_.wait_until(lock, first);  // an earlier one may come
       } else {
@@ -166,16 +223,38 @@ void NullProgram::run_device() {
       continue;
     }
     std::pop_heap(queue_.begin(), queue_.end(), later);
-    NullSlot* const slot = queue_.back().second;
+    NullSlot& slot = *queue_.back().slot;
     queue_.pop_back();
-    if (!shared_->device_status().ok()) continue;  // a lost device stores nothing
-    lock.unlock();
-    slot->finish();
-    lock.lock();
+    // Under the mutex: the slot may be destroyed as soon as its word shows the end.
+    finished_.fetch_add(1, std::memory_order_release);
+    slot.finish();
   }
 }
 
-NullBackend::NullBackend(NullScript script) : shared_(std::make_shared<Shared>(std::move(script))) {}
+namespace {
+
+Result<std::unique_ptr<BoundProgram>> NullProgram::bind() {
+  return std::unique_ptr<BoundProgram>(std::make_unique<NullSlot>(*this));
+}
+
+}  // namespace
+}  // namespace internal
+
+NullBackend::NullBackend(NullScript script)
+    : device_(std::make_shared<internal::NullDevice>(std::move(script))) {}
+
+NullBackend::~NullBackend() = default;
+
+int NullBackend::capacity() const noexcept {
+  return std::max({device_->script.concurrency_wide, device_->script.concurrency_narrow, 1});
+}
+
+bool NullBackend::launch_blocks() const noexcept { return !device_->script.asynchronous; }
+
+std::shared_ptr<Allocator> NullBackend::output_allocator() {
+  if (!device_->script.device_memory) return host_allocator();
+  return std::make_shared<internal::NullAllocator>();
+}
 
 Result<std::shared_ptr<Program>> NullBackend::compile(const Model& model, const CompileOptions&) {
   for (const auto& specs : {model.inputs(), model.outputs()}) {
@@ -186,13 +265,16 @@ Result<std::shared_ptr<Program>> NullBackend::compile(const Model& model, const 
       }
     }
   }
-  return std::shared_ptr<Program>(std::make_shared<NullProgram>(shared_, model));
+  return std::shared_ptr<Program>(std::make_shared<internal::NullProgram>(device_, model));
 }
+
+Status NullBackend::device_status() { return device_->status(); }
 
 void NullBackend::lose_device(Status why) {
   INFLIGHT_CHECK(!why.ok());
-  const std::lock_guard lock(shared_->mutex);
-  shared_->lost = std::move(why);
+  device_->lose(std::move(why));
 }
+
+std::uint64_t NullBackend::finished() const noexcept { return device_->finished(); }
 
 }  // namespace inflight

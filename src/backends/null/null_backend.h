@@ -12,40 +12,55 @@
 
 namespace inflight {
 
-// What the null device does. The functions may be called from several threads at once; `launch` counts the
-// launches of the whole program from 0.
+namespace internal {
+class NullDevice;
+}  // namespace internal
+
+// What the null device does. The functions may be called from several threads at once; `launch` counts the launches of
+// the whole program from 0. What they throw is the outcome of the call that they belong to.
 struct NullScript {
   // How long launch number `launch` takes at this width; null: no time at all.
-  std::function<Duration(std::uint64_t launch, Width width)> service_time;
+  std::function<Duration(std::uint64_t launch, Width width)> service_time = {};
   // How it ends; null: ok. A failure here is the outcome after the word was stored.
-  std::function<Status(std::uint64_t launch)> outcome;
+  std::function<Status(std::uint64_t launch)> outcome = {};
   // Whether launch() itself refuses to start; null: never.
-  std::function<Status(std::uint64_t launch)> launch_error;
-  // True: launch() only enqueues, and a thread of the device's own stores the word later, as a GPU would.
+  std::function<Status(std::uint64_t launch)> launch_error = {};
+  // True: launch() only enqueues, and a thread of the device's own stores the word later, as a GPU would. Launches
+  // may then come after others.
   bool asynchronous = false;
+  // True: outputs are in memory of the device "null", which the host cannot read.
+  bool device_memory = false;
   int concurrency_wide = 1;
-  int concurrency_narrow = 4;
+  int concurrency_narrow = 4;  // the larger of the two is the device's capacity
   // What time is taken from and slept on; with a ManualClock nothing really sleeps.
   const Clock* clock = &steady_clock();
 };
 
-// Outputs: each element of output i is set to the first byte of the first input (as a sign of whose frame it
-// was) in its lowest byte, and zero elsewhere, so that a result can be told from another's.
+// Outputs: each element of output i is set to the first byte of the first input (as a sign of whose frame it was) in
+// its lowest byte, and zero elsewhere, so that a result can be told from another's. Reads its input when it computes,
+// as a device does, and not when it is launched.
 class NullBackend final : public Backend {
  public:
   explicit NullBackend(NullScript script);
+  ~NullBackend() override;
   std::string_view name() const noexcept override { return "null"; }
+  Device device() const noexcept override { return Device::null(); }
   std::string device_description() const override { return "null"; }
+  int capacity() const noexcept override;
+  bool launch_blocks() const noexcept override;
+  bool orders_launches() const noexcept override { return !launch_blocks(); }
+  bool reads(Device memory) const noexcept override { return memory.is_host() || memory == Device::null(); }
+  std::shared_ptr<Allocator> output_allocator() override;
   Result<std::shared_ptr<Program>> compile(const Model& model, const CompileOptions& options) override;
+  Status device_status() override;
 
-  // Takes the device away: from now on no launch of any of its programs completes, and device_status() says
-  // so.
+  // Takes the device away: from now on no launch of any of its programs completes, and device_status() says so.
   void lose_device(Status why);
+  // How many launches the asynchronous device has finished.
+  std::uint64_t finished() const noexcept;
 
  private:
-  struct Shared;
-  friend class NullProgram;  // for Shared
-  std::shared_ptr<Shared> shared_;
+  const std::shared_ptr<internal::NullDevice> device_;
 };
 
 }  // namespace inflight

@@ -33,7 +33,7 @@ TEST(NullBackend, BlockingTakesItsScriptedTimeAndMarksItsOutputs) {
   };
   NullBackend backend(script);
   const auto program = *backend.compile(model(), {});
-  EXPECT_TRUE(program->launch_blocks());
+  EXPECT_TRUE(backend.launch_blocks());
   const auto slot = *program->bind();
   Io io;
   ASSERT_TRUE(slot->launch(io.launch(1)).ok());
@@ -53,7 +53,7 @@ TEST(NullBackend, AsynchronousStoresTheWordLaterInOrderOfTime) {
   script.service_time = [](std::uint64_t launch, Width) { return milliseconds(launch == 0 ? 20 : 5); };
   NullBackend backend(script);
   const auto program = *backend.compile(model(), {});
-  EXPECT_FALSE(program->launch_blocks());
+  EXPECT_FALSE(backend.launch_blocks());
   const auto slow = *program->bind();
   const auto fast = *program->bind();
   Io slow_io;
@@ -85,7 +85,7 @@ TEST(NullBackend, FailsOnCommand) {
   ASSERT_TRUE(slot->launch(io.launch(3)).ok());
   EXPECT_TRUE(slot->outcome().ok());
   backend.lose_device(fault);
-  EXPECT_EQ(program->device_status(), fault);
+  EXPECT_EQ(backend.device_status(), fault);
   EXPECT_EQ(slot->launch(io.launch(4)), fault);
 }
 

@@ -11,7 +11,6 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-#include <sched.h>
 
 #include <algorithm>
 #include <array>
@@ -27,6 +26,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/scheduling.h"
 #include "model/network.h"
 #include "model/openvino_error.h"
 
@@ -36,14 +36,6 @@ namespace {
 constexpr std::string_view kDevice = "CPU";
 constexpr std::size_t kWidths = 2;
 std::size_t index_of(Width width) { return width == Width::kWide ? 0 : 1; }
-
-// The cores that this process may run on, which can be fewer than the machine has.
-int usable_cores() {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  if (sched_getaffinity(0, sizeof set, &set) == 0) return std::max(CPU_COUNT(&set), 1);
-  return std::max(static_cast<int>(std::thread::hardware_concurrency()), 1);
-}
 
 // The core is an object that programs share, so that they may outlive the backend.
 struct Cpu {
@@ -247,8 +239,6 @@ class OpenVinoProgram final : public Program {
   std::span<const TensorSpec> inputs() const noexcept override { return model_.inputs(); }
   std::span<const TensorSpec> outputs() const noexcept override { return model_.outputs(); }
   int concurrency(Width width) const noexcept override { return width == Width::kWide ? 1 : threads_; }
-  bool launch_blocks() const noexcept override { return true; }
-  Status device_status() override { return {}; }
 
   Result<std::unique_ptr<BoundProgram>> bind() override {
     auto slot = std::make_unique<OpenVinoSlot>(compiled_);
@@ -352,6 +342,10 @@ class OpenVinoBackend final : public Backend {
   explicit OpenVinoBackend(std::shared_ptr<Cpu> cpu) : cpu_(std::move(cpu)) {}
 
   std::string_view name() const noexcept override { return "openvino"; }
+  Device device() const noexcept override { return Device::cpu(); }
+  int capacity() const noexcept override { return cpu_->cores; }
+  bool launch_blocks() const noexcept override { return true; }
+  Status device_status() override { return {}; }
   std::string device_description() const override {
     return fmt::format("cpu ({}, {} thread{})", cpu_->name, cpu_->cores, cpu_->cores == 1 ? "" : "s");
   }
@@ -419,7 +413,7 @@ Result<std::shared_ptr<Backend>> make_openvino_backend() {
     cpu->name = cpu->core.get_property(std::string(kDevice), ov::device::full_name);
     cpu->name.erase(cpu->name.find_last_not_of(" \t\n") + 1);
     cpu->capabilities = cpu->core.get_property(std::string(kDevice), ov::device::capabilities);
-    cpu->cores = usable_cores();
+    cpu->cores = internal::usable_processors();
     return std::shared_ptr<Backend>(std::make_shared<OpenVinoBackend>(std::move(cpu)));
   } catch (const std::exception& error) {
     return Status(StatusCode::kDeviceError, "device \"cpu\": OpenVINO cannot be started: " +

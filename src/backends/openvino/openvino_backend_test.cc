@@ -99,14 +99,15 @@ TEST(OpenVinoBackend, DescribesTheCpu) {
   const std::string words = (*backend)->device_description();
   EXPECT_TRUE(words.starts_with("cpu (")) << words;
   EXPECT_NE(words.find(" thread"), std::string::npos) << words;
+  EXPECT_EQ((*backend)->device(), Device::cpu());
+  EXPECT_TRUE((*backend)->launch_blocks());
+  EXPECT_TRUE((*backend)->device_status().ok());
 }
 
 TEST(OpenVinoBackend, ComputesInBothWidths) {
   const auto program = compile(load(small_onnx()), f32_both());
-  EXPECT_TRUE(program->launch_blocks());
   EXPECT_EQ(program->concurrency(Width::kWide), 1);
   EXPECT_GE(program->concurrency(Width::kNarrow), 1);
-  EXPECT_TRUE(program->device_status().ok());
   Slot slot(program);
   EXPECT_EQ(slot.bound().completion_word().load(), 0U);
   std::mt19937 random(1);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "predictor/arrival_watch.h"
+#include "runtime/arrival_watch.h"
 
 #include <gtest/gtest.h>
 

@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "predictor/scheduler.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <memory>
+#include <random>
+#include <vector>
+
+namespace inflight::internal {
+namespace {
+
+using std::chrono::milliseconds;
+
+TimePoint at(int ms) { return TimePoint(milliseconds(ms)); }
+
+class SchedulerTest : public testing::Test {
+ protected:
+  Job& admit(Scheduler& scheduler) {
+    jobs_.push_back(std::make_unique<Job>());
+    EXPECT_EQ(scheduler.ask(), Admission::kAdmit);
+    scheduler.admit(*jobs_.back(), at(0));
+    scheduler.inputs_came(*jobs_.back(), at(0));
+    return *jobs_.back();
+  }
+  // Runs the oldest job to its end.
+  void complete(Scheduler& scheduler, TimePoint now = at(1)) {
+    Job* const job = scheduler.launch(now);
+    ASSERT_NE(job, nullptr);
+    scheduler.finished(*job, Outcome::kCompleted, now, granted_);
+  }
+
+  std::vector<std::unique_ptr<Job>> jobs_;
+  PlaceWaiters granted_;
+};
+
+TEST_F(SchedulerTest, AdmitsUpToTheLimitAndNotOnePast) {
+  Scheduler scheduler({.in_flight_limit = 8});
+  for (int i = 0; i < 8; ++i) admit(scheduler);
+  EXPECT_EQ(scheduler.ask(), Admission::kRefuseFull);
+  complete(scheduler);
+  EXPECT_EQ(scheduler.ask(), Admission::kAdmit);
+}
+
+TEST_F(SchedulerTest, RefusesWhileTooManyAreUntakenUnderEitherPolicy) {
+  for (const OverloadPolicy policy : {OverloadPolicy::kReject, OverloadPolicy::kBlock}) {
+    Scheduler scheduler({.finished_limit = 2, .policy = policy});
+    for (int i = 0; i < 2; ++i) {
+      admit(scheduler);
+      complete(scheduler);
+    }
+    EXPECT_EQ(scheduler.ask(), Admission::kRefuseUntaken);
+    EXPECT_NE(scheduler.take(), nullptr);
+    EXPECT_EQ(scheduler.ask(), Admission::kAdmit);
+  }
+}
+
+TEST_F(SchedulerTest, ShuttingDownComesFirst) {
+  Scheduler scheduler({.in_flight_limit = 1, .policy = OverloadPolicy::kBlock});
+  admit(scheduler);
+  PlaceWaiter waiter;
+  EXPECT_EQ(scheduler.ask(), Admission::kWait);
+  scheduler.wait_for_place(waiter);
+  scheduler.shut_down(granted_);
+  EXPECT_EQ(granted_.pop_front(), &waiter);
+  EXPECT_EQ(waiter.decision, Admission::kRefuseShuttingDown);
+  EXPECT_EQ(scheduler.ask(), Admission::kRefuseShuttingDown);
+}
+
+// A place goes to the submitter that has waited longest, and no newcomer gets it first.
+TEST_F(SchedulerTest, APlaceIsHandedOverInTheOrderOfWaiting) {
+  Scheduler scheduler({.in_flight_limit = 2, .policy = OverloadPolicy::kBlock, .slots = 2});
+  admit(scheduler);
+  admit(scheduler);
+  PlaceWaiter first;
+  PlaceWaiter second;
+  scheduler.wait_for_place(first);
+  scheduler.wait_for_place(second);
+  complete(scheduler);
+  EXPECT_EQ(first.decision, Admission::kAdmit);
+  EXPECT_EQ(second.decision, Admission::kWait);
+  EXPECT_EQ(scheduler.statistics().in_flight, 2U) << "the place is taken from the moment of the grant";
+  EXPECT_EQ(scheduler.ask(), Admission::kWait);
+}
+
+// Where the last of finished_limit is reached, those that wait are refused, and none of them sleeps on.
+TEST_F(SchedulerTest, SubmittersThatWaitAreRefusedOnceTooManyAreUntaken) {
+  Scheduler scheduler({.in_flight_limit = 1, .finished_limit = 1, .policy = OverloadPolicy::kBlock});
+  admit(scheduler);
+  PlaceWaiter waiters[3];
+  for (PlaceWaiter& waiter : waiters) scheduler.wait_for_place(waiter);
+  complete(scheduler);
+  for (const PlaceWaiter& waiter : waiters) EXPECT_EQ(waiter.decision, Admission::kRefuseUntaken);
+}
+
+TEST_F(SchedulerTest, LaunchesTheOldestOnAFreeSlot) {
+  Scheduler scheduler({.width = Width::kWide, .slots = 2});
+  for (int i = 0; i < 3; ++i) admit(scheduler);
+  Job* const first = scheduler.launch(at(1));
+  Job* const second = scheduler.launch(at(1));
+  EXPECT_EQ(first, jobs_[0].get());
+  EXPECT_EQ(second, jobs_[1].get());
+  EXPECT_NE(first->slot, second->slot);
+  EXPECT_EQ(first->width, Width::kWide);
+  EXPECT_FALSE(scheduler.can_launch()) << "no slot is free";
+  EXPECT_EQ(scheduler.launch(at(1)), nullptr);
+  scheduler.finished(*first, Outcome::kCompleted, at(2), granted_);
+  EXPECT_EQ(scheduler.launch(at(2)), jobs_[2].get());
+}
+
+TEST_F(SchedulerTest, WakesAtTheEarliestDeadlineAndExpiresWhatHasPassed) {
+  Scheduler scheduler({.in_flight_limit = 4});
+  EXPECT_EQ(scheduler.wake_at(), std::nullopt);
+  for (const int deadline : {30, 10, 20}) {
+    jobs_.push_back(std::make_unique<Job>());
+    jobs_.back()->deadline = at(deadline);
+    scheduler.admit(*jobs_.back(), at(0));
+    scheduler.inputs_came(*jobs_.back(), at(0));
+  }
+  EXPECT_EQ(scheduler.wake_at(), at(10));
+  EXPECT_EQ(scheduler.expire(at(9)), nullptr);
+  Job* const expired = scheduler.expire(at(10));
+  EXPECT_EQ(expired, jobs_[1].get());
+  scheduler.finished(*expired, Outcome::kExpired, at(10), granted_);
+  EXPECT_EQ(scheduler.wake_at(), at(20));
+  // What has started does not expire.
+  EXPECT_EQ(scheduler.launch(at(11)), jobs_[0].get());
+  EXPECT_EQ(scheduler.expire(at(25)), jobs_[2].get());
+  EXPECT_EQ(scheduler.expire(at(99)), nullptr);
+  EXPECT_EQ(scheduler.statistics().expired, 1U);
+}
+
+TEST_F(SchedulerTest, LatenciesSayWhereTheTimeWent) {
+  Scheduler scheduler({});
+  Job job;
+  scheduler.admit(job, at(10));
+  job.times.due = at(8);
+  scheduler.await_inputs(job);
+  scheduler.inputs_came(job, at(13));
+  scheduler.launch(at(20));
+  scheduler.finished(job, Outcome::kCompleted, at(50), granted_);
+  const StageLatencies& latencies = scheduler.latencies();
+  EXPECT_EQ(latencies.input_wait.max(), Duration(milliseconds(3)).count());
+  EXPECT_EQ(latencies.slot_wait.max(), Duration(milliseconds(7)).count());
+  EXPECT_EQ(latencies.running.max(), Duration(milliseconds(30)).count());
+  EXPECT_EQ(latencies.total.max(), Duration(milliseconds(42)).count());
+}
+
+TEST_F(SchedulerTest, RetryAfterComesFromTheServiceTimesOfLate) {
+  Scheduler scheduler({.in_flight_limit = 2, .slots = 2});
+  EXPECT_EQ(scheduler.retry_after(), Duration(0));
+  for (int i = 0; i < 200; ++i) {
+    Job& job = admit(scheduler);
+    scheduler.launch(at(0));
+    scheduler.finished(job, Outcome::kCompleted, at(8), granted_);
+  }
+  EXPECT_EQ(scheduler.retry_after(), Duration(0)) << "a place is free";
+  admit(scheduler);
+  admit(scheduler);
+  EXPECT_NEAR(static_cast<double>(scheduler.retry_after().count()), 4e6, 1e5);
+}
+
+struct Item : DeadlineLink {};
+
+TEST(DeadlineHeapTest, HandsOutTheEarliestInAnyOrderOfAddingAndRemoving) {
+  const std::uint32_t seed = std::random_device()();
+  SCOPED_TRACE("seed " + std::to_string(seed));
+  std::minstd_rand random(seed);
+  std::vector<Item> items(300);
+  DeadlineHeap<Item> heap(items.size());
+  std::vector<Item*> inside;
+  for (int step = 0; step < 20'000; ++step) {
+    Item& item = items[random() % items.size()];
+    if (item.place == DeadlineLink::kNowhere) {
+      item.deadline = at(static_cast<int>(random() % 1000));
+      heap.add(item);
+      inside.push_back(&item);
+    } else {
+      heap.remove(item);
+      std::erase(inside, &item);
+    }
+    if (inside.empty()) {
+      ASSERT_EQ(heap.earliest(), nullptr);
+      continue;
+    }
+    const auto earliest = std::min_element(inside.begin(), inside.end(),
+                                           [](const Item* a, const Item* b) { return a->deadline < b->deadline; });
+    ASSERT_EQ(heap.earliest()->deadline, (*earliest)->deadline);
+  }
+}
+
+}  // namespace
+}  // namespace inflight::internal

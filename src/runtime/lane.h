@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+// Lane and Work: what a runtime knows of the predictors that share it.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+#include "inflight/clock.h"
+#include "inflight/internal/list.h"
+#include "inflight/status.h"
+#include "runtime/doorbell.h"
+#include "runtime/fair_share.h"
+
+namespace inflight::internal {
+
+class Lane;
+
+// One launch, from when a thread of the runtime takes it to its end. A slot.
+class Work {
+ public:
+  Work(Lane& the_lane, const std::atomic<std::uint64_t>& word) noexcept : lane(the_lane), word_(word) {}
+  Work(const Work&) = delete;
+  Work& operator=(const Work&) = delete;
+
+  // Launches it, and where launching blocks, ends it: on a worker or the launcher, without locks.
+  //   returns  true: it is out, and its completion word will show it. False: it has ended.
+  virtual bool start() noexcept = 0;
+  // Its word shows that it is done: on the poller.
+  virtual void end() noexcept = 0;
+  // The device was lost before its word showed it: on the poller.
+  virtual void lose(const Status& why) noexcept = 0;
+
+  // One acquire load.
+  bool done() const noexcept { return word_.load(std::memory_order_acquire) >= generation; }
+
+  Lane& lane;
+  std::uint64_t generation = 0;  // of the newest launch
+  double charged = 0;            // to its lane; under the runtime's mutex
+
+ protected:
+  ~Work() = default;
+
+ private:
+  const std::atomic<std::uint64_t>& word_;
+};
+
+// One predictor's place in a runtime, from enter() to leave().
+class Lane : public ListLink<> {
+ public:
+  // Under the runtime's mutex.
+  // Whether take() would give something.
+  virtual bool can_launch() const noexcept = 0;
+  // What to launch now, once the mutex is released. Requires can_launch().
+  virtual Work& take() noexcept = 0;
+  // When to call time_passed() next; max(): never.
+  virtual TimePoint wake_at() const noexcept = 0;
+
+  // On the timekeeper, without locks.
+  virtual void time_passed() noexcept = 0;
+
+ protected:
+  Lane(double weight, int units, double watch_share) noexcept : units_(units), line_(watch_share) {
+    share_.weight = weight;
+  }
+  virtual ~Lane() = default;  // never deleted through this type
+
+ private:
+  friend class RuntimeCore;
+  const int units_;  // of the device's capacity that each of its launches takes
+  // Under the runtime's mutex.
+  FairShare::Share share_;
+  Doorbell::Line line_;
+  int calls_ = 0;  // into it and its works, that a thread of the runtime has begun or, for what is out, will make
+};
+
+}  // namespace inflight::internal

@@ -1,0 +1,285 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/runtime_core.h"
+
+#include <algorithm>
+#include <new>
+#include <system_error>
+#include <utility>
+
+#include "base/check.h"
+#include "base/scheduling.h"
+#include "base/user_code.h"
+
+namespace inflight::internal {
+namespace {
+
+// While launches are out, the poller looks at every word in turn: first without pause, as many rounds as a short
+// inference takes, then with a sleep between the rounds, so that a long one does not cost a core.
+constexpr int kPollSpins = 4096;
+constexpr Duration kPollSleep = std::chrono::microseconds(20);
+// Rounds between two questions whether the device is still there.
+constexpr int kPollsPerDeviceStatus = 1024;
+
+}  // namespace
+
+RuntimeCore::RuntimeCore(std::shared_ptr<Backend> backend, int capacity, int threads) noexcept
+    : backend_(std::move(backend)),
+      launch_blocks_(backend_->launch_blocks()),
+      capacity_(capacity),
+      threads_wanted_(threads),
+      units_free_(capacity) {}
+
+Status RuntimeCore::start() {
+  try {
+    const MutexLock lock(mutex_);
+    threads_.reserve(static_cast<std::size_t>(capacity_) + 2);
+    const MutexLock launched(launched_mutex_);
+    launched_.reserve(static_cast<std::size_t>(capacity_));
+    out_.reserve(static_cast<std::size_t>(capacity_));
+  } catch (const std::bad_alloc&) {
+    return Status::out_of_memory("runtime");
+  }
+  if (!launch_blocks_) {
+    INFLIGHT_TRY(start_thread(&RuntimeCore::run_work));
+    return start_thread(&RuntimeCore::poll);
+  }
+  for (int i = 0; i < capacity_; ++i) INFLIGHT_TRY(start_thread(&RuntimeCore::run_work));
+  return Status();
+}
+
+Status RuntimeCore::start_thread(void (RuntimeCore::*body)()) {
+  const BatchScheduling batch;
+  try {
+    const MutexLock lock(mutex_);
+    threads_.emplace_back([this, body] { (this->*body)(); });
+    return Status();
+  } catch (const std::system_error& error) {
+    return Status(StatusCode::kOutOfMemory, std::string("runtime: a thread cannot be started: ") + error.what());
+  } catch (const std::bad_alloc&) {
+    return Status::out_of_memory("runtime: a thread");
+  }
+}
+
+void RuntimeCore::stop() noexcept {
+  std::vector<std::thread> threads;
+  {
+    const MutexLock lock(mutex_);
+    INFLIGHT_CHECK(lanes_.empty());
+    stopping_ = true;
+    threads.swap(threads_);
+  }
+  doorbell_.wake_all();
+  time_.notify_all();
+  {
+    const MutexLock lock(launched_mutex_);
+    polling_ends_ = true;
+  }
+  launched_wake_.notify_all();
+  for (std::thread& thread : threads) {
+    INFLIGHT_CHECK(thread.get_id() != std::this_thread::get_id());
+    thread.join();
+  }
+}
+
+void RuntimeCore::enter(Lane& lane) {
+  const MutexLock lock(mutex_);
+  lanes_.push_back(lane);
+  doorbell_.add(lane.line_);
+}
+
+void RuntimeCore::leave(Lane& lane) noexcept {
+  MutexLock lock(mutex_);
+  while (lane.calls_ > 0) left_.wait(lock);
+  doorbell_.remove(lane.line_);
+  lanes_.remove(lane);
+}
+
+// ---- Who runs next
+
+// The lane whose turn it is, also where the device has not enough room for it yet: what is narrow must not
+// overtake what is wide for ever. Null: nothing waits.
+Lane* RuntimeCore::first_in_turn() const noexcept {
+  Lane* first = nullptr;
+  double least = 0;
+  for (Lane* lane = lanes_.front(); lane != nullptr; lane = lanes_.after(*lane)) {
+    if (!lane->can_launch()) continue;
+    const double key = fair_share_.key(lane->share_);
+    if (first == nullptr || key < least) {
+      first = lane;
+      least = key;
+    }
+  }
+  return first;
+}
+
+// What to launch now, with its part of the device; null: nothing waits, or there is no room.
+Work* RuntimeCore::take() noexcept {
+  Lane* const lane = first_in_turn();
+  if (lane == nullptr || lane->units_ > units_free_) return nullptr;
+  Work& work = lane->take();
+  units_free_ -= lane->units_;
+  work.charged = fair_share_.begin(lane->share_);
+  ++lane->calls_;
+  return &work;
+}
+
+Doorbell::Wake RuntimeCore::announce(TimePoint now) noexcept {
+  // Where the device is full, the thread that makes room takes it.
+  return units_free_ > 0 ? doorbell_.announce(now) : Doorbell::Wake::kNobody;
+}
+
+Doorbell::Wake RuntimeCore::release(Lane& lane, Work& work, Duration cost) noexcept {
+  units_free_ += lane.units_;
+  fair_share_.end(lane.share_, work.charged, static_cast<double>(cost.count()) * lane.units_);
+  // A worker that releases looks for more itself.
+  if (launch_blocks_ || first_in_turn() == nullptr) return Doorbell::Wake::kNobody;
+  return doorbell_.announce(TimePoint::max());
+}
+
+void RuntimeCore::end_call(Lane& lane) noexcept {
+  if (--lane.calls_ == 0) left_.notify_all();
+}
+
+// On each worker, or on the launcher.
+void RuntimeCore::run_work() {
+  name_thread(launch_blocks_ ? "inflight-worker" : "inflight-launch");
+  wake_on_time();
+  MutexLock lock(mutex_);
+  while (true) {
+    Work* const work = take();
+    if (work == nullptr) {
+      if (stopping_) return;
+      doorbell_.wait(lock, first_in_turn() == nullptr);
+      continue;
+    }
+    // Room for more than one may have come at once, where something wide has ended.
+    const bool more = launch_blocks_ && units_free_ > 0 && doorbell_.all_asleep() && first_in_turn() != nullptr;
+    const Doorbell::Wake whom = more ? doorbell_.announce(TimePoint::max()) : Doorbell::Wake::kNobody;
+    Lane& lane = work->lane;
+    lock.unlock();
+    wake(whom);
+    if (work->start()) {
+      hand_to_poller(*work);
+      lock.lock();
+    } else {
+      lock.lock();
+      end_call(lane);
+    }
+  }
+}
+
+// ---- What is out
+
+void RuntimeCore::hand_to_poller(Work& work) noexcept {
+  {
+    const MutexLock lock(launched_mutex_);
+    launched_.push_back(&work);
+    any_launched_.store(true, std::memory_order_release);
+  }
+  launched_wake_.notify_one();
+}
+
+void RuntimeCore::poll() {
+  name_thread("inflight-poll");
+  int idle_rounds = 0;
+  while (true) {
+    if (out_.empty() || any_launched_.load(std::memory_order_acquire)) {
+      MutexLock lock(launched_mutex_);
+      while (out_.empty() && launched_.empty() && !polling_ends_) launched_wake_.wait(lock);
+      out_.insert(out_.end(), launched_.begin(), launched_.end());
+      launched_.clear();
+      any_launched_.store(false, std::memory_order_relaxed);
+      if (out_.empty()) return;
+      idle_rounds = 0;
+    }
+    if (end_what_is_done()) {
+      idle_rounds = 0;
+      continue;
+    }
+    ++idle_rounds;
+    if (idle_rounds % kPollsPerDeviceStatus == 0) {
+      if (const Status lost = call_user([this] { return backend_->device_status(); }); !lost.ok()) lose_all(lost);
+    }
+    if (idle_rounds < kPollSpins) {
+      spin_pause();
+    } else {
+      steady_clock().sleep_until(steady_clock().now() + kPollSleep);
+    }
+  }
+}
+
+// Ends what its word shows to be done, in the order of the launches: where one launch comes after another on the
+// device, the word of the other is seen by then, and its end comes first. True: something was done.
+bool RuntimeCore::end_what_is_done() noexcept {
+  const auto last = std::find_if(out_.rbegin(), out_.rend(), [](const Work* work) { return work->done(); });
+  if (last == out_.rend()) return false;
+  for (auto work = out_.begin(); work != last.base(); ++work) {
+    if ((*work)->done()) end_one(*std::exchange(*work, nullptr));
+  }
+  out_.erase(std::remove(out_.begin(), out_.end(), nullptr), out_.end());
+  return true;
+}
+
+// Once it has ended, it may be launched again at once.
+void RuntimeCore::end_one(Work& work) noexcept {
+  Lane& lane = work.lane;
+  work.end();
+  const MutexLock lock(mutex_);
+  end_call(lane);
+}
+
+// No word will change any more: what is out fails. What still waits fails when it is launched.
+void RuntimeCore::lose_all(const Status& why) noexcept {
+  for (Work* const work : out_) {
+    Lane& lane = work->lane;
+    work->lose(why);
+    const MutexLock lock(mutex_);
+    end_call(lane);
+  }
+  out_.clear();
+}
+
+// ---- The timekeeper
+
+Status RuntimeCore::need_timekeeper() {
+  {
+    const MutexLock lock(mutex_);
+    if (std::exchange(timekeeper_started_, true)) return Status();
+  }
+  const Status started = start_thread(&RuntimeCore::keep_time);
+  if (!started.ok()) {
+    const MutexLock lock(mutex_);
+    timekeeper_started_ = false;
+  }
+  return started;
+}
+
+void RuntimeCore::wake_at_changed(TimePoint when) noexcept {
+  if (when < sleeps_until_) time_.notify_one();
+}
+
+void RuntimeCore::keep_time() {
+  name_thread("inflight-time");
+  wake_on_time();
+  MutexLock lock(mutex_);
+  while (!stopping_) {
+    Lane* first = lanes_.front();
+    for (Lane* lane = first; lane != nullptr; lane = lanes_.after(*lane)) {
+      if (lane->wake_at() < first->wake_at()) first = lane;
+    }
+    sleeps_until_ = first == nullptr ? TimePoint::max() : first->wake_at();
+    if (sleeps_until_ == TimePoint::max()) {
+      time_.wait(lock);
+    } else if (sleeps_until_ > steady_clock().now()) {
+      time_.wait_until(lock, sleeps_until_);
+    } else {
+      ++first->calls_;
+      lock.unlock();
+      first->time_passed();
+      lock.lock();
+      end_call(*first);
+    }
+  }
+}
+
+}  // namespace inflight::internal

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a Runtime is inside: the threads, the budget, and who runs next.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include "inflight/internal/mutex.h"
+#include "inflight/runtime.h"
+#include "runtime/doorbell.h"
+#include "runtime/fair_share.h"
+#include "runtime/lane.h"
+
+namespace inflight::internal {
+
+// One mutex guards the runtime and what its lanes keep: a predictor's scheduler is looked at and changed in the same
+// step in which a thread takes work, so that no two views of what is ready can differ. It is held for a few hundred
+// instructions at most, and never while code of a user's or a device's runs.
+//
+//   thread      how many                       may block on
+//   worker      capacity, if launches block    the doorbell; the inference itself
+//   launcher    one, if they do not            the doorbell; never the device
+//   poller      one, if they do not            sleeps when nothing is out; else polls every word, first without
+//                                              pause, then every 20 us
+//   timekeeper  one, once it was asked for     the next deadline
+class RuntimeCore {
+ public:
+  RuntimeCore(std::shared_ptr<Backend> backend, int capacity, int threads) noexcept;
+  RuntimeCore(const RuntimeCore&) = delete;
+  RuntimeCore& operator=(const RuntimeCore&) = delete;
+
+  // Starts the threads. Once.
+  //   errors   kOutOfMemory: no more threads; stop() must be called all the same
+  Status start();
+  // Ends the threads. Requires that every lane has left. Idempotent; may be called on one of the threads.
+  void stop() noexcept;
+
+  Mutex& mutex() noexcept { return mutex_; }
+  Backend& backend() noexcept { return *backend_; }
+  int capacity() const noexcept { return capacity_; }
+  int threads() const noexcept { return threads_wanted_; }
+
+  void enter(Lane& lane);
+  // Returns when no thread is in a call of the lane's any more. Requires that it has nothing to launch.
+  void leave(Lane& lane) noexcept;
+
+  // ---- Under the mutex
+
+  // A frame has come at a time of its submitter's, on the real steady clock; for the watch.
+  void arrived(Lane& lane, TimePoint when) noexcept INFLIGHT_REQUIRES(mutex_) { lane.line_.watch.arrived(when); }
+  // The lane has something new to launch. wake() must follow, once the mutex was released.
+  Doorbell::Wake announce(TimePoint now) noexcept INFLIGHT_REQUIRES(mutex_);
+  // A launch has ended: what it took of the device is free.
+  //   cost   how long the device was busy with it; 0: it was not
+  //   returns  for wake()
+  Doorbell::Wake release(Lane& lane, Work& work, Duration cost) noexcept INFLIGHT_REQUIRES(mutex_);
+
+  void wake(Doorbell::Wake whom) noexcept { doorbell_.wake(whom); }
+
+  // ---- The timekeeper
+
+  // Starts it, if it is not there yet.
+  //   errors   kOutOfMemory: no more threads
+  Status need_timekeeper();
+  // The lane's wake_at() may have come closer.
+  void wake_at_changed(TimePoint when) noexcept INFLIGHT_REQUIRES(mutex_);
+
+ private:
+  Status start_thread(void (RuntimeCore::*body)());
+  void run_work();
+  Lane* first_in_turn() const noexcept INFLIGHT_REQUIRES(mutex_);
+  Work* take() noexcept INFLIGHT_REQUIRES(mutex_);
+  void end_call(Lane& lane) noexcept INFLIGHT_REQUIRES(mutex_);
+  void hand_to_poller(Work& work) noexcept;
+  void poll();
+  bool end_what_is_done() noexcept;
+  void end_one(Work& work) noexcept;
+  void lose_all(const Status& why) noexcept;
+  void keep_time();
+
+  const std::shared_ptr<Backend> backend_;
+  const bool launch_blocks_;
+  const int capacity_;
+  const int threads_wanted_;
+
+  Mutex mutex_;
+  Doorbell doorbell_{mutex_};
+  FairShare fair_share_ INFLIGHT_GUARDED_BY(mutex_);
+  List<Lane> lanes_ INFLIGHT_GUARDED_BY(mutex_);
+  int units_free_ INFLIGHT_GUARDED_BY(mutex_);
+  bool stopping_ INFLIGHT_GUARDED_BY(mutex_) = false;
+  CondVar left_;  // the last call into a lane has ended
+  CondVar time_;  // an earlier wake_at(), or stopping_
+  TimePoint sleeps_until_ INFLIGHT_GUARDED_BY(mutex_) = TimePoint::min();  // of the timekeeper
+  std::vector<std::thread> threads_ INFLIGHT_GUARDED_BY(mutex_);
+  bool timekeeper_started_ INFLIGHT_GUARDED_BY(mutex_) = false;
+
+  // From the launcher to the poller.
+  Mutex launched_mutex_;
+  CondVar launched_wake_;
+  std::vector<Work*> launched_ INFLIGHT_GUARDED_BY(launched_mutex_);
+  bool polling_ends_ INFLIGHT_GUARDED_BY(launched_mutex_) = false;
+  std::atomic<bool> any_launched_{false};
+  std::vector<Work*> out_;  // the poller's, in the order of the launches
+};
+
+// Ends the threads when the last handle and the last predictor have gone.
+class RuntimeOwner {
+ public:
+  explicit RuntimeOwner(std::shared_ptr<RuntimeCore> core) noexcept : core_(std::move(core)) {}
+  ~RuntimeOwner() { core_->stop(); }
+  RuntimeOwner(const RuntimeOwner&) = delete;
+  RuntimeOwner& operator=(const RuntimeOwner&) = delete;
+  const std::shared_ptr<RuntimeCore>& core() const noexcept { return core_; }
+
+ private:
+  const std::shared_ptr<RuntimeCore> core_;
+};
+
+}  // namespace inflight::internal
