@@ -2,7 +2,6 @@
 # The installed package: one shared library made of every folder of src/ that is part of the library, the public
 # headers, the program, and the OpenVINO runtime they need. `find_package(inflight)` gives inflight::inflight.
 include(CMakePackageConfigHelpers)
-include(GNUInstallDirs)
 
 get_property(parts GLOBAL PROPERTY INFLIGHT_LIBRARIES)
 # From the objects, not the archives: nothing in the library itself calls what its users will call. The archives
@@ -17,12 +16,15 @@ set_target_properties(inflight_shared PROPERTIES
   INSTALL_RPATH "$ORIGIN/inflight")
 target_compile_features(inflight_shared INTERFACE cxx_std_20)
 target_link_libraries(inflight_shared INTERFACE Threads::Threads)
+target_include_directories(inflight_shared INTERFACE $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>)
+# Its own calls of its own functions need no detour for somebody who might replace them.
+target_link_options(inflight_shared PRIVATE -Wl,-Bsymbolic-functions)
 
 install(TARGETS inflight_shared EXPORT inflightTargets INCLUDES DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 install(DIRECTORY include/inflight DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 install(FILES LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})
 if(TARGET inflight)
-  set_target_properties(inflight PROPERTIES INSTALL_RPATH "$ORIGIN/../${CMAKE_INSTALL_LIBDIR}/inflight")
+  set_target_properties(inflight PROPERTIES INSTALL_RPATH "$ORIGIN/../${CMAKE_INSTALL_LIBDIR}")
   install(TARGETS inflight)
 endif()
 

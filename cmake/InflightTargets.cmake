@@ -1,5 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 # How every target of the project is made.
+#
+# Each folder of src/ is a static library, so that the linker holds the table of who may include whom, and unit tests
+# link what they need and no more. The one shared library, inflight_shared, is made of the same objects. A program links
+# either: the folders (tests of internals, benchmarks), or the shared library (what is installed, examples, plugins and
+# their tests). Both in one process would be two of everything.
+include(GNUInstallDirs)
 set(CMAKE_CXX_STANDARD 20)
 set(CMAKE_CXX_STANDARD_REQUIRED ON)
 set(CMAKE_CXX_EXTENSIONS OFF)
@@ -29,11 +35,25 @@ function(inflight_library name)
   target_include_directories(${name} PUBLIC
     $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include> PRIVATE ${PROJECT_SOURCE_DIR}/src)
   target_link_libraries(${name} PUBLIC ${ARG_DEPS} PRIVATE inflight_flags ${ARG_PRIVATE_DEPS})
-  # The folders of the program are not part of the installed library.
+  # The folders of the program and of plugins are not part of the shared library.
   file(RELATIVE_PATH folder "${PROJECT_SOURCE_DIR}/src" "${CMAKE_CURRENT_SOURCE_DIR}")
-  if(NOT folder MATCHES "^(media|cli)(/|$)")
+  if(NOT folder MATCHES "^(media|cli|backends/null)(/|$)")
     set_property(GLOBAL APPEND PROPERTY INFLIGHT_LIBRARIES ${name})
   endif()
+endfunction()
+
+# inflight_plugin(KIND SOURCES file...): a backend in a shared library of its own (include/inflight/plugin.h). Lies where
+# load_backend() looks, and goes into the installed package. Links the shared library and no folder of src/.
+function(inflight_plugin kind)
+  cmake_parse_arguments(ARG "" "" "SOURCES" ${ARGN})
+  add_library(inflight_plugin_${kind} MODULE ${ARG_SOURCES})
+  target_include_directories(inflight_plugin_${kind} PRIVATE ${PROJECT_SOURCE_DIR}/src)
+  target_link_libraries(inflight_plugin_${kind} PRIVATE inflight_flags inflight_shared)
+  set_target_properties(inflight_plugin_${kind} PROPERTIES
+    OUTPUT_NAME inflight_backend_${kind}
+    LIBRARY_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/inflight
+    INSTALL_RPATH "$ORIGIN/..")
+  install(TARGETS inflight_plugin_${kind} LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}/inflight)
 endfunction()
 
 # inflight_test(NAME SOURCES file... DEPS target... [LABELS label...]): one GoogleTest program, run by ctest.

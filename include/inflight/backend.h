@@ -130,8 +130,15 @@ class Backend {
   virtual Status device_status() = 0;
 };
 
-// Opens the backend for a device.
-//   errors   kNoSuchDevice: the device is not there, or this build has no backend for it
-Result<std::shared_ptr<Backend>> load_backend(Device device);
+// Where load_backend() looks for backends that are not built in.
+struct LoadOptions {
+  std::vector<std::string> plugin_folders = {};  // before the folder of libinflight itself and its "inflight"
+};
+
+// Opens the backend for a device: the one built in ("cpu"), or that of a plugin (plugin.h), the first
+// libinflight_backend_KIND.so of the folders. A plugin stays loaded for the life of the process.
+//   errors   kNoSuchDevice: the device is not there, or its plugin is missing, cannot be opened, or is for another
+//            version; kException: the plugin threw; whatever else it answered
+Result<std::shared_ptr<Backend>> load_backend(Device device, const LoadOptions& options = {});
 
 }  // namespace inflight

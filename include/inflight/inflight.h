@@ -12,7 +12,9 @@
 #include "inflight/histogram.h"         // IWYU pragma: export
 #include "inflight/model.h"             // IWYU pragma: export
 #include "inflight/ndarray.h"           // IWYU pragma: export
+#include "inflight/plugin.h"            // IWYU pragma: export
 #include "inflight/predictor.h"         // IWYU pragma: export
 #include "inflight/runtime.h"           // IWYU pragma: export
 #include "inflight/status.h"            // IWYU pragma: export
 #include "inflight/tensor.h"            // IWYU pragma: export
+#include "inflight/version.h"           // IWYU pragma: export

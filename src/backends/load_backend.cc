@@ -1,23 +1,48 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
-#include "backends/null/null_backend.h"
+#include <new>
+
 #include "backends/openvino/openvino_backend.h"
+#include "backends/plugin.h"
 #include "inflight/backend.h"
 
 namespace inflight {
+namespace {
+
+constexpr std::string_view kBuiltIn = "cpu";
+
+Result<std::shared_ptr<Backend>> load_built_in(Device device) {
+  if (device.index() != 0) return Status(StatusCode::kNoSuchDevice, "all processors are one device, \"cpu\"");
+  return make_openvino_backend();
+}
+
+Status nowhere(std::string_view kind, const std::vector<std::string>& folders) {
+  std::vector<std::string> kinds = internal::plugin_kinds(folders);
+  kinds.insert(kinds.begin(), std::string(kBuiltIn));
+  std::string why = folders.empty()
+                        ? "plugins need a program that links libinflight.so"
+                        : fmt::format("no libinflight_backend_{}.so in {}", kind, fmt::join(folders, ", "));
+  return {StatusCode::kNoSuchDevice, fmt::format("{}; kinds here: {}", why, fmt::join(kinds, ", "))};
+}
+
+Result<std::shared_ptr<Backend>> load_plugin(Device device, const LoadOptions& options) {
+  const std::vector<std::string> folders = internal::plugin_folders(options.plugin_folders);
+  const std::optional<std::string> path = internal::find_plugin(device.name(), folders);
+  return path ? internal::open_plugin(*path, device) : nowhere(device.name(), folders);
+}
+
+}  // namespace
 
 std::string_view width_name(Width width) { return width == Width::kWide ? "wide" : "narrow"; }
 
-Result<std::shared_ptr<Backend>> load_backend(Device device) {
-  const bool first = device.index() == 0;
-  if (first && device.name() == "cpu") return make_openvino_backend();
-  if (first && device.name() == "null") {
-    return std::shared_ptr<Backend>(std::make_shared<NullBackend>(NullScript{}));
-  }
-  return Status(StatusCode::kNoSuchDevice,
-                fmt::format("device \"{}\": this build has no backend for it; devices here: cpu, null",
-                            device.to_string()));
+Result<std::shared_ptr<Backend>> load_backend(Device device, const LoadOptions& options) try {
+  auto backend = device.name() == kBuiltIn ? load_built_in(device) : load_plugin(device, options);
+  if (backend.ok()) return backend;
+  return backend.status().with_context(fmt::format("device \"{}\"", device.to_string()));
+} catch (const std::bad_alloc&) {
+  return Status::out_of_memory("backend");
 }
 
 }  // namespace inflight

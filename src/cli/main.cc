@@ -9,6 +9,7 @@
 #include "cli/info.h"
 #include "cli/run.h"
 #include "cli/text.h"
+#include "inflight/version.h"
 
 namespace {
 

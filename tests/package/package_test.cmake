@@ -15,7 +15,7 @@ endfunction()
 run(${CMAKE_COMMAND} --install "${BUILD}" --prefix "${prefix}")
 
 # What was installed must need nothing of the tree it came from.
-set(installed "${prefix}/${LIBDIR}/libinflight.so")
+set(installed "${prefix}/${LIBDIR}/libinflight.so" "${prefix}/${LIBDIR}/inflight/libinflight_backend_null.so")
 if(EXISTS "${prefix}/bin/inflight")
   list(APPEND installed "${prefix}/bin/inflight")
 endif()

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // A program outside the tree that uses the installed package: it runs the model in its first argument on the
-// CPU.
+// CPU, and opens plugins.
 #include <inflight/inflight.h>
 
 #include <cstdio>
@@ -11,6 +11,15 @@ namespace {
 int fail(const inflight::Status& status) {
   std::fprintf(stderr, "consumer: %s\n", status.to_string().c_str());
   return 1;
+}
+
+// Opens the plugin that is built beside this program, and with it the one that is installed.
+int open_plugins() {
+  const auto device = inflight::Device::parse("tiny");
+  if (!device.ok()) return fail(device.status());
+  const auto backend = inflight::load_backend(*device, {.plugin_folders = {PLUGINS}});
+  if (!backend.ok()) return fail(backend.status());
+  return (*backend)->name() == "null" ? 0 : 1;
 }
 
 }  // namespace
@@ -42,5 +51,6 @@ int main(int argc, char** argv) {
   if (!output.ok()) return fail(output.status());
   std::printf("%s: %zu bytes of output, on %s\n", argv[1], output->bytes(),
               predictor->device_description().c_str());
-  return predictor->statistics().completed == 4 ? 0 : 1;
+  if (predictor->statistics().completed != 4) return 1;
+  return open_plugins();
 }

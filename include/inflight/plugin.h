@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+// A backend in a shared library of its own, libinflight_backend_KIND.so, for the devices "KIND", "KIND:1" and
+// so on. load_backend() finds it by that name. The whole of a plugin, beside the backend itself (backend.h):
+//
+//   inflight::Result<std::shared_ptr<inflight::Backend>> make_npu(inflight::Device device);
+//   INFLIGHT_BACKEND_PLUGIN("npu", make_npu)
+//
+// and in CMake, where the file name makes the kind:
+//
+//   add_library(inflight_backend_npu MODULE npu.cc)
+//   target_link_libraries(inflight_backend_npu PRIVATE inflight::inflight)
+//
+// A plugin and the program share one libinflight, which the program must link as the shared library.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "inflight/backend.h"
+#include "inflight/status.h"
+#include "inflight/tensor.h"
+#include "inflight/version.h"
+
+namespace inflight {
+
+// Makes the backend of one device of the plugin's kind. What it throws becomes the status of load_backend().
+//   thread   any, several at once
+//   errors   kNoSuchDevice: the kind is there, this index is not
+using BackendFactory = Result<std::shared_ptr<Backend>> (*)(Device device);
+
+// What a plugin says of itself. load_backend() reads the members in this order, and none after one that
+// differs from its own. Only constants: nothing of the plugin's has run before.
+struct PluginInfo {
+  const char* version;     // of the headers that the plugin was compiled with, such as "0.1.0"
+  const char* abi;         // INFLIGHT_PLUGIN_ABI of its compiler and standard library
+  const char* kind;        // of its devices: "npu"
+  BackendFactory factory;  // never null
+};
+
+}  // namespace inflight
+
+// What must be the same on both sides for a std::string or a std::function to be the same type.
+#if defined(_LIBCPP_VERSION)
+#define INFLIGHT_PLUGIN_ABI_LIBRARY_ "libc++ " INFLIGHT_TEXT_(_LIBCPP_ABI_VERSION)
+#else
+#define INFLIGHT_PLUGIN_ABI_LIBRARY_ "libstdc++ " INFLIGHT_TEXT_(_GLIBCXX_USE_CXX11_ABI)
+#endif
+#define INFLIGHT_PLUGIN_ABI \
+  INFLIGHT_PLUGIN_ABI_LIBRARY_ ", pointers of " INFLIGHT_TEXT_(__SIZEOF_POINTER__) " bytes"
+#define INFLIGHT_TEXT_(macro) INFLIGHT_TEXT_IMPL_(macro)
+#define INFLIGHT_TEXT_IMPL_(text) #text
+
+// Makes a shared library a plugin: once in it, at namespace scope.
+//   kind      a string literal, the KIND of the file's name
+//   factory   a BackendFactory
+#define INFLIGHT_BACKEND_PLUGIN(kind, factory)                                                          \
+  extern "C" __attribute__((visibility("default"))) const ::inflight::PluginInfo*                       \
+  inflight_backend_plugin() noexcept {                                                                  \
+    static constexpr ::inflight::PluginInfo info{INFLIGHT_VERSION, INFLIGHT_PLUGIN_ABI, kind, factory}; \
+    return &info;                                                                                       \
+  }

@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: Apache-2.0
+// Backends in shared libraries of their own, opened by name from a program that links the shared libinflight,
+// as users' programs do.
+#include <gtest/gtest.h>
+#include <link.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include "inflight/inflight.h"
+
+namespace inflight {
+namespace {
+
+Result<std::shared_ptr<Backend>> open(std::string_view device) {
+  return load_backend(Device::parse(device).value(), {.plugin_folders = {INFLIGHT_TEST_PLUGINS}});
+}
+
+// The one line that load_backend() answers, which is what a user sees.
+std::string refusal(std::string_view device, StatusCode code = StatusCode::kNoSuchDevice) {
+  const auto backend = open(device);
+  EXPECT_FALSE(backend.ok());
+  EXPECT_EQ(backend.status().code(), code) << backend.status().to_string();
+  const std::string text(backend.status().message());
+  EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 0) << text;
+  const std::string prefix = "device \"" + Device::parse(device)->to_string() + "\": ";
+  EXPECT_EQ(text.substr(0, prefix.size()), prefix);
+  return text.substr(std::min(prefix.size(), text.size()));
+}
+
+std::string path_of(const std::string& kind) {
+  return std::string(INFLIGHT_TEST_PLUGINS) + "/libinflight_backend_" + kind + ".so";
+}
+
+void expect_starts_with(const std::string& text, const std::string& start) {
+  EXPECT_EQ(text.substr(0, start.size()), start) << text;
+}
+
+Model model() { return Model::opaque("m", {{"x", DType::kU8, {2}}}, {{"y", DType::kU8, {3}}}).value(); }
+
+TEST(Plugin, NullIsFoundBesideTheLibrary) {
+  const auto backend = load_backend(Device::null());
+  ASSERT_TRUE(backend.ok()) << backend.status().to_string();
+  EXPECT_EQ((*backend)->name(), "null");
+}
+
+TEST(Plugin, APredictorRunsOnIt) {
+  constexpr int kFrames = 1000;
+  auto predictor = Predictor::create(model(), {.device = Device::null(), .in_flight_limit = kFrames});
+  ASSERT_TRUE(predictor.ok()) << predictor.status().to_string();
+  std::vector<Prediction> predictions;
+  for (int i = 0; i < kFrames; ++i) {
+    const std::uint8_t pixels[2] = {static_cast<std::uint8_t>(i), 7};
+    const auto array = NDArray::copy_of({pixels, DType::kU8, {2}});
+    ASSERT_TRUE(array.ok());
+    auto prediction = predictor->submit(Frame::of(*array));
+    ASSERT_TRUE(prediction.ok()) << prediction.status().to_string();
+    predictions.push_back(std::move(*prediction));
+  }
+  for (int i = 0; i < kFrames; ++i) {
+    ASSERT_TRUE(predictions[static_cast<std::size_t>(i)].wait().ok());
+    const auto output = predictions[static_cast<std::size_t>(i)].output(0).read();
+    ASSERT_TRUE(output.ok());
+    EXPECT_EQ(static_cast<const std::uint8_t*>(output->data)[2], static_cast<std::uint8_t>(i));
+  }
+  const auto statistics = predictor->statistics();
+  EXPECT_EQ(statistics.submitted, kFrames);
+  EXPECT_EQ(statistics.completed, kFrames);
+  EXPECT_EQ(statistics.in_flight, 0U);
+}
+
+TEST(Plugin, BringsNoSecondLibrary) {
+  ASSERT_TRUE(load_backend(Device::null()).ok());
+  const auto count = [](dl_phdr_info* object, std::size_t, void* libraries) {
+    const std::string_view file = object->dlpi_name;
+    *static_cast<int*>(libraries) += file.find("libinflight.so") != file.npos;
+    return 0;
+  };
+  int libraries = 0;
+  dl_iterate_phdr(count, &libraries);
+  EXPECT_EQ(libraries, 1);
+}
+
+TEST(Plugin, AMissingOneIsAnsweredWithTheKindsThatAreThere) {
+  const std::string text = refusal("nowhere:3");
+  expect_starts_with(text, "no libinflight_backend_nowhere.so in " INFLIGHT_TEST_PLUGINS ", ");
+  EXPECT_NE(text.find("; kinds here: cpu, "), std::string::npos) << text;
+  EXPECT_NE(text.find(", null, "), std::string::npos) << text;
+  EXPECT_NE(text.find(", throws"), std::string::npos) << text;
+}
+
+TEST(Plugin, AnotherVersionIsRefused) {
+  EXPECT_EQ(refusal("old"), "plugin " + path_of("old") + " is for inflight 0.0.9, this is " INFLIGHT_VERSION);
+}
+
+TEST(Plugin, AnotherPatchOfTheSameVersionIsNot) {
+  expect_starts_with(refusal("patched"), "plugin " + path_of("patched") + " is for devices \"another\"");
+}
+
+TEST(Plugin, AnotherCompilersTypesAreRefused) {
+  expect_starts_with(refusal("alien"),
+                     "plugin " + path_of("alien") + " is compiled for Martian, this for libstdc++ 1");
+}
+
+TEST(Plugin, OneOfAnotherKindIsRefused) {
+  expect_starts_with(refusal("renamed"), "plugin " + path_of("renamed") + " is for devices \"another\"");
+}
+
+TEST(Plugin, OneThatCannotBeLinkedIsRefused) {
+  const std::string text = refusal("missing_symbol");
+  expect_starts_with(text, "plugin " + path_of("missing_symbol") + ": undefined symbol: ");
+  EXPECT_NE(text.find("made_by_nobody"), std::string::npos) << text;
+}
+
+TEST(Plugin, OneWithoutAnEntryIsRefused) {
+  expect_starts_with(refusal("no_entry"),
+                     "plugin " + path_of("no_entry") + ": has no inflight_backend_plugin()");
+}
+
+TEST(Plugin, GarbageIsRefused) {
+  const std::string folder = testing::TempDir() + "inflight_garbage_plugins";
+  std::filesystem::create_directories(folder);
+  const std::string path = folder + "/libinflight_backend_garbage.so";
+  for (const char* bytes : {"",
+                            "\x7f"
+                            "ELF",
+                            "This is no library; it is longer than an ELF header, and says nothing."}) {
+    std::ofstream(path) << bytes;
+    const auto backend = load_backend(Device::parse("garbage").value(), {.plugin_folders = {folder}});
+    ASSERT_FALSE(backend.ok());
+    EXPECT_EQ(backend.status().code(), StatusCode::kNoSuchDevice);
+    expect_starts_with(std::string(backend.status().message()),
+                       "device \"garbage:0\": plugin " + path + ": ");
+  }
+  std::filesystem::remove_all(folder);
+}
+
+TEST(Plugin, WhatItsFactoryThrowsIsAStatus) {
+  EXPECT_EQ(refusal("throws", StatusCode::kException), "plugin " + path_of("throws") + ": no driver");
+}
+
+TEST(Plugin, WhatItsFactoryAnswersIsPassedOn) {
+  EXPECT_EQ(refusal("throws:2", StatusCode::kDeviceError), "device 2 is on fire");
+}
+
+TEST(Plugin, AFactoryThatMakesNothingIsAStatus) {
+  EXPECT_EQ(refusal("throws:1", StatusCode::kInternal), "plugin " + path_of("throws") + " made no backend");
+}
+
+TEST(Plugin, AnIndexThatIsNotThereIsRefused) {
+  expect_starts_with(refusal("null:1"), "there is one null device");
+  expect_starts_with(refusal("cpu:1"), "all processors are one device");
+}
+
+TEST(Plugin, FoldersThatAreNotThereAreNoMatter) {
+  const auto backend = load_backend(Device::null(), {.plugin_folders = {"/nowhere", ""}});
+  EXPECT_TRUE(backend.ok()) << backend.status().to_string();
+}
+
+}  // namespace
+}  // namespace inflight
