@@ -33,7 +33,7 @@ enum class Precision : std::uint8_t { kAuto, kF32, kBF16, kF16 };
 struct CompileOptions {
   Precision precision = Precision::kAuto;
   std::vector<Width> widths = {Width::kNarrow};  // those that launch() may ask for
-  int threads = 0;                               // CPU threads to use in all, at most capacity(); 0: capacity()
+  int threads = 0;  // CPU threads to use in all, at most capacity(); 0: capacity()
 };
 
 class BoundProgram;

@@ -36,9 +36,10 @@ struct Frame {
     NDArray array;     // may still be on its way: the prediction starts when it is ready
   };
   std::vector<Input> inputs;
-  std::uint64_t tag = 0;              // the caller's, handed back by Prediction::tag()
-  std::optional<TimePoint> due;       // when the frame should have been submitted; latency counts from here
-  std::optional<TimePoint> deadline;  // one that has not started by then expires. Both on the predictor's clock.
+  std::uint64_t tag = 0;         // the caller's, handed back by Prediction::tag()
+  std::optional<TimePoint> due;  // when the frame should have been submitted; latency counts from here
+  std::optional<TimePoint>
+      deadline;  // one that has not started by then expires. Both on the predictor's clock.
 
   static Frame of(NDArray array, std::uint64_t tag = 0) {
     return {{{"", std::move(array)}}, tag, std::nullopt, std::nullopt};

@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <limits>
+#include <optional>
 #include <thread>
 
 #include "predictor/predictor_test_support.h"
@@ -58,6 +59,154 @@ TEST(AsynchronousDevice, LostDeviceFailsWhatIsOutAndWhatFollows) {
   EXPECT_EQ(after->wait(), lost);
   EXPECT_TRUE(law_holds(predictor.statistics()));
   EXPECT_EQ(predictor.statistics().failed, 5U);
+}
+
+// ---- One launch after another on the device
+
+class Chaining : public testing::Test {
+ protected:
+  // Every launch takes `service`.
+  static NullScript script(Duration service) {
+    NullScript script;
+    script.asynchronous = true;
+    script.concurrency_narrow = 8;
+    script.service_time = [service](std::uint64_t, Width) { return service; };
+    return script;
+  }
+  void open(NullScript script) {
+    backend_ = std::make_shared<NullBackend>(std::move(script));
+    runtime_ = *Runtime::over(backend_);
+    first_ = *Predictor::create(byte_model(), {.runtime = runtime_, .in_flight_limit = 8});
+    second_ = *Predictor::create(byte_model(), {.runtime = runtime_, .in_flight_limit = 8});
+  }
+
+  std::shared_ptr<NullBackend> backend_;
+  Runtime runtime_;
+  std::optional<Predictor> first_;
+  std::optional<Predictor> second_;
+};
+
+// The thread that sees completions is held up in a callback, and yet the device goes on with what comes next.
+TEST_F(Chaining, NoHostThreadIsInTheWay) {
+  open(script(milliseconds(2)));
+  Gate gate;
+  InlineExecutor on_the_poller;
+  const auto holder = first_->submit(byte_frame(1));
+  holder->on_ready(on_the_poller, [&](const Prediction&) { gate.pass(); });
+  gate.await_arrivals(1);
+  const auto a = first_->submit(byte_frame(7));
+  const auto b = second_->submit(Frame::of(a->output(0)));
+  const auto c = first_->submit(Frame::of(b->output(0)));
+  while (backend_->finished() < 4) std::this_thread::yield();
+  EXPECT_FALSE(a->can_read()) << "the host has seen nothing";
+  EXPECT_FALSE(c->can_read());
+  gate.open();
+  EXPECT_TRUE(c->wait().ok());
+  EXPECT_TRUE(a->can_read() && b->can_read()) << "ends come in the order of the device";
+  EXPECT_EQ(mark_of(*c), 7);
+}
+
+TEST_F(Chaining, AFailureOnTheDeviceFlowsToWhatWasLaunchedAfterIt) {
+  NullScript failing = script(milliseconds(1));
+  const Status fault(StatusCode::kDeviceError, "scripted fault");
+  std::atomic<int> asked{0};
+  failing.outcome = [&](std::uint64_t) { return asked++ == 0 ? fault : Status(); };
+  open(std::move(failing));
+  const auto a = first_->submit(byte_frame(7));
+  const auto b = second_->submit(Frame::of(a->output(0)));
+  const auto c = second_->submit(Frame::of(b->output(0)));
+  EXPECT_EQ(c->wait(), fault);
+  EXPECT_EQ(b->status(), fault);
+  EXPECT_EQ(c->outcome(), Outcome::kFailed);
+}
+
+TEST_F(Chaining, WhatWaitsForALaunchCanBeCancelledAndFailsWithIt) {
+  NullScript refusing = script(milliseconds(1));
+  Gate gate;
+  refusing.launch_error = [&](std::uint64_t launch) {
+    if (launch != 0) return Status();
+    gate.pass();
+    return Status(StatusCode::kDeviceError, "not launched");
+  };
+  open(std::move(refusing));
+  const auto a = first_->submit(byte_frame(7));
+  gate.await_arrivals(1);
+  const auto b = second_->submit(Frame::of(a->output(0)));
+  const auto c = second_->submit(Frame::of(a->output(0)));
+  EXPECT_TRUE(b->cancel());
+  EXPECT_EQ(b->outcome(), Outcome::kCancelled);
+  gate.open();
+  EXPECT_EQ(c->wait().message(), "not launched");
+}
+
+// Two long chains through two predictors, each end checked against the frame at its beginning, while predictors that
+// ran a part of it come and go.
+TEST_F(Chaining, LongChainsCarryTheirFrames) {
+  open(script(std::chrono::microseconds(20)));
+  for (int round = 0; round < 50; ++round) {
+    Predictor passing = *Predictor::create(byte_model(), {.runtime = runtime_, .in_flight_limit = 8});
+    std::vector<Prediction> ends;
+    for (std::uint8_t mark = 0; mark < 2; ++mark) {
+      Prediction end = *passing.submit(byte_frame(mark));
+      for (int link = 0; link < 6; ++link) {
+        Predictor& next = link % 2 == 0 ? *first_ : *second_;
+        auto submitted = next.submit(Frame::of(end.output(0)));
+        ASSERT_TRUE(submitted.ok()) << submitted.status().to_string();
+        end = *submitted;
+      }
+      ends.push_back(end);
+    }
+    passing.shutdown(Shutdown::kDrain);
+    for (std::uint8_t mark = 0; mark < 2; ++mark) {
+      ASSERT_TRUE(ends[mark].wait().ok());
+      ASSERT_EQ(mark_of(ends[mark]), mark);
+    }
+    first_->drain();
+    second_->drain();
+    first_->take_finished();
+    second_->take_finished();
+  }
+}
+
+// ---- Memory of the device
+
+TEST_F(Chaining, OutputsInDeviceMemoryFeedTheDeviceAndRefuseTheHost) {
+  NullScript on_device = script(Duration(0));
+  on_device.device_memory = true;
+  open(std::move(on_device));
+  const auto a = first_->submit(byte_frame(7));
+  EXPECT_EQ(a->output(0).device(), Device::null());
+  const auto b = second_->submit(Frame::of(a->output(0)));
+  ASSERT_TRUE(b->wait().ok());
+  const Status refused = b->output(0).read().status();
+  EXPECT_EQ(refused.code(), StatusCode::kUnsupported);
+  EXPECT_NE(refused.message().find("null"), std::string_view::npos) << refused.message();
+  const TensorView view = *b->output(0).view();
+  EXPECT_EQ(view.device, Device::null());
+  EXPECT_EQ(*static_cast<const std::uint8_t*>(view.data), 7) << "which is the host's after all";
+}
+
+// What a lost device may still write: its memory stays until the slot has gone.
+TEST(AsynchronousDevice, MemoryOfALostLaunchStaysUntilItsSlotHasGone) {
+  NullScript script;
+  script.asynchronous = true;
+  script.service_time = [](std::uint64_t, Width) { return hours(10); };
+  const auto backend = std::make_shared<NullBackend>(script);
+  std::atomic<bool> released{false};
+  std::uint8_t bytes[4] = {};
+  {
+    Predictor predictor = *Predictor::create(byte_model(), {.runtime = *Runtime::over(backend)});
+    NDArray input = *NDArray::from_buffer(*Buffer::wrap(bytes, 4, [&] { released = true; }), DType::kU8, {4});
+    auto prediction = predictor.submit(Frame::of(std::move(input)));
+    ASSERT_TRUE(prediction.ok());
+    while (predictor.statistics().in_flight != 1) std::this_thread::yield();
+    backend->lose_device(Status(StatusCode::kDeviceError, "lost"));
+    EXPECT_EQ(prediction->wait().code(), StatusCode::kDeviceError);
+    *prediction = Prediction();
+    predictor.take_finished();
+    EXPECT_FALSE(released) << "the device may still read it";
+  }
+  EXPECT_TRUE(released);
 }
 
 }  // namespace

@@ -24,8 +24,8 @@ class PredictionState final : public Version, public Job, public ListLink<Notify
   // prediction that computes it runs on the same device.
   class InputWaiter final : public Waiter {
    public:
-    PredictionState* state = nullptr;   // it holds a reference while it is in a list
-    Completion* awaited = nullptr;      // null: it is in no list
+    PredictionState* state = nullptr;  // it holds a reference while it is in a list
+    Completion* awaited = nullptr;     // null: it is in no list
     void completed() override;
   };
 

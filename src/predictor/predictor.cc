@@ -134,8 +134,8 @@ Status check_options(const PredictorOptions& options) {
                   fmt::format("watch_share: got {}, want 0 to 1", options.watch_share));
   }
   if (!(options.weight > 0 && options.weight <= Predictor::kWeightMax)) {
-    return Status(StatusCode::kInvalidArgument, fmt::format("weight: got {}, want above 0, to {}", options.weight,
-                                                            Predictor::kWeightMax));
+    return Status(StatusCode::kInvalidArgument,
+                  fmt::format("weight: got {}, want above 0, to {}", options.weight, Predictor::kWeightMax));
   }
   if (options.clock == nullptr) return Status(StatusCode::kInvalidArgument, "clock: got null");
   if (options.runtime && options.threads != 0) {
@@ -186,10 +186,10 @@ Result<Predictor> Predictor::create(const Model& model, PredictorOptions options
             model, {.precision = options.precision, .widths = {options.width}, .threads = core.threads()}));
     const int at_once = std::clamp(program->concurrency(options.width), 1, capacity);
     const int units = capacity / at_once;
-    const int slots = std::min({options.slots > 0 ? options.slots : at_once, capacity / units,
-                                options.in_flight_limit});
-    Predictor predictor(std::make_shared<PredictorCore>(std::move(options), runtime.owner_, std::move(program),
-                                                        units, slots));
+    const int slots =
+        std::min({options.slots > 0 ? options.slots : at_once, capacity / units, options.in_flight_limit});
+    Predictor predictor(std::make_shared<PredictorCore>(std::move(options), runtime.owner_,
+                                                        std::move(program), units, slots));
     INFLIGHT_TRY(predictor.core_->start());
     return predictor;
   });
@@ -231,7 +231,9 @@ void Predictor::shutdown(Shutdown how) {
 }
 
 Statistics Predictor::statistics() const { return core_ == nullptr ? Statistics() : core_->statistics(); }
-StageLatencies Predictor::latencies() const { return core_ == nullptr ? StageLatencies() : core_->latencies(); }
+StageLatencies Predictor::latencies() const {
+  return core_ == nullptr ? StageLatencies() : core_->latencies();
+}
 Duration Predictor::retry_after() const { return core_ == nullptr ? Duration(0) : core_->retry_after(); }
 
 std::span<const TensorSpec> Predictor::inputs() const noexcept {

@@ -49,10 +49,11 @@ PredictorCore::PredictorCore(PredictorOptions options, std::shared_ptr<RuntimeOw
       slots_count_(slots),
       full_(StatusCode::kOverloaded,
             fmt::format("{0} of {0} predictions are in flight", options_.in_flight_limit)),
-      untaken_(StatusCode::kOverloaded,
-               fmt::format("{} finished predictions wait for take_finished(), as many as may; a caller that reads "
-                           "its handles instead clears keep_finished",
-                           options_.finished_limit)),
+      untaken_(
+          StatusCode::kOverloaded,
+          fmt::format("{} finished predictions wait for take_finished(), as many as may; a caller that reads "
+                      "its handles instead clears keep_finished",
+                      options_.finished_limit)),
       shut_down_(StatusCode::kShuttingDown, "the predictor has been shut down"),
       output_pool_(runtime_core_->backend().output_allocator()),
       runtime_(std::move(runtime)),
@@ -151,7 +152,8 @@ void PredictorCore::release_inputs(PredictionState& state) noexcept {
   for (NDArray& input : state.inputs) input = NDArray();
 }
 
-void PredictorCore::finish(PredictionState& state, Slot* slot, Outcome outcome, const Status& status) noexcept {
+void PredictorCore::finish(PredictionState& state, Slot* slot, Outcome outcome,
+                           const Status& status) noexcept {
   // The core's reference to a prediction in flight: it ends here, or goes on for what is kept to be taken.
   auto reference = Ref<PredictionState>::adopt(&state);
   release_inputs(state);

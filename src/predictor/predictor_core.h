@@ -26,8 +26,8 @@ Status expired();
 class PredictorCore final : public Lane, public std::enable_shared_from_this<PredictorCore> {
  public:
   // May throw std::bad_alloc.
-  PredictorCore(PredictorOptions options, std::shared_ptr<RuntimeOwner> runtime, std::shared_ptr<Program> program,
-                int units, int slots);
+  PredictorCore(PredictorOptions options, std::shared_ptr<RuntimeOwner> runtime,
+                std::shared_ptr<Program> program, int units, int slots);
 
   // Binds and warms up the slots, makes the memory for the first frames, and enters the runtime. Once, before
   // anything else. May throw std::bad_alloc.

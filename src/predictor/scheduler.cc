@@ -152,7 +152,8 @@ std::optional<TimePoint> Scheduler::wake_at() const noexcept {
 }
 
 void Scheduler::finished(Job& job, Outcome outcome, TimePoint now, PlaceWaiters& granted) noexcept {
-  INFLIGHT_CHECK(job.stage == Stage::kAdmitted || job.stage == Stage::kRunning || job.stage == Stage::kEnding);
+  INFLIGHT_CHECK(job.stage == Stage::kAdmitted || job.stage == Stage::kRunning ||
+                 job.stage == Stage::kEnding);
   if (job.slot >= 0) {
     if (outcome == Outcome::kCompleted || outcome == Outcome::kFailed) {
       ++(job.width == Width::kWide ? statistics_.wide : statistics_.narrow);

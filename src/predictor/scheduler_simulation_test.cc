@@ -78,7 +78,8 @@ class Oracle {
     std::optional<TimePoint> earliest;
     for (const auto* list : {&awaiting, &queued}) {
       for (const Simulated* job : *list) {
-        if (job->deadline != TimePoint::max() && (!earliest || job->deadline < *earliest)) earliest = job->deadline;
+        if (job->deadline != TimePoint::max() && (!earliest || job->deadline < *earliest))
+          earliest = job->deadline;
       }
     }
     return earliest;
@@ -281,7 +282,8 @@ class Simulation {
   }
   void cancel() {
     if (jobs_.empty()) return;
-    Simulated& job = *jobs_[jobs_.size() - 1 - below(static_cast<std::uint32_t>(std::min<std::size_t>(jobs_.size(), 16)))];
+    Simulated& job =
+        *jobs_[jobs_.size() - 1 - below(static_cast<std::uint32_t>(std::min<std::size_t>(jobs_.size(), 16)))];
     const bool withdrawn = scheduler_.withdraw(job.job);
     ASSERT_EQ(withdrawn, oracle_.withdraw(job));
     if (withdrawn) finish(job, Outcome::kCancelled);
@@ -342,15 +344,16 @@ class Simulation {
   void check() {
     const Statistics& books = scheduler_.statistics();
     ASSERT_TRUE(same(books, oracle_.books));
-    ASSERT_EQ(books.submitted, books.completed + books.failed + books.rejected + books.dropped + books.expired +
-                                   books.cancelled + books.in_flight);
+    ASSERT_EQ(books.submitted, books.completed + books.failed + books.rejected + books.dropped +
+                                   books.expired + books.cancelled + books.in_flight);
     ASSERT_LE(books.in_flight, static_cast<std::uint64_t>(options_.in_flight_limit));
     ASSERT_EQ(scheduler_.untaken(), oracle_.done.size());
     ASSERT_EQ(scheduler_.can_launch(), !oracle_.queued.empty() && !oracle_.free_slots.empty());
     ASSERT_EQ(scheduler_.wake_at(), oracle_.wake_at());
     ASSERT_EQ(scheduler_.shutting_down(), oracle_.shutting_down);
     // Nobody sleeps beside a free place.
-    ASSERT_TRUE(oracle_.waiters.empty() || books.in_flight == static_cast<std::uint64_t>(options_.in_flight_limit));
+    ASSERT_TRUE(oracle_.waiters.empty() ||
+                books.in_flight == static_cast<std::uint64_t>(options_.in_flight_limit));
   }
 
   // Shuts down, cancels what waits and finishes what runs: nothing is left.

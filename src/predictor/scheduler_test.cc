@@ -184,8 +184,8 @@ TEST(DeadlineHeapTest, HandsOutTheEarliestInAnyOrderOfAddingAndRemoving) {
       ASSERT_EQ(heap.earliest(), nullptr);
       continue;
     }
-    const auto earliest = std::min_element(inside.begin(), inside.end(),
-                                           [](const Item* a, const Item* b) { return a->deadline < b->deadline; });
+    const auto earliest = std::min_element(
+        inside.begin(), inside.end(), [](const Item* a, const Item* b) { return a->deadline < b->deadline; });
     ASSERT_EQ(heap.earliest()->deadline, (*earliest)->deadline);
   }
 }

@@ -120,7 +120,8 @@ Status Slot::status_of_chained_inputs() const {
   for (std::size_t i = 0; i < chained_.size(); ++i) {
     if (!chained_[i]) continue;
     if (!state_->inputs[i].can_read()) {
-      return Status(StatusCode::kDeviceError, "the device finished a launch before the one that it comes after");
+      return Status(StatusCode::kDeviceError,
+                    "the device finished a launch before the one that it comes after");
     }
     INFLIGHT_TRY(state_->inputs[i].status());
   }

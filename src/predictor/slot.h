@@ -43,8 +43,8 @@ class Slot final : public Work {
   std::vector<bool> chained_;  // one an input: it is to come from a launch that is out
   std::vector<LaunchPoint> after_;
   std::vector<std::shared_ptr<BoundProgram>> after_kept_;  // what after_ points to, until the launch was made
-  std::vector<TensorView> inputs_;                         // as the program wants them; reused by every launch
-  std::vector<MutableTensorView> outputs_;                 // likewise
+  std::vector<TensorView> inputs_;          // as the program wants them; reused by every launch
+  std::vector<MutableTensorView> outputs_;  // likewise
 };
 
 }  // namespace inflight::internal

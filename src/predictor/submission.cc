@@ -180,7 +180,8 @@ Completion& PredictorCore::available(const NDArray& input) const noexcept {
   Completion& ready = input.version().completion;
   if (!chains_ || ready.ready()) return ready;
   PredictionState* const source = prediction_of(input);
-  const bool follows = source != nullptr && source->core->runtime_core_ == runtime_core_ && input.shape().is_static();
+  const bool follows =
+      source != nullptr && source->core->runtime_core_ == runtime_core_ && input.shape().is_static();
   return follows ? source->launched : ready;
 }
 

@@ -63,9 +63,9 @@ class Doorbell {
   std::size_t sleepers_ INFLIGHT_GUARDED_BY(mutex_) = 0;  // in work_
   std::size_t called_ INFLIGHT_GUARDED_BY(mutex_) = 0;    // of them: already called, and not up yet
   bool watch_held_ INFLIGHT_GUARDED_BY(mutex_) = false;
-  bool watch_called_ INFLIGHT_GUARDED_BY(mutex_) = false;        // by the first piece of work
-  Line* watched_ INFLIGHT_GUARDED_BY(mutex_) = nullptr;          // null: removed meanwhile
-  TimePoint watch_from_ INFLIGHT_GUARDED_BY(mutex_);             // asleep until then; min(): awake
+  bool watch_called_ INFLIGHT_GUARDED_BY(mutex_) = false;  // by the first piece of work
+  Line* watched_ INFLIGHT_GUARDED_BY(mutex_) = nullptr;    // null: removed meanwhile
+  TimePoint watch_from_ INFLIGHT_GUARDED_BY(mutex_);       // asleep until then; min(): awake
 
   // Calls the watcher that is awake. Stored after the mutex was released, so it may come late, to the next watch:
   // a watcher that is called for nothing looks, and begins again.

@@ -13,8 +13,8 @@ namespace inflight::internal {
 class FairShare {
  public:
   struct Share {
-    double weight = 1;   // above 0
-    double time = 0;     // virtual
+    double weight = 1;     // above 0
+    double time = 0;       // virtual
     double cost_mean = 0;  // of a launch, in ns of one unit of the device
   };
   static constexpr double kCreditMax = 5e6;  // ns of one unit

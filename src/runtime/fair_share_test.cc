@@ -13,7 +13,8 @@ using Share = FairShare::Share;
 
 // Shares that always have something to run, on a device of several units, whose launches cost `cost[i]`. Returns what
 // each got of `total` in all.
-std::vector<double> run(std::vector<Share>& shares, const std::vector<double>& cost, int units, double total) {
+std::vector<double> run(std::vector<Share>& shares, const std::vector<double>& cost, int units,
+                        double total) {
   struct Running {
     std::size_t share;
     double charged;

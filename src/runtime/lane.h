@@ -70,7 +70,8 @@ class Lane : public ListLink<> {
   // Under the runtime's mutex.
   FairShare::Share share_;
   Doorbell::Line line_;
-  int calls_ = 0;  // into it and its works, that a thread of the runtime has begun or, for what is out, will make
+  int calls_ =
+      0;  // into it and its works, that a thread of the runtime has begun or, for what is out, will make
 };
 
 }  // namespace inflight::internal

@@ -28,8 +28,8 @@ Result<Runtime> Runtime::over(std::shared_ptr<Backend> backend, RuntimeOptions o
     }
     if (options.threads < 0 || options.threads > capacity) {
       return Status(StatusCode::kInvalidArgument,
-                    fmt::format("threads: got {}, want 0 (all) to {}, what this process may use", options.threads,
-                                capacity));
+                    fmt::format("threads: got {}, want 0 (all) to {}, what this process may use",
+                                options.threads, capacity));
     }
     const int used = options.threads == 0 ? capacity : options.threads;
     auto core = std::make_shared<RuntimeCore>(std::move(backend), used, used);

@@ -54,7 +54,8 @@ Status RuntimeCore::start_thread(void (RuntimeCore::*body)()) {
     threads_.emplace_back([this, body] { (this->*body)(); });
     return Status();
   } catch (const std::system_error& error) {
-    return Status(StatusCode::kOutOfMemory, std::string("runtime: a thread cannot be started: ") + error.what());
+    return Status(StatusCode::kOutOfMemory,
+                  std::string("runtime: a thread cannot be started: ") + error.what());
   } catch (const std::bad_alloc&) {
     return Status::out_of_memory("runtime: a thread");
   }
@@ -153,7 +154,8 @@ void RuntimeCore::run_work() {
       continue;
     }
     // Room for more than one may have come at once, where something wide has ended.
-    const bool more = launch_blocks_ && units_free_ > 0 && doorbell_.all_asleep() && first_in_turn() != nullptr;
+    const bool more =
+        launch_blocks_ && units_free_ > 0 && doorbell_.all_asleep() && first_in_turn() != nullptr;
     const Doorbell::Wake whom = more ? doorbell_.announce(TimePoint::max()) : Doorbell::Wake::kNobody;
     Lane& lane = work->lane;
     lock.unlock();
@@ -198,7 +200,8 @@ void RuntimeCore::poll() {
     }
     ++idle_rounds;
     if (idle_rounds % kPollsPerDeviceStatus == 0) {
-      if (const Status lost = call_user([this] { return backend_->device_status(); }); !lost.ok()) lose_all(lost);
+      if (const Status lost = call_user([this] { return backend_->device_status(); }); !lost.ok())
+        lose_all(lost);
     }
     if (idle_rounds < kPollSpins) {
       spin_pause();

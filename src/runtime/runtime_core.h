@@ -49,7 +49,9 @@ class RuntimeCore {
   // ---- Under the mutex
 
   // A frame has come at a time of its submitter's, on the real steady clock; for the watch.
-  void arrived(Lane& lane, TimePoint when) noexcept INFLIGHT_REQUIRES(mutex_) { lane.line_.watch.arrived(when); }
+  void arrived(Lane& lane, TimePoint when) noexcept INFLIGHT_REQUIRES(mutex_) {
+    lane.line_.watch.arrived(when);
+  }
   // The lane has something new to launch. wake() must follow, once the mutex was released.
   Doorbell::Wake announce(TimePoint now) noexcept INFLIGHT_REQUIRES(mutex_);
   // A launch has ended: what it took of the device is free.

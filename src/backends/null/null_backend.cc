@@ -91,7 +91,8 @@ class NullAllocator final : public Allocator {
 
 class NullProgram final : public Program {
  public:
-  NullProgram(std::shared_ptr<NullDevice> device, const Model& model) : device_(std::move(device)), model_(model) {}
+  NullProgram(std::shared_ptr<NullDevice> device, const Model& model)
+      : device_(std::move(device)), model_(model) {}
 
   std::span<const TensorSpec> inputs() const noexcept override { return model_.inputs(); }
   std::span<const TensorSpec> outputs() const noexcept override { return model_.outputs(); }
