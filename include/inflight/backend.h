@@ -25,10 +25,17 @@ namespace inflight {
 
 // How much of the device one prediction uses: all of it (soonest result) or its share (most results).
 enum class Width : std::uint8_t { kWide, kNarrow };
+// "wide", "narrow".
 std::string_view width_name(Width width);
+//   errors   kInvalidArgument: another word
+Result<Width> parse_width(std::string_view text);
 
 // The arithmetic of the heavy operators; kAuto: the fastest that the backend deems accurate.
 enum class Precision : std::uint8_t { kAuto, kF32, kBF16, kF16 };
+// "auto", "f32", "bf16", "f16".
+std::string_view precision_name(Precision precision);
+//   errors   kInvalidArgument: another word
+Result<Precision> parse_precision(std::string_view text);
 
 struct CompileOptions {
   Precision precision = Precision::kAuto;

@@ -35,8 +35,6 @@ Result<std::shared_ptr<Backend>> load_plugin(Device device, const LoadOptions& o
 
 }  // namespace
 
-std::string_view width_name(Width width) { return width == Width::kWide ? "wide" : "narrow"; }
-
 Result<std::shared_ptr<Backend>> load_backend(Device device, const LoadOptions& options) try {
   auto backend = device.name() == kBuiltIn ? load_built_in(device) : load_plugin(device, options);
   if (backend.ok()) return backend;

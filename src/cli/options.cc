@@ -61,13 +61,15 @@ Result<T> parse_choice(std::string_view option, const std::string& word, std::sp
   return invalid(option, word, want);
 }
 
+// What the library made of an option's word: it names the value as the option is called, but for the dashes.
+template <typename T>
+Result<T> as_option(Result<T> parsed) {
+  if (parsed.ok()) return parsed;
+  return Status(parsed.status().code(), "--" + one_line(parsed.status().message()));
+}
+
 constexpr std::array<Choice<OverloadPolicy>, 2> kPolicies = {
     {{"reject", OverloadPolicy::kReject}, {"block", OverloadPolicy::kBlock}}};
-constexpr std::array<Choice<Precision>, 4> kPrecisions = {{{"auto", Precision::kAuto},
-                                                           {"f32", Precision::kF32},
-                                                           {"bf16", Precision::kBF16},
-                                                           {"f16", Precision::kF16}}};
-constexpr std::array<Choice<Width>, 2> kWidths = {{{"wide", Width::kWide}, {"narrow", Width::kNarrow}}};
 constexpr std::array<Choice<ColorOrder>, 2> kColors = {
     {{"rgb", ColorOrder::kRgb}, {"bgr", ColorOrder::kBgr}}};
 
@@ -144,14 +146,7 @@ Result<Device> parse_device(const std::string& word) {
 }
 
 Result<Precision> parse_precision(const std::string& word) {
-  return parse_choice<Precision>("--precision", word, kPrecisions);
-}
-
-std::string_view precision_name(Precision precision) {
-  for (const auto& [word, value] : kPrecisions) {
-    if (value == precision) return word;
-  }
-  return "?";
+  return as_option(inflight::parse_precision(word));
 }
 
 std::string_view policy_name(OverloadPolicy policy) {
@@ -173,8 +168,8 @@ Result<RunOptions> parse_run(const RunWords& words) {
     return parse_choice<OverloadPolicy>("--policy", word, kPolicies);
   }));
   INFLIGHT_TRY(set(options.precision, words.precision, parse_precision));
-  INFLIGHT_TRY(set(options.width, words.width,
-                   [](const std::string& word) { return parse_choice<Width>("--width", word, kWidths); }));
+  INFLIGHT_TRY(
+      set(options.width, words.width, [](const std::string& word) { return as_option(parse_width(word)); }));
   INFLIGHT_TRY(set(options.color, words.color, [](const std::string& word) {
     return parse_choice<ColorOrder>("--color", word, kColors);
   }));

@@ -48,7 +48,6 @@ Result<RunOptions> parse_run(const RunWords& words);
 
 Result<Device> parse_device(const std::string& word);
 Result<Precision> parse_precision(const std::string& word);
-std::string_view precision_name(Precision precision);
 std::string_view policy_name(OverloadPolicy policy);
 
 }  // namespace inflight::cli

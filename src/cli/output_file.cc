@@ -56,7 +56,7 @@ OutputFile::~OutputFile() {
 
 Status OutputFile::write(std::string_view text) {
   const auto failed = [this] {
-    return Status(StatusCode::kDeviceError,
+    return Status(StatusCode::kIoError,
                   fmt::format("{}: cannot write \"{}\": {}", option_, path_, error_text(errno)));
   };
   if (!written_) {

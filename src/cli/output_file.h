@@ -24,7 +24,7 @@ class OutputFile {
   explicit operator bool() const noexcept { return descriptor_ >= 0; }
   // Appends; the first write replaces what was there.
   //   thread   one at a time; may block
-  //   errors   kDeviceError: the disk is full, or the like; the file is of no use from then on
+  //   errors   kIoError: the disk is full, or the like; the file is of no use from then on
   Status write(std::string_view text);
 
  private:

@@ -39,7 +39,7 @@ class DirectorySource final : public FrameSource {
       frame = std::move(*read_frame);
     }
     if (frame.width != width_ || frame.height != height_) {
-      return outcome_ = Status(StatusCode::kInvalidModel,
+      return outcome_ = Status(StatusCode::kInvalidMedia,
                                fmt::format("picture \"{}\": got {}x{}, want {}x{} as \"{}\"", file(name),
                                            frame.width, frame.height, width_, height_, names_.front()));
     }
@@ -66,7 +66,7 @@ class DirectorySource final : public FrameSource {
     INFLIGHT_TRY_ASSIGN(const std::unique_ptr<FrameSource> picture, open_video(file(name), pool_));
     INFLIGHT_TRY_ASSIGN(std::optional<VideoFrame> frame, picture->next());
     if (!frame.has_value()) {
-      return Status(StatusCode::kInvalidModel, fmt::format("picture \"{}\": holds nothing", file(name)));
+      return Status(StatusCode::kInvalidMedia, fmt::format("picture \"{}\": holds nothing", file(name)));
     }
     return std::move(*frame);
   }
@@ -96,7 +96,7 @@ Result<std::unique_ptr<FrameSource>> open_directory(const std::string& path) {
   }
   if (error) {
     const bool absent = error == std::errc::no_such_file_or_directory || error == std::errc::not_a_directory;
-    return Status(absent ? StatusCode::kNotFound : StatusCode::kInvalidModel,
+    return Status(absent ? StatusCode::kNotFound : StatusCode::kInvalidMedia,
                   fmt::format("directory \"{}\": {}", path, error.message()));
   }
   if (names.empty()) {

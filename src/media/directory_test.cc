@@ -47,7 +47,7 @@ TEST(Directory, PictureOfAnotherSizeIsNamed) {
   for (int i = 0; i < 2; ++i) {
     const auto other = source->next();
     ASSERT_FALSE(other.ok());
-    EXPECT_EQ(other.status().code(), StatusCode::kInvalidModel);
+    EXPECT_EQ(other.status().code(), StatusCode::kInvalidMedia);
     EXPECT_NE(other.status().message().find("b.ppm\": got 41x30, want 40x30 as \"a.ppm\""), std::string::npos)
         << other.status().to_string();
   }
@@ -77,7 +77,7 @@ TEST(Directory, DamagedPictureIsNamed) {
   ASSERT_TRUE(source->next()->has_value());
   const auto damaged = source->next();
   ASSERT_FALSE(damaged.ok());
-  EXPECT_EQ(damaged.status().code(), StatusCode::kInvalidModel);
+  EXPECT_EQ(damaged.status().code(), StatusCode::kInvalidMedia);
   EXPECT_NE(damaged.status().message().find("b.ppm"), std::string::npos) << damaged.status().to_string();
 }
 

@@ -68,7 +68,7 @@ TEST(Prefetch, DeliversAllInOrderThenTheEnd) {
 }
 
 TEST(Prefetch, ErrorComesAfterTheFramesBeforeIt) {
-  const Status error(StatusCode::kInvalidModel, "video \"x\": frame 5: damaged");
+  const Status error(StatusCode::kInvalidMedia, "video \"x\": frame 5: damaged");
   PrefetchedSource source(std::make_unique<FakeSource>(5, error), 8);
   for (std::int64_t i = 0; i < 5; ++i) {
     const Taken taken = source.wait_next_until(kForever);

@@ -176,7 +176,7 @@ class VideoSource final : public FrameSource {
     }
     // Containers may be wrong about the size, and a file of which nothing decodes should fail now.
     INFLIGHT_TRY_ASSIGN(const bool got, decode());
-    if (!got) return failure(StatusCode::kInvalidModel, "holds no frame that can be decoded");
+    if (!got) return failure(StatusCode::kInvalidMedia, "holds no frame that can be decoded");
     width_ = frame_->width;
     height_ = frame_->height;
     has_first_ = true;
@@ -195,7 +195,7 @@ class VideoSource final : public FrameSource {
       }
     }
     if (frame_->width != width_ || frame_->height != height_) {
-      return outcome_ = failure(StatusCode::kInvalidModel,
+      return outcome_ = failure(StatusCode::kInvalidMedia,
                                 fmt::format("frame {}: got {}x{}, want {}x{} as the first", index_,
                                             frame_->width, frame_->height, width_, height_));
     }
@@ -261,14 +261,14 @@ class VideoSource final : public FrameSource {
     format_.reset(format);
     // FFmpeg would draw any .txt file as a terminal.
     if (std::string_view(format->iformat->name) == "tty") {
-      return failure(StatusCode::kInvalidModel, "is text, not a video or a picture");
+      return failure(StatusCode::kInvalidMedia, "is text, not a video or a picture");
     }
     const int info = avformat_find_stream_info(format, nullptr);
     return info < 0 ? open_failure(info) : Status();
   }
 
   Status open_failure(int error) const {
-    if (kind_ != MediaKind::kCamera) return failure(StatusCode::kInvalidModel, error_text(error));
+    if (kind_ != MediaKind::kCamera) return failure(StatusCode::kInvalidMedia, error_text(error));
     const bool absent = error == AVERROR(ENODEV) || error == AVERROR(ENXIO) || error == AVERROR(ENOTTY) ||
                         error == AVERROR(EINVAL) || error == AVERROR(ENOENT);
     return failure(absent ? StatusCode::kNoSuchDevice : StatusCode::kDeviceError, error_text(error));
@@ -280,7 +280,7 @@ class VideoSource final : public FrameSource {
     if (stream_ == AVERROR_DECODER_NOT_FOUND) {
       return failure(StatusCode::kUnsupported, "this FFmpeg has no decoder for its video");
     }
-    if (stream_ < 0) return failure(StatusCode::kInvalidModel, "has no video in it");
+    if (stream_ < 0) return failure(StatusCode::kInvalidMedia, "has no video in it");
     AVStream* stream = format_->streams[stream_];
     for (unsigned i = 0; i < format_->nb_streams; ++i) {
       if (static_cast<int>(i) != stream_) format_->streams[i]->discard = AVDISCARD_ALL;
@@ -357,7 +357,7 @@ class VideoSource final : public FrameSource {
     if (ours && (packet_->flags & AV_PKT_FLAG_CORRUPT) != 0) {
       av_packet_unref(packet_.get());
       if (forgiven(AVERROR_INVALIDDATA)) return false;
-      damage_code_ = StatusCode::kInvalidModel;
+      damage_code_ = StatusCode::kInvalidMedia;
       damage_ = "the file is damaged or cut short";
     } else if (!ours) {
       av_packet_unref(packet_.get());
@@ -372,7 +372,7 @@ class VideoSource final : public FrameSource {
 
   void note_damage(int error) {
     if (forgiven(error) || !damage_.empty()) return;
-    damage_code_ = kind_ == MediaKind::kCamera ? StatusCode::kDeviceError : StatusCode::kInvalidModel;
+    damage_code_ = kind_ == MediaKind::kCamera ? StatusCode::kDeviceError : StatusCode::kInvalidMedia;
     damage_ = error_text(error);
   }
 
@@ -398,7 +398,7 @@ class VideoSource final : public FrameSource {
   bool drained_after_error_ = false;
   bool ended_ = false;
   std::string damage_;  // what was reported, told once the frames before it are out
-  StatusCode damage_code_ = StatusCode::kInvalidModel;
+  StatusCode damage_code_ = StatusCode::kInvalidMedia;
   Status outcome_;  // the error that ended the source, answered again
   std::atomic<bool> interrupted_{false};
 };
@@ -434,10 +434,10 @@ Result<std::unique_ptr<FrameSource>> open_video(const std::string& path, SharedB
   struct stat found {};
   if (stat(path.c_str(), &found) != 0) {
     if (errno == ENOENT || errno == ENOTDIR) return failure(StatusCode::kNotFound, "no such file");
-    return failure(StatusCode::kInvalidModel, std::generic_category().message(errno));
+    return failure(StatusCode::kInvalidMedia, std::generic_category().message(errno));
   }
   if (S_ISDIR(found.st_mode)) return failure(StatusCode::kInvalidArgument, "is a directory");
-  if (S_ISREG(found.st_mode) && found.st_size == 0) return failure(StatusCode::kInvalidModel, "is empty");
+  if (S_ISREG(found.st_mode) && found.st_size == 0) return failure(StatusCode::kInvalidMedia, "is empty");
   return open_media(path, kind, std::move(pool));
 }
 

@@ -26,8 +26,8 @@ bool is_picture_name(std::string_view name);
 // a file that merely stops early, where its format does not tell, with a plain end. What a decoder conceals
 // is delivered as the decoder shows it.
 //   pool     null: one of its own
-//   errors   kNotFound: no such file; kInvalidModel: empty, cut short, or nothing that FFmpeg can read
-//            next(): kInvalidModel: damaged, or a frame of another size than the first
+//   errors   kNotFound: no such file; kInvalidMedia: empty, cut short, or nothing that FFmpeg can read
+//            next(): kInvalidMedia: damaged, or a frame of another size than the first
 Result<std::unique_ptr<FrameSource>> open_video(const std::string& path, SharedBufferPool pool = nullptr);
 
 // Opens a video capture device of the system, such as /dev/video0, as it is configured.

@@ -93,7 +93,7 @@ TEST(Video, CutWithoutIndexFailsWhenOpened) {
   cut_file(folder.file("cut.mp4"), 0.5);
   const auto source = open_video(folder.file("cut.mp4"));
   ASSERT_FALSE(source.ok());
-  EXPECT_EQ(source.status().code(), StatusCode::kInvalidModel);
+  EXPECT_EQ(source.status().code(), StatusCode::kInvalidMedia);
   EXPECT_NE(source.status().message().find("cut.mp4"), std::string::npos);
   EXPECT_NE(source.status().message().find("moov atom not found"), std::string::npos)
       << source.status().to_string();
@@ -119,7 +119,7 @@ TEST(Video, CutInTheMiddleDeliversWhatIsThere) {
       EXPECT_FALSE(read.status.ok()) << name;
     }
     if (!read.status.ok()) {
-      EXPECT_EQ(read.status.code(), StatusCode::kInvalidModel);
+      EXPECT_EQ(read.status.code(), StatusCode::kInvalidMedia);
       EXPECT_NE(read.status.message().find(name), std::string::npos);
       EXPECT_NE(read.status.message().find("frame " + std::to_string(read.frames)), std::string::npos)
           << read.status.to_string();
@@ -136,10 +136,10 @@ TEST(Video, WhatIsNoVideo) {
   const auto status = [&](const char* name) { return open_video(folder.file(name)).status(); };
   EXPECT_EQ(status("missing.mp4").code(), StatusCode::kNotFound);
   EXPECT_NE(status("missing.mp4").message().find("missing.mp4\": no such file"), std::string::npos);
-  EXPECT_EQ(status("empty.mp4").code(), StatusCode::kInvalidModel);
+  EXPECT_EQ(status("empty.mp4").code(), StatusCode::kInvalidMedia);
   EXPECT_NE(status("empty.mp4").message().find("is empty"), std::string::npos);
-  EXPECT_EQ(status("noise.mp4").code(), StatusCode::kInvalidModel) << status("noise.mp4").to_string();
-  EXPECT_EQ(status("notes.txt").code(), StatusCode::kInvalidModel) << status("notes.txt").to_string();
+  EXPECT_EQ(status("noise.mp4").code(), StatusCode::kInvalidMedia) << status("noise.mp4").to_string();
+  EXPECT_EQ(status("notes.txt").code(), StatusCode::kInvalidMedia) << status("notes.txt").to_string();
   EXPECT_EQ(open_video(folder.path()).status().code(), StatusCode::kInvalidArgument);
   EXPECT_EQ(open_source("").status().code(), StatusCode::kInvalidArgument);
 }
@@ -158,7 +158,7 @@ TEST(Video, OnePicture) {
   EXPECT_EQ((*source)->fps(), 0);
   EXPECT_EQ(read_all(**source).frames, 1);
   cut_file(folder.file("one%02d.jpg"), 0.7);
-  EXPECT_EQ(open_video(folder.file("one%02d.jpg")).status().code(), StatusCode::kInvalidModel);
+  EXPECT_EQ(open_video(folder.file("one%02d.jpg")).status().code(), StatusCode::kInvalidMedia);
 }
 
 // The same numbers are other colours in BT.601 and BT.709: a tagged stream must not be read as an untagged

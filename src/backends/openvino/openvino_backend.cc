@@ -105,8 +105,7 @@ class OpenVinoSlot final : public BoundProgram {
     std::optional<Request>& request = requests_[index_of(launch.width)];
     if (!request.has_value()) {
       return {StatusCode::kInvalidArgument,
-              fmt::format("width: got {}, which the program was not compiled for",
-                          launch.width == Width::kWide ? "wide" : "narrow")};
+              fmt::format("width: got {}, which the program was not compiled for", width_name(launch.width))};
     }
     INFLIGHT_TRY(check(launch));
     try {
@@ -306,14 +305,13 @@ Status check_static(const Model& model) {
 
 struct PrecisionTerms {
   Precision precision;
-  std::string_view word;
   std::string_view capability;  // what OpenVINO calls it among a device's capabilities
   ov::element::Type_t type;
 };
 constexpr std::array<PrecisionTerms, 3> kPrecisions = {{
-    {Precision::kF32, "f32", "FP32", ov::element::Type_t::f32},
-    {Precision::kBF16, "bf16", "BF16", ov::element::Type_t::bf16},
-    {Precision::kF16, "f16", "FP16", ov::element::Type_t::f16},
+    {Precision::kF32, "FP32", ov::element::Type_t::f32},
+    {Precision::kBF16, "BF16", ov::element::Type_t::bf16},
+    {Precision::kF16, "FP16", ov::element::Type_t::f16},
 }};
 
 Result<ov::AnyMap> properties_of(const Cpu& cpu, Precision precision) {
@@ -324,17 +322,14 @@ Result<ov::AnyMap> properties_of(const Cpu& cpu, Precision precision) {
     if (std::find(cpu.capabilities.begin(), cpu.capabilities.end(), terms.capability) ==
         cpu.capabilities.end())
       continue;
-    offered.push_back(terms.word);
+    offered.push_back(precision_name(terms.precision));
     if (terms.precision != precision) continue;
     properties.insert(ov::hint::inference_precision(ov::element::Type(terms.type)));
     return properties;
   }
-  const auto wanted = std::find_if(kPrecisions.begin(), kPrecisions.end(),
-                                   [&](const PrecisionTerms& terms) { return terms.precision == precision; });
-  INFLIGHT_CHECK(wanted != kPrecisions.end());
   return Status(StatusCode::kUnsupported,
-                fmt::format("precision {}: this CPU ({}) does not have it; it has {}", wanted->word, cpu.name,
-                            fmt::join(offered, ", ")));
+                fmt::format("precision {}: this CPU ({}) does not have it; it has {}",
+                            precision_name(precision), cpu.name, fmt::join(offered, ", ")));
 }
 
 class OpenVinoBackend final : public Backend {
