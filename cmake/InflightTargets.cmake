@@ -56,6 +56,9 @@ function(inflight_plugin kind)
   install(TARGETS inflight_plugin_${kind} LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}/inflight)
 endfunction()
 
+# What runs under ThreadSanitizer, so that `./dev test-all` builds no more than that with it.
+add_custom_target(concurrent_tests)
+
 # inflight_test(NAME SOURCES file... DEPS target... [LABELS label...]): one GoogleTest program, run by ctest.
 # Its main() is that of tests/support/watchdog.cc, which fails a test that hangs and prints the stacks of all threads.
 # Label "concurrent" puts it among those that also run under ThreadSanitizer.
@@ -71,4 +74,7 @@ function(inflight_test name)
   target_link_options(${name} PRIVATE -rdynamic)
   add_test(NAME ${name} COMMAND ${name})
   set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT 600)
+  if("concurrent" IN_LIST ARG_LABELS)
+    add_dependencies(concurrent_tests ${name})
+  endif()
 endfunction()
