@@ -32,7 +32,9 @@ std::string_view compatible_part(std::string_view version) {
 Result<const PluginInfo*> read_info(const std::string& path, std::string_view kind) {
   // The handle is never closed.
   void* const library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
-  if (library == nullptr) return refused(fmt::format("plugin {}", dlerror()));
+  // glibc keeps a message for each thread.
+  if (library == nullptr)
+    return refused(fmt::format("plugin {}", dlerror()));  // NOLINT(concurrency-mt-unsafe)
   using Entry = const PluginInfo* (*)();
   const auto entry = reinterpret_cast<Entry>(dlsym(library, kEntry));
   if (entry == nullptr) return refused(fmt::format("plugin {}: has no {}()", path, kEntry));

@@ -5,7 +5,8 @@
 
 namespace inflight::internal {
 
-void Mutex::lock_contended() noexcept {
+// The analysis does not see that state_ is the lock.
+void Mutex::lock_contended() noexcept INFLIGHT_NO_THREAD_SAFETY_ANALYSIS {
   for (int spins = 0; spins < kSpinsMax; ++spins) {
     if (state_.load(std::memory_order_relaxed) == kFree && try_lock()) return;
     spin_pause();

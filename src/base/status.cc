@@ -48,7 +48,7 @@ int exit_code(StatusCode code) { return status_code_row(code).exit_code; }
 Status Status::without_message(StatusCode code) noexcept {
   // Never destroyed, as statuses may outlive every other static.
   static Rep* const reps = [] {
-    auto* made = new Rep[kStatusCodes];
+    auto* made = new Rep[kStatusCodes];  // NOLINT(bugprone-unhandled-exception-at-new): as the program starts
     for (int i = 0; i < kStatusCodes; ++i) {
       made[i].code = kCodes[static_cast<std::size_t>(i)].code;
       made[i].message = "no memory was left for the message";
