@@ -19,6 +19,7 @@ class RuntimeOwner;
 struct RuntimeOptions {
   // CPU threads for inference; 0: as many as the process may use, by its affinity and its container's CPU quota.
   int threads = 0;
+  LoadOptions load = {};  // where to look for a backend that is a plugin
 };
 
 // One device with the vendor's objects, the threads that launch and watch predictions, and the budget of what runs

@@ -72,6 +72,7 @@ Tally RunLoop::run() {
   frame_.reset();
   drain();
   tally_.frames = next_;
+  tally_.latencies = predictor_.latencies();
   tally_.wall = clock_.now() - pacer_.start();
   return std::move(tally_);
 }
@@ -245,7 +246,6 @@ bool RunLoop::settle(const Prediction& prediction) {
     if (!results_->put(result)) return false;
   }
   if (prediction.outcome() == Outcome::kCompleted) {
-    tally_.latency_ns.add((times.finished - times.due).count());
     if (plan_.judge && truth) {
       const Result<TensorView> scores = prediction.output(std::size_t{0}).read();
       if (scores.ok() && best_class(*scores) == static_cast<std::size_t>(*truth)) ++tally_.correct;
@@ -260,6 +260,7 @@ void RunLoop::show_progress() {
   const TimePoint now = clock_.now();
   next_progress_ = std::max(next_progress_ + Display::kRefresh, now);
   const Statistics statistics = predictor_.statistics();
+  const Histogram latency_ns = predictor_.latencies().total;
   const Sample oldest = std::exchange(samples_[sample_], {now, statistics.completed});
   sample_ = (sample_ + 1) % samples_.size();
   const double seconds = std::chrono::duration<double>(now - oldest.when).count();
@@ -267,8 +268,8 @@ void RunLoop::show_progress() {
   display_.show({.elapsed = now - pacer_.start(),
                  .rate = seconds > 0 ? completed / seconds : 0,
                  .in_flight = statistics.in_flight,
-                 .p50_ns = tally_.latency_ns.quantile(0.5),
-                 .p99_ns = tally_.latency_ns.quantile(0.99),
+                 .p50_ns = latency_ns.quantile(0.5),
+                 .p99_ns = latency_ns.quantile(0.99),
                  .refused = statistics.rejected});
 }
 

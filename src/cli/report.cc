@@ -62,8 +62,8 @@ std::string summary_text(const RunReport& report) {
   line("rate", fmt::format("{:.1f} completed a second, over {:.2f} s", completed_per_second(report),
                            seconds(tally.wall)));
   line("in flight", fmt::format("{} at most, of {} allowed", s.in_flight_max, report.limit));
-  if (tally.latency_ns.count() > 0) {
-    const Histogram& ns = tally.latency_ns;
+  if (tally.latencies.total.count() > 0) {
+    const Histogram& ns = tally.latencies.total;
     line("latency", fmt::format("p50 {}  p90 {}  p99 {}  max {} us, from when a frame was due",
                                 microseconds(ns.quantile(0.5)), microseconds(ns.quantile(0.9)),
                                 microseconds(ns.quantile(0.99)), microseconds(ns.max())));
@@ -87,7 +87,10 @@ std::string json_text(const RunReport& report) {
   Json json = {{"submitted", s.submitted}, {"completed", s.completed}, {"failed", s.failed},
                {"rejected", s.rejected},   {"dropped", s.dropped},     {"expired", s.expired},
                {"cancelled", s.cancelled}, {"in_flight", s.in_flight}, {"in_flight_max", s.in_flight_max}};
-  json["latency_us"] = quantiles(tally.latency_ns);
+  json["latency_us"] = quantiles(tally.latencies.total);
+  json["input_wait_us"] = quantiles(tally.latencies.input_wait);
+  json["slot_wait_us"] = quantiles(tally.latencies.slot_wait);
+  json["running_us"] = quantiles(tally.latencies.running);
   json["submit_us"] = quantiles(tally.submit_ns);
   json["fps"] = completed_per_second(report);
   json["device"] = report.device;

@@ -16,7 +16,7 @@ namespace inflight::cli {
 // What the loop counts, beside the predictor's own statistics.
 struct Tally {
   std::int64_t frames = 0;    // of the source, submitted
-  Histogram latency_ns;       // of completed ones: from due to finished
+  StageLatencies latencies;   // of completed ones, as the predictor counted them
   Histogram submit_ns;        // how long each submission took its caller
   Duration late_max{0};       // the longest from due to the submission
   std::uint64_t correct = 0;  // completed ones whose best class was the truth

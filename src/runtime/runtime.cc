@@ -14,7 +14,7 @@ using internal::RuntimeOwner;
 
 Result<Runtime> Runtime::open(Device device, RuntimeOptions options) {
   INFLIGHT_TRY_ASSIGN(std::shared_ptr<Backend> backend,
-                      internal::call_user([&] { return load_backend(device); }));
+                      internal::call_user([&] { return load_backend(device, options.load); }));
   return over(std::move(backend), options);
 }
 
