@@ -168,7 +168,8 @@ class Elsewhere {
 void run_on(Engine& engine, const Program& program, unsigned seed, History& history) {
   std::vector<Var> vars(program.vars);
   for (Var& var : vars) var = Var::make();
-  ThreadPool pool(1);
+  const auto pool_made = ThreadPool::make(1).value();
+  ThreadPool& pool = *pool_made;
   InlineExecutor here;
   Elsewhere elsewhere(seed);
   std::mutex order_mutex;

@@ -203,7 +203,7 @@ void ThreadedEngine::op_runnable(Op* op) {
   // The operation may be at its end before execute() returns; it stays pending until that has, so that the
   // engine and its executors may go once nothing is pending.
   op->waits.store(2, std::memory_order_relaxed);
-  executor->execute([this, op] { start(*op); });
+  static_cast<void>(executor->execute([this, op] { start(*op); }));
   retire(op);
 }
 

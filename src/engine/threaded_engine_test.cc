@@ -276,7 +276,7 @@ TEST(ThreadedEngineTest, MayBeDestroyedWhileAnotherEngineStartsItsOperations) {
   for (int round = 0; round < 300 * kStress; ++round) {
     Held held;
     const Var x = Var::make();
-    auto executor = std::make_unique<ThreadPool>(1);
+    auto executor = ThreadPool::make(1).value();
     auto second = make_threaded_engine({.threads = 1});
     ASSERT_TRUE(first->push_async(held.closure(), {.writes = {x}}).ok());
     ASSERT_TRUE(second->push(ok_op(), {.reads = {x}}).ok());
