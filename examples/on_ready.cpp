@@ -20,7 +20,7 @@ int main() {
   std::atomic<int> called{0};
   {
     // Before the predictor, so that it outlives everything that may still call it.
-    inflight::ThreadPool pool(2);
+    const auto pool = inflight::ThreadPool::make(2).value();
     auto predictor = inflight::Predictor::create(
         *model, {.device = inflight::Device::null(), .in_flight_limit = kFrames, .keep_finished = false});
     if (!predictor.ok()) {
@@ -32,14 +32,14 @@ int main() {
       const auto array = inflight::NDArray::copy_of({pixels.data(), inflight::DType::kU8, {4}}).value();
       const auto prediction = predictor->submit(inflight::Frame::of(array, static_cast<std::uint64_t>(i)));
       if (!prediction.ok()) continue;
-      prediction->on_ready(pool, [&](const inflight::Prediction& done) {
+      prediction->on_ready(*pool, [&](const inflight::Prediction& done) {
         const auto values = done.output(0).read();
         if (values.ok() && (*values->as<std::uint8_t>())[0] == done.tag()) ++right;
         ++called;
       });
     }
     predictor->drain();
-  }  // the predictor tells the last of them and ends; then the pool runs what is left
+  }  // the predictor notifies the last of them and ends; then the pool runs what is left
   std::printf("%d of %d callbacks ran, %d with the right result\n", called.load(), kFrames, right.load());
   return right == kFrames && called == kFrames ? 0 : 1;
 }

@@ -2,17 +2,18 @@
 // Executor: who runs a piece of work. UniqueFunction: the piece of work.
 #pragma once
 
-#include <condition_variable>
 #include <cstddef>
 #include <deque>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <new>
 #include <thread>
 #include <type_traits>
 #include <utility>
 #include <vector>
+
+#include "inflight/internal/mutex.h"
+#include "inflight/status.h"
 
 namespace inflight {
 
@@ -51,7 +52,7 @@ class UniqueFunction<R(Args...)> {
   ~UniqueFunction() { reset(); }
 
   explicit operator bool() const noexcept { return table_ != nullptr; }
-  // Lets go of the callable.
+  // Destroys the callable, if there is one.
   void reset() noexcept {
     if (table_ != nullptr) std::exchange(table_, nullptr)->destroy(storage_);
   }
@@ -114,51 +115,68 @@ using Task = UniqueFunction<void()>;
 class Executor {
  public:
   virtual ~Executor() = default;
-  // Takes the task; may run it before returning (InlineExecutor) or later. Any thread may call.
-  virtual void execute(Task task) = 0;
+  // Takes a task, and runs it before it returns (InlineExecutor) or later. One that is refused is destroyed and
+  // never runs.
+  //   returns  ok: the task was taken
+  //   thread   any
+  //   errors   of those here: kInvalidArgument: an empty task; kOutOfMemory. An executor of the user's may answer
+  //            anything, or throw, which means the same.
+  virtual Status execute(Task task) = 0;
 };
 
-// Runs each task at once on the calling thread. Choose it on purpose: a callback that runs inline runs on one
-// of the library's own threads and holds up whatever that thread does next.
+// Runs each task at once on the calling thread; what the task throws ends there. Choose it on purpose: a callback
+// that runs inline runs on one of the library's own threads and holds up whatever that thread does next.
 class InlineExecutor final : public Executor {
  public:
-  void execute(Task task) override { task(); }
+  Status execute(Task task) override;
 };
 
 // Keeps tasks until the owner runs them; for tests and for single-threaded loops.
+//   thread   any; a task runs on the thread that calls run_one() or run_all()
+//   bound    none on the tasks that are kept
 class ManualExecutor final : public Executor {
  public:
-  void execute(Task task) override;
-  // Runs the oldest task on the calling thread. False where there is none.
+  Status execute(Task task) override;
+  // Runs the oldest task on the calling thread. What it throws comes out here.
+  //   returns  false: there is none
   bool run_one();
-  // Runs tasks until none is left, those added on the way included; returns how many ran.
+  // Runs tasks until none is left, those added on the way included.
+  //   returns  how many ran
   std::size_t run_all();
   std::size_t size() const;
 
  private:
-  mutable std::mutex mutex_;
-  std::deque<Task> tasks_;  // guarded by mutex_
+  mutable internal::Mutex mutex_;
+  std::deque<Task> tasks_ INFLIGHT_GUARDED_BY(mutex_);
 };
 
-// A fixed number of threads that run tasks in the order they came.
-//   bound    none on tasks waiting: whoever feeds it limits itself
+// A fixed number of threads that run tasks in the order in which they came. What a task throws ends there.
+//   thread   any
+//   bound    none on the tasks that wait: callers limit themselves
 class ThreadPool final : public Executor {
  public:
-  explicit ThreadPool(int threads);
-  // Runs what is waiting, then joins. Must not be called from one of its own tasks.
+  static constexpr int kThreadsMax = 1024;
+
+  // Starts the threads.
+  //   threads   1 to kThreadsMax
+  //   errors    kInvalidArgument: out of these bounds; kOutOfMemory: memory or threads ran out. Nothing is left
+  //             behind then.
+  static Result<std::unique_ptr<ThreadPool>> make(int threads);
+  // Runs every task that waits, then joins. Must not be called from one of its own tasks.
   ~ThreadPool() override;
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
 
-  void execute(Task task) override;
+  Status execute(Task task) override;
 
  private:
-  void work();
+  ThreadPool() = default;
+  void work() noexcept;
 
-  std::mutex mutex_;
-  std::condition_variable wake_;
-  std::deque<Task> tasks_;  // guarded by mutex_
-  bool stopping_ = false;   // guarded by mutex_
+  internal::Mutex mutex_;
+  internal::CondVar wake_;
+  std::deque<Task> tasks_ INFLIGHT_GUARDED_BY(mutex_);
+  bool stopping_ INFLIGHT_GUARDED_BY(mutex_) = false;
   std::vector<std::thread> threads_;
 };
 

@@ -83,13 +83,28 @@ Result<BufferBlock*> new_block(std::size_t bytes, std::shared_ptr<Allocator> all
   return block;
 }
 
-void delete_block(BufferBlock* block) noexcept {
+void delete_one(BufferBlock* block) noexcept {
   if (block->allocator != nullptr) {
     block->allocator->deallocate(block->memory, block->size);
   } else {
     call_release(block->release);
   }
   delete block;
+}
+
+// A release function may end other buffers, as that of a view of other memory does, and theirs others again. The
+// outermost call on a thread deletes them all, one after the other, so that a long chain needs no deep stack.
+void delete_block(BufferBlock* block) noexcept {
+  static thread_local BufferBlock** later = nullptr;  // linked by next_of_size
+  if (later != nullptr) {
+    block->next_of_size = std::exchange(*later, block);
+    return;
+  }
+  BufferBlock* list = nullptr;
+  later = &list;
+  for (; block != nullptr; block = list, list = list == nullptr ? nullptr : list->next_of_size)
+    delete_one(block);
+  later = nullptr;
 }
 
 // Idle blocks by size, without memory of its own: of each size one block, the first, is in its bucket's list, and

@@ -350,5 +350,18 @@ TEST(BufferPoolTest, KeepsBuffersWithoutAByte) {
   EXPECT_EQ(pool.acquire(0)->bytes(), where);
 }
 
+// Views of views of views: each keeps the one before alive.
+TEST(BufferTest, ALongChainOfViewsEndsWithoutADeepStack) {
+  constexpr int kLinks = 1'000'000;
+  int released = 0;
+  Buffer last = Buffer::allocate(1).value();
+  for (int i = 0; i < kLinks; ++i) {
+    std::byte* const memory = last.bytes();
+    last = Buffer::wrap(memory, 1, [before = std::move(last), &released] { ++released; }).value();
+  }
+  last = Buffer();
+  EXPECT_EQ(released, kLinks);
+}
+
 }  // namespace
 }  // namespace inflight

@@ -1,19 +1,50 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "inflight/executor.h"
 
+#include <fmt/format.h>
+
+#include <system_error>
+
 #include "base/check.h"
+#include "base/scheduling.h"
+#include "base/user_code.h"
 
 namespace inflight {
 
-void ManualExecutor::execute(Task task) {
-  const std::lock_guard lock(mutex_);
-  tasks_.push_back(std::move(task));
+using internal::MutexLock;
+
+namespace {
+
+Status empty_task() { return Status(StatusCode::kInvalidArgument, "execute: the task is empty"); }
+
+// Adds a task, or leaves the queue as it was.
+Status push_back(std::deque<Task>& tasks, Task task) noexcept {
+  try {
+    tasks.push_back(std::move(task));
+    return Status();
+  } catch (const std::bad_alloc&) {
+    return Status::out_of_memory("execute", sizeof(Task));
+  }
+}
+
+}  // namespace
+
+Status InlineExecutor::execute(Task task) {
+  if (!task) return empty_task();
+  static_cast<void>(internal::call_user(task));  // it was taken, and ran
+  return Status();
+}
+
+Status ManualExecutor::execute(Task task) {
+  if (!task) return empty_task();
+  const MutexLock lock(mutex_);
+  return push_back(tasks_, std::move(task));
 }
 
 bool ManualExecutor::run_one() {
   Task task;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (tasks_.empty()) return false;
     task = std::move(tasks_.front());
     tasks_.pop_front();
@@ -29,18 +60,30 @@ std::size_t ManualExecutor::run_all() {
 }
 
 std::size_t ManualExecutor::size() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return tasks_.size();
 }
 
-ThreadPool::ThreadPool(int threads) {
-  INFLIGHT_CHECK(threads >= 1);
-  for (int i = 0; i < threads; ++i) threads_.emplace_back([this] { work(); });
+Result<std::unique_ptr<ThreadPool>> ThreadPool::make(int threads) {
+  if (threads < 1 || threads > kThreadsMax) {
+    return Status(StatusCode::kInvalidArgument,
+                  fmt::format("threads: got {}, want 1 to {}", threads, kThreadsMax));
+  }
+  try {
+    std::unique_ptr<ThreadPool> pool(new ThreadPool);
+    pool->threads_.reserve(static_cast<std::size_t>(threads));
+    for (int i = 0; i < threads; ++i) pool->threads_.emplace_back([&pool = *pool] { pool.work(); });
+    return pool;
+  } catch (const std::system_error&) {  // those that have started are joined by now
+    return Status(StatusCode::kOutOfMemory, fmt::format("thread pool: {} threads cannot be had", threads));
+  } catch (const std::bad_alloc&) {
+    return Status::out_of_memory("thread pool");
+  }
 }
 
 ThreadPool::~ThreadPool() {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     stopping_ = true;
   }
   wake_.notify_all();
@@ -50,23 +93,26 @@ ThreadPool::~ThreadPool() {
   }
 }
 
-void ThreadPool::execute(Task task) {
-  // Told with the lock held: once the task has run, its owner may destroy the pool.
-  const std::lock_guard lock(mutex_);
-  tasks_.push_back(std::move(task));
+Status ThreadPool::execute(Task task) {
+  if (!task) return empty_task();
+  // Notified with the lock held: once the task has run, its owner may destroy the pool.
+  const MutexLock lock(mutex_);
+  INFLIGHT_TRY(push_back(tasks_, std::move(task)));
   wake_.notify_one();
+  return Status();
 }
 
-void ThreadPool::work() {
-  std::unique_lock lock(mutex_);
+void ThreadPool::work() noexcept {
+  internal::name_thread("inflight-pool");
+  MutexLock lock(mutex_);
   while (true) {
-    wake_.wait(lock, [this] { return stopping_ || !tasks_.empty(); });
+    while (!stopping_ && tasks_.empty()) wake_.wait(lock);
     if (tasks_.empty()) return;
     {
       Task task = std::move(tasks_.front());
       tasks_.pop_front();
       lock.unlock();
-      task();
+      static_cast<void>(internal::call_user(task));
     }
     lock.lock();
   }

@@ -2,14 +2,21 @@
 #include "inflight/executor.h"
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <initializer_list>
 #include <latch>
 #include <memory>
 #include <mutex>
 #include <set>
+#include <stdexcept>
 #include <string>
 #include <thread>
 #include <utility>
@@ -165,18 +172,20 @@ void destroys_exactly_once() {
 TEST(UniqueFunctionTest, DestroysExactlyOnceInPlace) { destroys_exactly_once<Inline>(); }
 TEST(UniqueFunctionTest, DestroysExactlyOnceOnTheHeap) { destroys_exactly_once<OnHeap>(); }
 
+void execute(Executor& executor, Task task) { EXPECT_TRUE(executor.execute(std::move(task)).ok()); }
+
 TEST(InlineExecutorTest, RunsBeforeItReturns) {
   InlineExecutor executor;
   std::thread::id ran_on;
-  executor.execute([&ran_on] { ran_on = std::this_thread::get_id(); });
+  execute(executor, [&ran_on] { ran_on = std::this_thread::get_id(); });
   EXPECT_EQ(ran_on, std::this_thread::get_id());
 }
 
-TEST(ManualExecutorTest, RunsInTheOrderGivenAndOnlyWhenTold) {
+TEST(ManualExecutorTest, RunsInTheOrderGivenAndOnlyWhenAsked) {
   ManualExecutor executor;
   std::vector<int> order;
   EXPECT_FALSE(executor.run_one());
-  for (int i = 0; i < 3; ++i) executor.execute([&order, i] { order.push_back(i); });
+  for (int i = 0; i < 3; ++i) execute(executor, [&order, i] { order.push_back(i); });
   EXPECT_TRUE(order.empty());
   EXPECT_EQ(executor.size(), 3U);
   EXPECT_TRUE(executor.run_one());
@@ -190,11 +199,11 @@ TEST(ManualExecutorTest, RunsInTheOrderGivenAndOnlyWhenTold) {
 TEST(ManualExecutorTest, RunAllRunsWhatIsAddedOnTheWay) {
   ManualExecutor executor;
   std::vector<int> order;
-  executor.execute([&] {
+  execute(executor, [&] {
     order.push_back(1);
-    executor.execute([&order] { order.push_back(3); });
+    execute(executor, [&order] { order.push_back(3); });
   });
-  executor.execute([&order] { order.push_back(2); });
+  execute(executor, [&order] { order.push_back(2); });
   EXPECT_EQ(executor.run_all(), 3U);
   EXPECT_EQ(order, (std::vector<int>{1, 2, 3}));
 }
@@ -203,7 +212,7 @@ TEST(ManualExecutorTest, DropsWhatWasNeverRun) {
   Counts counts;
   {
     ManualExecutor executor;
-    executor.execute(Inline(&counts));
+    execute(executor, Inline(&counts));
     EXPECT_EQ(counts.alive, 1);
   }
   EXPECT_EQ(counts.alive, 0);
@@ -213,9 +222,10 @@ TEST(ThreadPoolTest, RunsEveryTaskOnceBeforeItJoins) {
   constexpr int kTasks = 20000;
   std::vector<std::atomic<int>> runs(kTasks);
   {
-    ThreadPool pool(4);
+    const auto made = ThreadPool::make(4).value();
+    ThreadPool& pool = *made;
     for (int i = 0; i < kTasks; ++i)
-      pool.execute([&runs, i] { runs[static_cast<std::size_t>(i)].fetch_add(1); });
+      execute(pool, [&runs, i] { runs[static_cast<std::size_t>(i)].fetch_add(1); });
   }
   for (const std::atomic<int>& count : runs) ASSERT_EQ(count.load(), 1);
 }
@@ -226,13 +236,14 @@ TEST(ThreadPoolTest, RunsTasksThatTasksAddWhileItIsDestroyed) {
   std::latch go_on(1);
   std::thread releaser;
   {
-    ThreadPool pool(2);
-    pool.execute([&] {
+    const auto made = ThreadPool::make(2).value();
+    ThreadPool& pool = *made;
+    execute(pool, [&] {
       started.count_down();
       go_on.wait();
-      pool.execute([&] {
+      execute(pool, [&] {
         ran.fetch_add(1);
-        pool.execute([&] { ran.fetch_add(1); });
+        execute(pool, [&] { ran.fetch_add(1); });
       });
     });
     started.wait();
@@ -245,8 +256,9 @@ TEST(ThreadPoolTest, RunsTasksThatTasksAddWhileItIsDestroyed) {
 TEST(ThreadPoolTest, OneThreadKeepsTheOrder) {
   std::vector<int> order;  // only the pool's one thread writes it
   {
-    ThreadPool pool(1);
-    for (int i = 0; i < 1000; ++i) pool.execute([&order, i] { order.push_back(i); });
+    const auto made = ThreadPool::make(1).value();
+    ThreadPool& pool = *made;
+    for (int i = 0; i < 1000; ++i) execute(pool, [&order, i] { order.push_back(i); });
   }
   ASSERT_EQ(order.size(), 1000U);
   for (int i = 0; i < 1000; ++i) EXPECT_EQ(order[static_cast<std::size_t>(i)], i);
@@ -258,10 +270,11 @@ TEST(ThreadPoolTest, HasTheThreadsAskedForAndNoMore) {
   std::mutex mutex;
   std::set<std::thread::id> ids;
   {
-    ThreadPool pool(kThreads);
-    for (int i = 0; i < kThreads; ++i) pool.execute([&all_here] { all_here.arrive_and_wait(); });
+    const auto made = ThreadPool::make(kThreads).value();
+    ThreadPool& pool = *made;
+    for (int i = 0; i < kThreads; ++i) execute(pool, [&all_here] { all_here.arrive_and_wait(); });
     for (int i = 0; i < 300; ++i) {
-      pool.execute([&] {
+      execute(pool, [&] {
         const std::lock_guard lock(mutex);
         ids.insert(std::this_thread::get_id());
       });
@@ -276,21 +289,76 @@ TEST(ThreadPoolTest, DestroysATaskBeforeTheNextOne) {
   const auto token = std::make_shared<int>(0);
   long uses_seen = 0;
   {
-    ThreadPool pool(1);
-    pool.execute([held = token] {});
-    pool.execute([&] { uses_seen = token.use_count(); });
+    const auto made = ThreadPool::make(1).value();
+    ThreadPool& pool = *made;
+    execute(pool, [held = token] {});
+    execute(pool, [&] { uses_seen = token.use_count(); });
   }
   EXPECT_EQ(uses_seen, 1);
 }
 
-TEST(ThreadPoolDeathTest, NeedsAThread) { EXPECT_DEATH(ThreadPool(0), "check failed"); }
+TEST(ThreadPoolTest, KeepsItsBounds) {
+  for (const int threads : {-1, 0, ThreadPool::kThreadsMax + 1, 1'000'000'000}) {
+    EXPECT_EQ(ThreadPool::make(threads).status().code(), StatusCode::kInvalidArgument) << threads;
+  }
+  EXPECT_TRUE(ThreadPool::make(1).ok());
+}
+
+TEST(ExecutorTest, AnEmptyTaskIsRefusedByEach) {
+  InlineExecutor at_once;
+  ManualExecutor manual;
+  const auto pool = ThreadPool::make(1).value();
+  for (Executor* const executor : std::initializer_list<Executor*>{&at_once, &manual, pool.get()}) {
+    EXPECT_EQ(executor->execute(Task()).code(), StatusCode::kInvalidArgument);
+  }
+  EXPECT_EQ(manual.size(), 0U);
+}
+
+TEST(ExecutorTest, WhatATaskThrowsEndsNoThread) {
+  const auto throws = [] { throw std::runtime_error("task"); };
+  InlineExecutor at_once;
+  EXPECT_TRUE(at_once.execute(throws).ok());
+  ManualExecutor manual;
+  execute(manual, throws);
+  EXPECT_THROW(manual.run_one(), std::runtime_error);
+  EXPECT_FALSE(manual.run_one());
+  std::atomic<int> ran{0};
+  {
+    const auto pool = ThreadPool::make(1).value();
+    execute(*pool, throws);
+    execute(*pool, std::function<void()>());  // calls nothing, which throws
+    execute(*pool, [&ran] { ++ran; });
+  }
+  EXPECT_EQ(ran, 1);
+}
+
+// The process may have no more threads than it has: the pool's first cannot start.
+TEST(ThreadPoolTest, OutOfThreadsIsAStatusWithNothingLeftBehind) {
+  const int threads_allowed = 4;
+  const pid_t child = fork();
+  if (child == 0) {
+    const rlimit limit{threads_allowed, threads_allowed};
+    const bool limited = setrlimit(RLIMIT_NPROC, &limit) == 0 && (getuid() != 0 || setuid(65534) == 0);
+    if (!limited) _exit(2);
+    const auto pool = ThreadPool::make(64);
+    std::size_t left = 0;
+    for ([[maybe_unused]] const auto& thread : std::filesystem::directory_iterator("/proc/self/task")) ++left;
+    if (pool.ok()) _exit(3);
+    _exit(pool.status().code() == StatusCode::kOutOfMemory && left == 1 ? 0 : 1);
+  }
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  ASSERT_TRUE(WIFEXITED(status));
+  if (WEXITSTATUS(status) >= 2) GTEST_SKIP() << "the number of threads cannot be limited here";
+  EXPECT_EQ(WEXITSTATUS(status), 0);
+}
 
 TEST(ThreadPoolDeathTest, IsNotDestroyedByItsOwnTask) {
   GTEST_FLAG_SET(death_test_style, "threadsafe");
   EXPECT_DEATH(
       {
-        auto* const pool = new ThreadPool(1);
-        pool->execute([pool] { delete pool; });
+        ThreadPool* const pool = ThreadPool::make(1).value().release();
+        execute(*pool, [pool] { delete pool; });
         std::latch(1).wait();
       },
       "check failed");

@@ -150,7 +150,7 @@ TEST(PredictorWait, SaysWhyThereIsNoDescriptor) {
   ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &none), 0);
   const Result<int> refused = predictor.event_fd();
   ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &limit), 0);
-  EXPECT_EQ(refused.status().code(), StatusCode::kOverloaded);
+  EXPECT_EQ(refused.status().code(), StatusCode::kOutOfMemory);
   EXPECT_TRUE(predictor.event_fd().ok());
 }
 

@@ -16,10 +16,10 @@ namespace inflight::internal {
 
 Result<int> EventFd::open(bool raised) {
   if (fd_ < 0) {
-    // Non-blocking: lower() must not hang where the user has read it against the contract.
+    // Non-blocking: lower() must not hang where the user has read it, which the contract forbids.
     fd_ = ::eventfd(raised ? 1 : 0, EFD_NONBLOCK | EFD_CLOEXEC);
     if (fd_ < 0) {
-      return Status(StatusCode::kOverloaded,
+      return Status(StatusCode::kOutOfMemory,
                     fmt::format("eventfd: {}", std::generic_category().message(errno)));
     }
   }
