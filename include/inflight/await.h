@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// co_await for arrays and predictions, in any coroutine type: Status status = co_await ready(handle,
-// executor);
+// co_await for arrays and predictions, in any coroutine type:
+//
+//   Status status = co_await ready(handle, executor);
 #pragma once
 
 #include <coroutine>
@@ -14,56 +15,68 @@ namespace inflight {
 
 namespace internal {
 
-// Lives in the coroutine's frame, and is itself the listener: waiting allocates nothing.
-template <typename Handle>
-class [[nodiscard]] ReadyAwaiter final : private Waiter {
+// What resumes a coroutine once a completion is ready. It lives in the coroutine's frame, so waiting allocates
+// nothing.
+class Resumer : protected Waiter {
  public:
-  ReadyAwaiter(const Handle& handle, Executor& executor) : handle_(handle), executor_(executor) {}
-  ReadyAwaiter(const ReadyAwaiter&) = delete;
-  ReadyAwaiter& operator=(const ReadyAwaiter&) = delete;
-  // A coroutine that is destroyed while it waits is not told any more.
+  Resumer(const Resumer&) = delete;
+  Resumer& operator=(const Resumer&) = delete;
+
+ protected:
+  explicit Resumer(Executor& executor) noexcept : executor_(executor) {}
+  ~Resumer() override = default;
+  // False: the coroutine goes on at once on this thread. True: it is resumed later, and this may be gone already.
+  bool suspend(Completion& completion, std::coroutine_handle<> coroutine) noexcept;
+  // Ok, or why the executor did not take the coroutine.
+  const Status& refused() const noexcept { return refused_; }
+
+ private:
+  void completed() noexcept override;
+  bool hand_over() noexcept;
+
+  Executor& executor_;
+  std::coroutine_handle<> coroutine_;
+  Status refused_;
+};
+
+template <typename Handle>
+class [[nodiscard]] ReadyAwaiter final : private Resumer {
+ public:
+  ReadyAwaiter(const Handle& handle, Executor& executor) : Resumer(executor), handle_(handle) {}
+  // A coroutine that is destroyed while it waits is not resumed any more.
   ~ReadyAwaiter() override {
-    if (waiting_) handle_.version().completion.remove(*this);
+    if (waiting_) handle_.completion().remove(*this);
   }
 
-  // Never at once: what follows runs on the executor, also where the handle is ready already.
-  bool await_ready() const noexcept { return false; }
-  void await_suspend(std::coroutine_handle<> coroutine) {
-    coroutine_ = coroutine;
+  bool await_ready() const noexcept { return false; }  // also what is ready already goes over the executor
+  bool await_suspend(std::coroutine_handle<> coroutine) noexcept {
     waiting_ = true;
-    // Once it is added, another thread may resume the coroutine, and this awaiter may be gone.
-    if (!handle_.version().completion.add(*this)) resume();
+    return suspend(handle_.completion(), coroutine);
   }
   Status await_resume() {
     waiting_ = false;
-    return handle_.status();
+    return refused().ok() ? handle_.status() : refused();
   }
 
  private:
-  void completed() override { resume(); }
-  void resume() {
-    const std::coroutine_handle<> coroutine = coroutine_;
-    executor_.execute([coroutine] { coroutine.resume(); });  // an inline executor ends this awaiter meanwhile
-  }
-
   const Handle handle_;
-  Executor& executor_;
-  std::coroutine_handle<> coroutine_;
   bool waiting_ = false;
 };
 
 }  // namespace internal
 
-// To be awaited: suspends the coroutine until `handle` (an NDArray or a Prediction) is ready, then resumes it
-// on the executor, exactly once; a handle that is ready already goes over the executor, too. Allocates
-// nothing but what the executor does to keep a task.
-//   handle     not empty; shared until the coroutine goes on
-//   executor   must outlive that, and run its tasks: one that ends without doing so leaves the coroutine
-//              suspended. With an InlineExecutor the coroutine goes on on the thread that completes, which it
-//              holds up, and awaiting many that are ready already nests as many calls.
-//   returns    from co_await: the handle's status(), ok or why it failed
-//   thread     any. The coroutine may be destroyed while it waits only if nothing can complete the handle
-//              meanwhile, and no task of it is left with the executor.
+// To be awaited: suspends the coroutine until `handle` (an NDArray or a Prediction) is ready, then resumes it on
+// the executor, exactly once. A handle that is ready already goes over the executor, too. Allocates nothing but
+// what the executor needs to keep a task.
+//   handle     not empty; kept until the coroutine goes on
+//   executor   outlives that, and runs its tasks: one that drops a task that it took leaves the coroutine
+//              suspended. Where it runs the task inside execute(), as InlineExecutor does, the coroutine goes on
+//              when execute() has returned, on that thread, which it holds up. Awaiting many handles in a row
+//              then nests no calls.
+//   returns    from co_await: the handle's status(), ok or why it failed. Where the executor refused the task or
+//              threw: that status instead, on the thread that completed the handle.
+//   thread     any. A coroutine that waits may be destroyed only where nothing can complete the handle meanwhile
+//              and the executor has no task of it.
 template <typename Handle>
 internal::ReadyAwaiter<Handle> ready(const Handle& handle, Executor& executor) {
   return {handle, executor};

@@ -6,7 +6,6 @@
 #include <cstddef>
 #include <memory>
 #include <mutex>
-#include <optional>
 #include <span>
 #include <vector>
 
@@ -19,6 +18,7 @@
 #include "inflight/internal/var_state.h"
 #include "inflight/status.h"
 #include "inflight/tensor.h"
+#include "inflight/wait.h"
 
 namespace inflight {
 
@@ -76,6 +76,9 @@ class Version : public VarState {
  public:
   using VarState::VarState;
 
+  // Publishes and notifies.
+  void complete(Status status) noexcept { completion.complete(std::move(status), this); }
+
   Completion completion;
   std::vector<ArrayValue> values;  // as many as there are before the first handle is given out
 };
@@ -122,15 +125,24 @@ class NDArray {
   // The same for memory of any device: its address means something to that device.
   //   errors   kNotReady; the version's own failure
   Result<TensorView> view() const;
+  // A share in the memory, which then stays as it is without a handle, too. Not to be written to.
+  //   errors   as view()
+  Result<Buffer> buffer() const;
 
   // Waits until can_read(), then returns status().
   Status wait() const;
-  // The same, but no longer than told.
+  // The same, for `timeout` at most, or until `when`, which is on the real steady clock.
   //   errors   kDeadlineExceeded: the time came first
   Status wait_for(Duration timeout) const;
   Status wait_until(TimePoint when) const;
 
-  // Calls fn on the executor once can_read(); at once where it can. The executor must outlive that.
+  // Calls fn(array) on the executor once can_read(); gives it to the executor at once where it can be read already.
+  // What the executor throws ends there, and what fn throws ends where the executor says; where the executor
+  // refuses the task, fn is not called. Callbacks of one version are given to their executors in the order of
+  // these calls. Throws std::bad_alloc, having changed nothing.
+  //   executor   outlives that
+  //   fn         called as fn(const NDArray&), once; an empty std::function throws when it is called
+  //   thread     any
   template <typename Fn>
   void on_ready(Executor& executor, Fn fn) const {
     internal::on_ready(version_->completion, executor,
@@ -141,6 +153,7 @@ class NDArray {
   Var var() const { return Var(version_); }
   internal::Version& version() const noexcept { return *version_; }
   std::size_t index() const noexcept { return index_; }  // among the arrays of its version
+  internal::Completion& completion() const noexcept { return version_->completion; }
   friend bool operator==(const NDArray& a, const NDArray& b) noexcept {
     return a.version_ == b.version_ && a.index_ == b.index_;
   }
@@ -168,14 +181,20 @@ class MutableNDArray {
   // The newest version, pinned.
   NDArray snapshot() const;
 
-  // Orders a write that replaces every element. `reads` are ready and have not failed when `compute` runs.
-  //   returns  the new version
-  //   errors   as Engine::push
+  // Orders a write that replaces every element.
+  //   reads     are ready and have not failed when `compute` runs
+  //   compute   gets them, and where the elements go. Where it fails or throws, the new version has that status.
+  //   returns   the new version
+  //   thread    any
+  //   errors    as Engine::push; kInvalidArgument: an empty `compute`, or an empty array in `reads`; kOutOfMemory.
+  //             On an error nothing was ordered, and the name is as it was. Memory that cannot be had when the
+  //             write runs, and a read whose memory is not the host's, fail the new version.
   using Compute = UniqueFunction<Status(std::span<const TensorView> reads, const MutableTensorView& out)>;
   Result<NDArray> write(std::vector<NDArray> reads, Compute compute);
 
-  // Orders a write that may look at what was there: `out` holds the old elements when `compute` runs.
-  // Inherits the old version's failure.
+  // Orders a write that may look at what was there: `out` holds the old elements when `compute` runs. It inherits
+  // the old version's failure.
+  //   errors    as write()
   Result<NDArray> update(std::vector<NDArray> reads, Compute compute);
 
  private:
@@ -183,29 +202,10 @@ class MutableNDArray {
 
   Engine& engine_;
   const std::shared_ptr<BufferPool> pool_;  // shared with the pending writes
-  // Recursive: an engine that runs operations inside push calls `compute` under it, which may use this name.
+  // Held while a write is pushed, so that versions follow each other in the order of the calls. Recursive: an
+  // engine that runs operations inside push() calls `compute` under it, which may use this name.
   mutable std::recursive_mutex mutex_;
   NDArray newest_;  // guarded by mutex_
 };
-
-// Waits until at least one is ready; returns the lowest index of those that are.
-//   requires at least one array, none of them empty
-std::size_t wait_any(std::span<const NDArray> arrays);
-// The same, but nothing where the time comes first.
-std::optional<std::size_t> wait_any_for(std::span<const NDArray> arrays, Duration timeout);
-// The same, until `when` at most, which is on the real steady clock.
-std::optional<std::size_t> wait_any_until(std::span<const NDArray> arrays, TimePoint when);
-
-// Waits until all are ready, failed ones too; none at all are ready at once. One load for each that is ready
-// already; allocates nothing.
-//   requires none of them empty
-//   returns  ok, or the failure of the lowest index that has one
-//   thread   any
-Status wait_all(std::span<const NDArray> arrays);
-// The same, but no longer than told.
-//   errors   kDeadlineExceeded: the time came first. A status of one of them may have this code, too.
-Status wait_all_for(std::span<const NDArray> arrays, Duration timeout);
-// The same, until `when` at most, which is on the real steady clock.
-Status wait_all_until(std::span<const NDArray> arrays, TimePoint when);
 
 }  // namespace inflight

@@ -254,24 +254,4 @@ class Predictor {
   std::shared_ptr<internal::PredictorCore> core_;
 };
 
-// Waits until at least one has finished; returns the lowest index of those that have.
-//   requires at least one prediction, none of them empty
-std::size_t wait_any(std::span<const Prediction> predictions);
-// The same, but nothing where the time comes first.
-std::optional<std::size_t> wait_any_for(std::span<const Prediction> predictions, Duration timeout);
-// The same, until `when` at most, which is on the real steady clock.
-std::optional<std::size_t> wait_any_until(std::span<const Prediction> predictions, TimePoint when);
-
-// Waits until all are ready, failed ones too; none at all are ready at once. One load for each that is ready
-// already; allocates nothing.
-//   requires none of them empty
-//   returns  ok, or the failure of the lowest index that has one
-//   thread   any
-Status wait_all(std::span<const Prediction> predictions);
-// The same, but no longer than `timeout`.
-//   errors   kDeadlineExceeded: the time came first. A status of one of them may have this code, too.
-Status wait_all_for(std::span<const Prediction> predictions, Duration timeout);
-// The same, until `when` at most, which is on the real steady clock.
-Status wait_all_until(std::span<const Prediction> predictions, TimePoint when);
-
 }  // namespace inflight

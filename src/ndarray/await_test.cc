@@ -6,6 +6,7 @@
 #include <atomic>
 #include <coroutine>
 #include <exception>
+#include <stdexcept>
 #include <thread>
 #include <vector>
 
@@ -49,7 +50,7 @@ TEST(AwaitTest, ResumesOnTheExecutorOnce) {
   EXPECT_EQ(executor.run_all(), 1U);
   EXPECT_EQ(resumed, 1);
   EXPECT_EQ(status.message(), "failed");
-  EXPECT_EQ(pending.shares(), 1U);  // the coroutine has let go
+  EXPECT_EQ(pending.shares(), 1U);  // the coroutine holds it no more
 }
 
 TEST(AwaitTest, GoesOverTheExecutorWhereItIsReadyAlready) {
@@ -104,7 +105,8 @@ Detached sum(std::vector<NDArray> arrays, Executor& executor, std::atomic<int>& 
 
 // One thread completes while the coroutine wanders over a pool: a resumption lost hangs, one too many shows.
 TEST(AwaitTest, NoResumptionIsLostOrMadeTwice) {
-  ThreadPool executor(2);
+  const auto pool = ThreadPool::make(2).value();
+  ThreadPool& executor = *pool;
   std::vector<Pending> pending(static_cast<std::size_t>(kRounds));
   std::vector<NDArray> arrays;
   for (const Pending& one : pending) arrays.push_back(one.array());
@@ -117,6 +119,59 @@ TEST(AwaitTest, NoResumptionIsLostOrMadeTwice) {
   done.wait(false);
   completer.join();
   EXPECT_EQ(total, kRounds);
+}
+
+TEST(AwaitTest, AwaitingManyThatAreReadyNeedsNoStack) {
+  InlineExecutor executor;
+  Pending pending;
+  pending.complete();
+  std::atomic<int> total{0};
+  std::atomic<bool> done{false};
+  constexpr int kMany = 1'000'000;
+  sum(std::vector<NDArray>(kMany, pending.array()), executor, total, done);
+  EXPECT_TRUE(done);
+  EXPECT_EQ(total, kMany);
+}
+
+// Each coroutine completes what the next one waits for.
+Detached complete_after(NDArray array, Executor& executor, Pending& next, std::atomic<int>& resumed) {
+  const Status status = co_await ready(array, executor);
+  if (status.ok()) resumed.fetch_add(1);
+  next.complete();
+}
+
+TEST(AwaitTest, AChainOfCoroutinesNeedsNoStack) {
+  InlineExecutor executor;
+  std::vector<Pending> pending(100'001);
+  std::atomic<int> resumed{0};
+  for (std::size_t i = 0; i + 1 < pending.size(); ++i) {
+    complete_after(pending[i].array(), executor, pending[i + 1], resumed);
+  }
+  pending[0].complete();
+  EXPECT_EQ(resumed, 100'000);
+}
+
+TEST(AwaitTest, WhereTheExecutorRefusesTheCoroutineGoesOnWithItsStatus) {
+  struct Refusing final : Executor {
+    Status execute(Task) override {
+      if (throws) throw std::runtime_error("executor");
+      return failure("refused");
+    }
+    bool throws = false;
+  } executor;
+  for (const bool ready_before : {false, true}) {
+    for (const bool throws : {false, true}) {
+      executor.throws = throws;
+      Pending pending;
+      if (ready_before) pending.complete();
+      std::atomic<int> resumed{0};
+      Status status;
+      count_after(pending.array(), executor, resumed, status);
+      if (!ready_before) pending.complete();
+      EXPECT_EQ(resumed, 1);
+      EXPECT_EQ(status.message(), throws ? "executor" : "refused");
+    }
+  }
 }
 
 }  // namespace

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "inflight/internal/completion.h"
 
-#include <deque>
-#include <mutex>
+#include <array>
+#include <memory>
 #include <thread>
 
 #include "base/check.h"
 #include "base/futex.h"
+#include "base/user_code.h"
 
 namespace inflight::internal {
 namespace {
@@ -17,6 +18,44 @@ constexpr int kLooksPerRound = 16;
 
 }  // namespace
 
+// The notifications that nest on one thread: the outermost keeps those that would nest too deep.
+class Notifying {
+ public:
+  static void notify(Completion& completion, RefCounted* owner) noexcept {
+    if (outermost_ == nullptr) {
+      Notifying outermost;
+      outermost.run(completion);
+    } else if (depth_ < Completion::kDepthMax || owner == nullptr) {
+      ++depth_;
+      completion.call_waiters();
+      --depth_;
+    } else {
+      owner->ref();
+      completion.owner_ = owner;
+      outermost_->later_.push_back(completion);
+    }
+  }
+
+ private:
+  void run(Completion& first) noexcept {
+    outermost_ = this;
+    depth_ = 1;
+    first.call_waiters();
+    while (Completion* const completion = later_.pop_front()) {
+      const auto owner = Ref<RefCounted>::adopt(std::exchange(completion->owner_, nullptr));
+      completion->call_waiters();
+    }
+    outermost_ = nullptr;
+  }
+
+  static thread_local Notifying* outermost_;
+  static thread_local int depth_;
+  List<Completion, Completion> later_;
+};
+
+thread_local Notifying* Notifying::outermost_ = nullptr;
+thread_local int Notifying::depth_ = 0;
+
 void Completion::publish(Status status) noexcept {
   status_ = std::move(status);
   const std::uint32_t before = state_.exchange(kReady, std::memory_order_acq_rel);
@@ -24,18 +63,23 @@ void Completion::publish(Status status) noexcept {
   was_parked_ = before == kParked;
 }
 
-void Completion::tell() noexcept {
+void Completion::notify(RefCounted* owner) noexcept {
   if (was_parked_) futex_wake_all(state_);
+  {
+    const MutexLock lock(mutex_);
+    if (waiters_.empty()) return;  // none is added any more
+  }
+  Notifying::notify(*this, owner);
+}
+
+void Completion::call_waiters() noexcept {
   while (true) {
     Waiter* waiter = nullptr;
     {
-      const std::lock_guard lock(lock_);
-      waiter = head_;
-      if (waiter == nullptr) return;
-      head_ = waiter->next_;
-      if (head_ != nullptr) head_->prev_ = nullptr;
-      waiter->linked_ = false;
+      const MutexLock lock(mutex_);
+      waiter = waiters_.pop_front();
     }
+    if (waiter == nullptr) return;
     waiter->completed();
   }
 }
@@ -46,12 +90,12 @@ bool Completion::wait_impl(const TimePoint* until) const noexcept {
   for (int round = 0;; ++round) {
     for (int look = 0; look < kLooksPerRound; ++look) {
       if (ready()) return true;
-      SpinLock::pause();
+      spin_pause();
     }
     const TimePoint now = steady_clock().now();
     if (round == 0) enough = now + kSpin;
     if (now >= enough || (until != nullptr && now >= *until)) break;
-    // Whoever is to complete it may have been put on this very processor.
+    // The thread that completes it may be on this very processor.
     std::this_thread::yield();
   }
   while (true) {
@@ -67,27 +111,24 @@ void Completion::wait() const noexcept { wait_impl(nullptr); }
 bool Completion::wait_until(TimePoint when) const noexcept { return wait_impl(&when); }
 
 bool Completion::add(Waiter& waiter) noexcept {
-  const std::lock_guard lock(lock_);
+  const MutexLock lock(mutex_);
   if (ready()) return false;
-  waiter.prev_ = nullptr;
-  waiter.next_ = head_;
-  if (head_ != nullptr) head_->prev_ = &waiter;
-  head_ = &waiter;
-  waiter.linked_ = true;
+  waiters_.push_back(waiter);
   return true;
 }
 
 bool Completion::remove(Waiter& waiter) noexcept {
-  const std::lock_guard lock(lock_);
-  if (!waiter.linked_) return false;
-  (waiter.prev_ == nullptr ? head_ : waiter.prev_->next_) = waiter.next_;
-  if (waiter.next_ != nullptr) waiter.next_->prev_ = waiter.prev_;
-  waiter.linked_ = false;
+  const MutexLock lock(mutex_);
+  if (!waiter.linked()) return false;
+  waiters_.remove(waiter);
   return true;
 }
 
 void Completion::reset() noexcept {
-  INFLIGHT_CHECK(head_ == nullptr);
+  {
+    const MutexLock lock(mutex_);
+    INFLIGHT_CHECK(waiters_.empty());
+  }
   status_ = Status();
   state_.store(kPending, std::memory_order_relaxed);
 }
@@ -96,10 +137,11 @@ namespace {
 
 class TaskWaiter final : public Waiter {
  public:
-  TaskWaiter(Executor& executor, Task task) : executor_(executor), task_(std::move(task)) {}
-  void completed() override { run(); }
-  void run() {
-    executor_.execute(std::move(task_));
+  TaskWaiter(Executor& executor, Task task) noexcept : executor_(executor), task_(std::move(task)) {}
+  void completed() noexcept override { run(); }
+  void run() noexcept {
+    // There is nobody to give a refusal to, and nothing of ours depends on the task.
+    static_cast<void>(call_user([this] { return executor_.execute(std::move(task_)); }));
     delete this;
   }
 
@@ -109,29 +151,24 @@ class TaskWaiter final : public Waiter {
   Task task_;
 };
 
-// One completion's part in a wait_any() call, which sleeps on `woken`.
-class AnyWaiter final : public Waiter {
- public:
-  explicit AnyWaiter(std::atomic<std::uint32_t>& woken) : woken_(woken) {}
-  void completed() override {
-    woken_.store(1, std::memory_order_release);
-    futex_wake_all(woken_);
-    done_.store(true,
-                std::memory_order_release);  // the last touch: the call may return as soon as it sees this
-  }
-  bool done() const { return done_.load(std::memory_order_acquire); }
-
- private:
-  std::atomic<std::uint32_t>& woken_;
-  std::atomic<bool> done_{false};
+// What the waiters of one wait_any() call share. It lives on the stack of that call.
+struct AnyWait {
+  Mutex mutex;
+  CondVar called_changed;
+  std::size_t called INFLIGHT_GUARDED_BY(mutex) = 0;  // how many of the waiters have been called
 };
 
-std::optional<std::size_t> first_ready(std::span<Completion* const> completions) {
-  for (std::size_t i = 0; i < completions.size(); ++i) {
-    if (completions[i]->ready()) return i;
+class AnyWaiter final : public Waiter {
+ public:
+  ~AnyWaiter() override = default;
+  void completed() noexcept override {
+    // All under the lock: once it is free, the call may return, and this and `wait` are gone.
+    const MutexLock lock(wait->mutex);
+    ++wait->called;
+    wait->called_changed.notify_one();
   }
-  return std::nullopt;
-}
+  AnyWait* wait = nullptr;
+};
 
 }  // namespace
 
@@ -140,26 +177,47 @@ void on_ready(Completion& completion, Executor& executor, Task task) {
   if (!completion.add(*waiter)) waiter->run();
 }
 
-std::optional<std::size_t> wait_any(std::span<Completion* const> completions, const TimePoint* until) {
-  INFLIGHT_CHECK(!completions.empty());
-  if (const auto ready = first_ready(completions)) return ready;
-  std::atomic<std::uint32_t> woken{0};
-  std::deque<AnyWaiter> waiters;  // never moves its elements
-  for (Completion* completion : completions) {
-    if (!completion->add(waiters.emplace_back(woken))) {
-      waiters.pop_back();
-      break;
+std::optional<std::size_t> wait_any(std::size_t count, Completion& (*at)(const void*, std::size_t),
+                                    const void* handles, const TimePoint* until) {
+  const auto first_ready = [&]() -> std::optional<std::size_t> {
+    for (std::size_t i = 0; i < count; ++i) {
+      if (at(handles, i).ready()) return i;
+    }
+    return std::nullopt;
+  };
+  if (count == 0) return std::nullopt;
+  if (const auto ready = first_ready()) return ready;
+
+  AnyWait wait;
+  std::array<AnyWaiter, 16> in_place;
+  std::unique_ptr<AnyWaiter[]> elsewhere;
+  AnyWaiter* waiters = in_place.data();
+  if (count > in_place.size()) {
+    elsewhere.reset(new AnyWaiter[count]);
+    waiters = elsewhere.get();
+  }
+  std::size_t added = 0;
+  for (; added < count; ++added) {
+    waiters[added].wait = &wait;
+    if (!at(handles, added).add(waiters[added])) break;
+  }
+  if (added == count) {
+    MutexLock lock(wait.mutex);
+    while (wait.called == 0) {
+      if (until == nullptr) {
+        wait.called_changed.wait(lock);
+      } else if (!wait.called_changed.wait_until(lock, *until)) {
+        break;
+      }
     }
   }
-  if (waiters.size() == completions.size()) {
-    while (woken.load(std::memory_order_acquire) == 0 && futex_wait(woken, 0, until)) {
-    }
+  std::size_t late = 0;  // those that have been called or are being called
+  for (std::size_t i = 0; i < added; ++i) late += at(handles, i).remove(waiters[i]) ? 0 : 1;
+  {
+    MutexLock lock(wait.mutex);
+    while (wait.called < late) wait.called_changed.wait(lock);
   }
-  for (std::size_t i = 0; i < waiters.size(); ++i) {
-    if (completions[i]->remove(waiters[i])) continue;
-    while (!waiters[i].done()) std::this_thread::yield();
-  }
-  return first_ready(completions);
+  return first_ready();
 }
 
 }  // namespace inflight::internal

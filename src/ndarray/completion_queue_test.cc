@@ -175,7 +175,7 @@ TEST(CompletionQueueTest, SaysThatNoDescriptorIsLeftAndMayBeAskedAgain) {
   ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &none), 0);
   const Result<int> refused = queue.event_fd();
   ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &limit), 0);
-  EXPECT_EQ(refused.status().code(), StatusCode::kOverloaded);
+  EXPECT_EQ(refused.status().code(), StatusCode::kOutOfMemory);
   EXPECT_EQ(refused.status().message(), "eventfd: Too many open files");
   pending.complete();
   EXPECT_TRUE(readable(queue.event_fd().value()));
@@ -267,6 +267,18 @@ TEST(CompletionQueueTest, ManyThreadsGetEveryTagOnce) {
   for (const std::atomic<int>& count : taken) EXPECT_EQ(count, 1);
   EXPECT_EQ(queue.size(), 0U);
   EXPECT_FALSE(readable(fd));
+}
+
+TEST(CompletionQueueTest, EqualTagsEachCountInTheOrderInWhichTheyBecomeReady) {
+  CompletionQueue queue;
+  std::array<Pending, 3> pending;
+  for (Pending& one : pending) queue.add(one.array(), 7);
+  queue.add(array_of({1}), 7);  // ready already: ready at this moment
+  EXPECT_EQ(queue.size(), 4U);
+  for (std::size_t i = pending.size(); i-- > 0;) pending[i].complete();
+  std::vector<std::uint64_t> tags;
+  queue.take(tags);
+  EXPECT_EQ(tags, (std::vector<std::uint64_t>{7, 7, 7, 7}));
 }
 
 }  // namespace

@@ -2,15 +2,21 @@
 #include "inflight/internal/completion.h"
 
 #include <gtest/gtest.h>
+#include <pthread.h>
+#include <sched.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <chrono>
 #include <deque>
+#include <functional>
 #include <latch>
 #include <memory>
 #include <random>
+#include <stdexcept>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "base/test_stress.h"
@@ -35,7 +41,7 @@ class CountingWaiter final : public Waiter {
 // A few nanoseconds to a few tens of microseconds: reaches waiters while they spin, park and sleep.
 void dawdle(std::minstd_rand& random) {
   const auto spins = (1U << (random() % 14)) - 1;
-  for (unsigned i = 0; i < spins; ++i) SpinLock::pause();
+  for (unsigned i = 0; i < spins; ++i) spin_pause();
   if (random() % 4 == 0) std::this_thread::yield();
 }
 
@@ -60,17 +66,17 @@ TEST(CompletionDeathTest, CompletesOnce) {
   EXPECT_DEATH(twice(), "check failed");
 }
 
-TEST(CompletionTest, PublishIsSeenByPollersBeforeAnybodyIsTold) {
+TEST(CompletionTest, PublishIsSeenByPollersBeforeAnybodyIsNotified) {
   Completion completion;
   CountingWaiter waiter;
   ASSERT_TRUE(completion.add(waiter));
   completion.publish(Status());
   EXPECT_TRUE(completion.ready());
   EXPECT_EQ(waiter.calls, 0);
-  completion.wait();  // needs no telling
+  completion.wait();  // needs no notification
   CountingWaiter late;
   EXPECT_FALSE(completion.add(late));
-  completion.tell();
+  completion.notify(nullptr);
   EXPECT_EQ(waiter.calls, 1);
   EXPECT_EQ(late.calls, 0);
 }
@@ -208,8 +214,8 @@ TEST(CompletionTest, AWaiterMayAddAndRemoveOthers) {
       EXPECT_TRUE(second.add(other));
     }
   } moving(second, first, other);
+  ASSERT_TRUE(first.add(moving));  // the first to come is called first
   ASSERT_TRUE(first.add(other));
-  ASSERT_TRUE(first.add(moving));  // the last to come is told first
   first.complete(Status());
   EXPECT_TRUE(moving.removed);
   EXPECT_EQ(other.calls, 0);
@@ -234,6 +240,13 @@ std::vector<Completion*> pointers(std::deque<Completion>& completions) {
   std::vector<Completion*> result;
   for (Completion& completion : completions) result.push_back(&completion);
   return result;
+}
+
+std::optional<std::size_t> wait_any(const std::vector<Completion*>& all, const TimePoint* until) {
+  const auto at = [](const void* first, std::size_t index) -> Completion& {
+    return *static_cast<Completion* const*>(first)[index];
+  };
+  return internal::wait_any(all.size(), at, all.data(), until);
 }
 
 TEST(WaitAnyTest, ReturnsTheLowestOfThoseThatAreReady) {
@@ -360,6 +373,175 @@ TEST(OnReadyTest, RacesWithCompleting) {
     adder.join();
     ASSERT_EQ(ran, 10);
   }
+}
+
+TEST(CompletionTest, CallsItsWaitersInTheOrderInWhichTheyWereAdded) {
+  Completion completion;
+  InlineExecutor executor;
+  std::vector<int> order;
+  for (int i = 0; i < 5; ++i) on_ready(completion, executor, [&order, i] { order.push_back(i); });
+  completion.complete(Status());
+  EXPECT_EQ(order, (std::vector<int>{0, 1, 2, 3, 4}));
+}
+
+// Runs on a thread with a stack of 256 KiB.
+void on_a_small_stack(void (*function)()) {
+  pthread_attr_t attributes;
+  ASSERT_EQ(pthread_attr_init(&attributes), 0);
+  ASSERT_EQ(pthread_attr_setstacksize(&attributes, std::size_t{256} << 10), 0);
+  const auto start = [](void* argument) -> void* {
+    reinterpret_cast<void (*)()>(argument)();
+    return nullptr;
+  };
+  pthread_t thread{};
+  ASSERT_EQ(pthread_create(&thread, &attributes, start, reinterpret_cast<void*>(function)), 0);
+  ASSERT_EQ(pthread_join(thread, nullptr), 0);
+  pthread_attr_destroy(&attributes);
+}
+
+constexpr std::size_t kMany = 100'000 * kStress;  // a million
+
+TEST(CompletionTest, AMillionListenersNeedNoStack) {
+  on_a_small_stack([] {
+    Completion completion;
+    std::deque<CountingWaiter> waiters(kMany);
+    for (CountingWaiter& waiter : waiters) ASSERT_TRUE(completion.add(waiter));
+    for (std::size_t i = 0; i < kMany; i += 2) ASSERT_TRUE(completion.remove(waiters[i]));
+    completion.complete(Status());
+    for (std::size_t i = 0; i < kMany; ++i) ASSERT_EQ(waiters[i].calls, static_cast<int>(i % 2));
+  });
+}
+
+// A completion with an owner, as an array's version is.
+struct Owned final : RefCounted {
+  void complete() { completion.complete(Status(), this); }
+  Completion completion;
+};
+
+// Each callback completes the next, which has nobody but the chain to keep it.
+TEST(CompletionTest, AChainOfAMillionCallbacksNeedsNoStack) {
+  on_a_small_stack([] {
+    InlineExecutor executor;
+    std::size_t called = 0;
+    auto first = Ref<Owned>::adopt(new Owned);
+    Ref<Owned> last = first;
+    for (std::size_t i = 0; i < kMany; ++i) {
+      auto next = Ref<Owned>::adopt(new Owned);
+      on_ready(last->completion, executor, [next, &called]() mutable {
+        ++called;
+        std::exchange(next, Ref<Owned>())->complete();
+      });
+      last = next;
+    }
+    last = Ref<Owned>();
+    first->complete();
+    EXPECT_EQ(called, kMany);
+  });
+}
+
+TEST(CompletionTest, NestedCallbacksRunBeforeCompleteReturnsUpToItsDepth) {
+  InlineExecutor executor;
+  std::deque<Owned> chain(Completion::kDepthMax + 3);
+  std::vector<int> order;
+  std::function<void(std::size_t)> complete = [&](std::size_t i) {
+    chain[i].complete();
+    order.push_back(static_cast<int>(i));  // on the way back
+  };
+  for (std::size_t i = 0; i + 1 < chain.size(); ++i) {
+    on_ready(chain[i].completion, executor, [&complete, i] { complete(i + 1); });
+  }
+  complete(0);
+  // 8 is complete when 7's callback returns; its own callback runs when the outermost is about to return.
+  EXPECT_EQ(order, (std::vector<int>{8, 7, 6, 5, 4, 3, 2, 1, 10, 9, 0}));
+}
+
+// What waits to be called by the outermost call can still be removed.
+TEST(CompletionTest, AWaiterWhoseCallWasPutOffCanBeRemoved) {
+  InlineExecutor executor;
+  std::deque<Owned> chain(Completion::kDepthMax + 1);
+  CountingWaiter waiter;
+  ASSERT_TRUE(chain.back().completion.add(waiter));
+  bool removed = false;
+  for (std::size_t i = 0; i + 1 < chain.size(); ++i) {
+    on_ready(chain[i].completion, executor, [&chain, &removed, &waiter, i] {
+      chain[i + 1].complete();
+      if (i + 2 == chain.size()) removed = chain.back().completion.remove(waiter);
+    });
+  }
+  chain[0].complete();
+  EXPECT_TRUE(removed);
+  EXPECT_EQ(waiter.calls, 0);
+}
+
+TEST(OnReadyTest, WhatACallbackOrAnExecutorThrowsEndsThere) {
+  struct Throwing final : Executor {
+    Status execute(Task) override { throw std::runtime_error("executor"); }
+  } throwing;
+  struct Refusing final : Executor {
+    Status execute(Task) override { return failure(); }
+  } refusing;
+  InlineExecutor at_once;
+  for (const bool ready_before : {false, true}) {
+    Completion completion;
+    int called = 0;
+    const auto held = std::make_shared<int>(0);
+    if (ready_before) completion.complete(Status());
+    on_ready(completion, throwing, [held] {});
+    on_ready(completion, refusing, [held] {});
+    on_ready(completion, at_once, [held] { throw std::runtime_error("callback"); });
+    on_ready(completion, at_once, std::function<void()>());
+    on_ready(completion, at_once, [&called] { ++called; });
+    if (!ready_before) completion.complete(Status());
+    EXPECT_EQ(called, 1);
+    EXPECT_EQ(held.use_count(), 1) << "every task is destroyed";
+  }
+}
+
+TEST(WaitAnyTest, OfNothingIsNothingAtOnce) { EXPECT_EQ(wait_any({}, nullptr), std::nullopt); }
+
+// On one processor, a real-time thread waits for what a thread of ordinary priority completes, which the waiter
+// preempts in the middle of its notification. A wait that spins or yields never lets it go on: the system's
+// real-time limit ends that, after 0.95 s.
+TEST(WaitAnyTest, ARealTimeThreadLetsTheCompleterGoOn) {
+  cpu_set_t before;
+  ASSERT_EQ(sched_getaffinity(0, sizeof(before), &before), 0);
+  cpu_set_t one;
+  CPU_ZERO(&one);
+  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+    if (CPU_ISSET(cpu, &before)) {
+      CPU_SET(cpu, &one);
+      break;
+    }
+  }
+  constexpr int kTimes = 200;
+  std::deque<Completion> completions(2 * kTimes);
+  std::atomic<int> wanted{-1};
+  std::atomic<Duration::rep> longest{-1};
+  std::thread waiter([&] {
+    ASSERT_EQ(sched_setaffinity(0, sizeof(one), &one), 0);
+    const sched_param priority{.sched_priority = 10};
+    const bool allowed = pthread_setschedparam(pthread_self(), SCHED_FIFO, &priority) == 0;
+    for (int i = 0; i < kTimes; ++i) {
+      const auto at = static_cast<std::size_t>(2 * i);
+      wanted = i;
+      wanted.notify_one();
+      const TimePoint began = now();
+      EXPECT_EQ(wait_any({&completions[at], &completions[at + 1]}, nullptr), 1U);
+      longest = std::max(longest.load(), (now() - began).count());
+    }
+    if (!allowed) longest = -1;
+  });
+  std::thread completer([&] {
+    ASSERT_EQ(sched_setaffinity(0, sizeof(one), &one), 0);
+    for (int i = 0; i < kTimes; ++i) {
+      for (int seen = wanted; seen < i; seen = wanted) wanted.wait(seen);
+      completions[static_cast<std::size_t>(2 * i + 1)].complete(Status());
+    }
+  });
+  waiter.join();
+  completer.join();
+  if (longest < 0) GTEST_SKIP() << "this process may not use SCHED_FIFO";
+  EXPECT_LT(Duration(longest), milliseconds(400));
 }
 
 }  // namespace

@@ -7,7 +7,9 @@
 #include <cstring>
 #include <latch>
 #include <memory>
+#include <new>
 #include <set>
+#include <stdexcept>
 #include <string>
 #include <thread>
 #include <vector>
@@ -125,6 +127,40 @@ TEST_P(MutableNDArrayTest, AReadOfMemoryThatTheHostCannotReadFailsTheWrite) {
       nullptr, 0, [] {}, Device::cuda());
   const NDArray read = NDArray::from_buffer(*far, DType::kI64, Shape{0}).value();
   EXPECT_EQ(name.write({read}, add(1))->wait().code(), StatusCode::kUnsupported);
+}
+
+TEST_P(MutableNDArrayTest, MemoryThatAShareOutsideSeesIsNotTakenOver) {
+  MutableNDArray name(*engine_, array_of({1, 2}));
+  for (std::int64_t i = 1; i <= 3; ++i) {
+    Buffer seen = name.snapshot().buffer().value();  // no handle stays
+    EXPECT_TRUE(name.update({}, add(1))->wait().ok());
+    const auto* elements = reinterpret_cast<const std::int64_t*>(seen.bytes());
+    EXPECT_EQ(elements[0], i) << "changed under a share";
+    EXPECT_NE(name.snapshot().buffer()->bytes(), seen.bytes());
+    EXPECT_EQ(values_of(name.snapshot()), (Values{1 + i, 2 + i}));
+  }
+}
+
+TEST_P(MutableNDArrayTest, WhatComputeThrowsIsTheWritesStatus) {
+  MutableNDArray name(*engine_, array_of({1}));
+  const auto throws = [](std::span<const TensorView>, const MutableTensorView&) -> Status {
+    throw std::runtime_error("boom");
+  };
+  EXPECT_EQ(name.write({}, throws)->wait(), Status(StatusCode::kException, "boom"));
+  EXPECT_EQ(name.update({}, add(1))->wait(), Status(StatusCode::kException, "boom"));
+  const auto exhausted = [](std::span<const TensorView>, const MutableTensorView&) -> Status {
+    throw std::bad_alloc();
+  };
+  EXPECT_EQ(name.write({}, exhausted)->wait().code(), StatusCode::kOutOfMemory);
+  EXPECT_TRUE(name.write({}, fill(3))->wait().ok());
+  EXPECT_EQ(values_of(name.snapshot()), (Values{3}));
+}
+
+TEST_P(MutableNDArrayTest, AnEmptyComputeIsRefused) {
+  MutableNDArray name(*engine_, array_of({1}));
+  EXPECT_EQ(name.write({}, MutableNDArray::Compute()).status().code(), StatusCode::kInvalidArgument);
+  EXPECT_EQ(name.update({}, MutableNDArray::Compute()).status().code(), StatusCode::kInvalidArgument);
+  EXPECT_EQ(values_of(name.snapshot()), (Values{1}));
 }
 
 TEST_P(MutableNDArrayTest, AWriteLeavesTheCallersMemoryAlone) {

@@ -9,12 +9,11 @@
 #include <string_view>
 #include <utility>
 
-#include "base/check.h"
+#include "base/user_code.h"
 
 namespace inflight {
 
 using internal::ArrayValue;
-using internal::Completion;
 using internal::Ref;
 using internal::Version;
 
@@ -24,7 +23,7 @@ Result<NDArray> ready_array(ArrayValue value) {
   try {
     auto version = Ref<Version>::adopt(new Version);
     version->values.push_back(std::move(value));
-    version->completion.complete(Status());
+    version->complete(Status());
     return NDArray(std::move(version), 0);
   } catch (const std::bad_alloc&) {
     return Status::out_of_memory("array");
@@ -75,6 +74,11 @@ Result<TensorView> NDArray::view() const {
   return value().view();
 }
 
+Result<Buffer> NDArray::buffer() const {
+  INFLIGHT_TRY(status());
+  return value().buffer();
+}
+
 Result<TensorView> NDArray::read() const {
   INFLIGHT_TRY(status());
   INFLIGHT_TRY(internal::check_host_memory(device()));
@@ -116,16 +120,18 @@ namespace {
 // A version that an operation computes, with what it takes to do so until then.
 class Write final : public Version {
  public:
-  Write(ArrayValue value, std::vector<NDArray> reads, MutableNDArray::Compute compute, NDArray old,
+  Write(ArrayValue value, std::vector<NDArray> reads, MutableNDArray::Compute compute,
         std::shared_ptr<BufferPool> pool, bool keep_old)
       : Version(true),
         reads_(std::move(reads)),
         compute_(std::move(compute)),
-        old_(std::move(old)),
         pool_(std::move(pool)),
         keep_old_(keep_old) {
     values.push_back(std::move(value));
   }
+
+  // The version before; once, before the push.
+  void follow(NDArray old) noexcept { old_ = std::move(old); }
 
   Status run() {
     ArrayValue& value = values[0];
@@ -141,19 +147,19 @@ class Write final : public Version {
       if (keep_old_ && bytes != 0) std::memcpy(buffer.bytes(), old_.read()->data, bytes);
       value.set(value.declared(), std::move(buffer), true);
     }
-    return compute_(views, value.mutable_view());
+    return internal::call_user(compute_, views, value.mutable_view());
   }
 
-  // The end, whether it ran or not. An operation that is none of ours may name this version as written, too:
-  // what it is has been said by then.
+  // The end, whether it ran or not. An operation that is none of ours may name this version as written, too; by
+  // then it is complete.
   void written(const Status& status) override {
     if (completion.ready()) return;
-    // First, so that the next write finds this version free to take over.
+    // First, so that the next write can take this version over.
     compute_.reset();
     reads_.clear();
     old_ = NDArray();
     pool_.reset();
-    completion.complete(status);
+    complete(status);
   }
 
   // Of a write that was refused.
@@ -191,59 +197,34 @@ Status check_writable(const NDArray& newest) {
 }  // namespace
 
 Result<NDArray> MutableNDArray::push(std::vector<NDArray> reads, Compute compute, bool keep_old) {
-  // Held through the push, so that versions follow each other in the order of the calls.
+  if (!compute) return Status(StatusCode::kInvalidArgument, "write: the compute function is empty");
   const std::lock_guard lock(mutex_);
-  OpOptions options;
   INFLIGHT_TRY(check_writable(newest_));
-  for (const NDArray& read : reads) {
-    if (!read) return Status(StatusCode::kInvalidArgument, "write: an array that it reads is empty");
-    options.reads.push_back(read.var());
+  Ref<Write> made;
+  OpOptions options;
+  try {
+    for (const NDArray& read : reads) {
+      if (!read) return Status(StatusCode::kInvalidArgument, "write: an array that it reads is empty");
+      options.reads.push_back(read.var());
+    }
+    if (keep_old) options.reads.push_back(newest_.var());
+    made = Ref<Write>::adopt(new Write(ArrayValue(newest_.dtype(), newest_.shape()), std::move(reads),
+                                       std::move(compute), pool_, keep_old));
+    options.writes.push_back(Var(made));
+  } catch (const std::bad_alloc&) {
+    return Status::out_of_memory("write");
   }
-  if (keep_old) options.reads.push_back(newest_.var());
-  ArrayValue value(newest_.dtype(), newest_.shape());
   // The name moves on first: the write may run before push() returns, and must not find the name's share.
-  const auto made = Ref<Write>::adopt(new Write(std::move(value), std::move(reads), std::move(compute),
-                                                std::exchange(newest_, NDArray()), pool_, keep_old));
-  newest_ = NDArray(made, 0);
+  made->follow(std::exchange(newest_, NDArray(made, 0)));
   NDArray result = newest_;
-  options.writes.push_back(Var(made));
   // The claim keeps the version until the operation has ended.
-  if (Status refused = engine_.push([write = made.get()] { return write->run(); }, std::move(options));
-      !refused.ok()) {
+  Status refused = internal::call_user(
+      [&] { return engine_.push([write = made.get()] { return write->run(); }, std::move(options)); });
+  if (!refused.ok()) {
     newest_ = made->take_old();  // nothing was ordered: the write is ours alone again
     return refused;
   }
   return result;
-}
-
-namespace {
-
-Completion& completion_of(const NDArray& array) { return array.version().completion; }
-
-}  // namespace
-
-std::size_t wait_any(std::span<const NDArray> arrays) {
-  return *internal::wait_any(arrays, nullptr, completion_of);
-}
-
-std::optional<std::size_t> wait_any_for(std::span<const NDArray> arrays, Duration timeout) {
-  return wait_any_until(arrays, deadline_after(timeout));
-}
-
-std::optional<std::size_t> wait_any_until(std::span<const NDArray> arrays, TimePoint when) {
-  return internal::wait_any(arrays, &when, completion_of);
-}
-
-Status wait_all(std::span<const NDArray> arrays) {
-  return internal::wait_all(arrays, nullptr, completion_of);
-}
-
-Status wait_all_for(std::span<const NDArray> arrays, Duration timeout) {
-  return wait_all_until(arrays, deadline_after(timeout));
-}
-
-Status wait_all_until(std::span<const NDArray> arrays, TimePoint when) {
-  return internal::wait_all(arrays, &when, completion_of);
 }
 
 }  // namespace inflight

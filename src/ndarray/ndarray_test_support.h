@@ -36,7 +36,7 @@ class Pending {
     version_->values.emplace_back(DType::kI64, Shape{2}, Buffer::allocate(16).value());
   }
   NDArray array() const { return NDArray(version_, 0); }
-  void complete(Status status = Status()) { version_->completion.complete(std::move(status)); }
+  void complete(Status status = Status()) { version_->complete(std::move(status)); }
   std::uint32_t shares() const { return version_->shares(); }
 
  private:

@@ -51,8 +51,8 @@ struct NotifyLoop {
 thread_local NotifyLoop* NotifyLoop::innermost = nullptr;
 
 void notify(PredictionState& state) noexcept {
-  if (state.launch_failed) state.launched.tell();
-  state.completion.tell();
+  if (state.launch_failed) state.launched.notify(&state);
+  state.completion.notify(&state);
   release_and_start(state.write, state.completion.status());
 }
 

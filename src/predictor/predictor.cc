@@ -14,7 +14,6 @@
 
 namespace inflight {
 
-using internal::Completion;
 using internal::PredictionState;
 using internal::PredictorCore;
 using internal::Ref;
@@ -249,35 +248,5 @@ std::string Predictor::device_description() const {
 }
 
 int Predictor::slots() const noexcept { return core_ == nullptr ? 0 : core_->slots(); }
-
-namespace {
-
-Completion& completion_of(const Prediction& prediction) { return prediction.completion(); }
-
-}  // namespace
-
-std::size_t wait_any(std::span<const Prediction> predictions) {
-  return *internal::wait_any(predictions, nullptr, completion_of);
-}
-
-std::optional<std::size_t> wait_any_for(std::span<const Prediction> predictions, Duration timeout) {
-  return wait_any_until(predictions, deadline_after(timeout));
-}
-
-std::optional<std::size_t> wait_any_until(std::span<const Prediction> predictions, TimePoint when) {
-  return internal::wait_any(predictions, &when, completion_of);
-}
-
-Status wait_all(std::span<const Prediction> predictions) {
-  return internal::wait_all(predictions, nullptr, completion_of);
-}
-
-Status wait_all_for(std::span<const Prediction> predictions, Duration timeout) {
-  return wait_all_until(predictions, deadline_after(timeout));
-}
-
-Status wait_all_until(std::span<const Prediction> predictions, TimePoint when) {
-  return internal::wait_all(predictions, &when, completion_of);
-}
 
 }  // namespace inflight

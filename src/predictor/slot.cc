@@ -57,7 +57,7 @@ bool Slot::start() noexcept {
   if (core_.chains()) {
     state.bound = bound_;
     state.generation = generation;
-    state.launched.complete(Status());
+    state.launched.complete(Status(), &state);
   }
   return true;
 }

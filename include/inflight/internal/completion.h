@@ -3,22 +3,23 @@
 #pragma once
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
-#include <span>
-#include <vector>
 
 #include "inflight/clock.h"
 #include "inflight/executor.h"
-#include "inflight/internal/spin_lock.h"
+#include "inflight/internal/list.h"
+#include "inflight/internal/mutex.h"
+#include "inflight/internal/ref.h"
 #include "inflight/status.h"
 
 namespace inflight::internal {
 
-// A place in a completion's list of those to tell. Its owner keeps it alive until it was told or removed.
-class Waiter {
+// Somebody to be called when a completion is ready. Its owner keeps it alive until it was called or removed.
+class Waiter : private ListLink<Waiter> {
  public:
-  // Called once, by the completing thread, with no lock of ours held. The waiter may be gone when it returns.
+  // Called once, on the completing thread, with no lock of ours held. The waiter may be gone when it returns.
   virtual void completed() = 0;
 
  protected:
@@ -26,18 +27,22 @@ class Waiter {
 
  private:
   friend class Completion;
-  Waiter* prev_ = nullptr;
-  Waiter* next_ = nullptr;
-  bool linked_ = false;  // guarded by the completion's lock
+  friend class List<Waiter, Waiter>;
 };
 
 // Something that happens once: pending, then ready with a status, for ever.
 //
-// Publishing and telling are two steps, so that an owner can make its own books agree with the new state
-// before anybody acts on it: publish() is a store that pollers see at once; tell() wakes and calls everybody
-// else.
-class Completion {
+// Publishing and notifying are two steps, so that an owner can bring its own books up to date in between:
+// publish() is a store that pollers see at once; notify() wakes the threads that wait and calls the waiters, in
+// the order in which they were added.
+//
+// A waiter may complete something else, whose waiters complete the next, and so on. Such calls nest to a depth of
+// kDepthMax on one thread. Past it the waiters are called when the outermost of those calls is about to return, so
+// no chain of completions overflows the stack.
+class Completion : private ListLink<Completion> {
  public:
+  static constexpr int kDepthMax = 8;
+
   Completion() noexcept = default;
   Completion(const Completion&) = delete;
   Completion& operator=(const Completion&) = delete;
@@ -47,85 +52,64 @@ class Completion {
   // How it went. Requires ready().
   const Status& status() const noexcept { return status_; }
 
-  // Makes it ready. Exactly once; tell() must follow.
+  // Makes it ready. Exactly once; notify() must follow.
   void publish(Status status) noexcept;
-  // Wakes those who wait and calls every Waiter. Exactly once, after publish(), with no lock held by the
-  // caller that a waiter could want. The caller keeps the completion alive meanwhile.
-  void tell() noexcept;
-  void complete(Status status) noexcept {
+  // Wakes the threads that wait and calls the waiters. Exactly once, after publish(), with no lock held by the
+  // caller that a waiter could want. Allocates nothing.
+  //   owner   what the completion is a part of. It gets a reference where the waiters are called after this
+  //           returns. Null: never so; then the caller keeps the completion alive, and nothing bounds the depth.
+  void notify(RefCounted* owner) noexcept;
+  void complete(Status status, RefCounted* owner = nullptr) noexcept {
     publish(std::move(status));
-    tell();
+    notify(owner);
   }
 
-  // Spins briefly, then parks until ready.
+  // Spins for at most 50 us, then sleeps until ready.
   void wait() const noexcept;
-  // False: the time came first.
+  // The same, until `when` at most.
+  //   returns  false: the time came first
   bool wait_until(TimePoint when) const noexcept;
 
-  // False: already ready, and the waiter was not taken and will not be called.
-  bool add(Waiter& waiter) noexcept;
-  // True: taken back, and will not be called. False: it has been called, or is being called right now.
-  bool remove(Waiter& waiter) noexcept;
+  // False: it is ready already; the waiter was not added and will not be called.
+  bool add(Waiter& waiter) noexcept INFLIGHT_EXCLUDES(mutex_);
+  // True: it was removed and will not be called. False: it has been called, or is being called right now.
+  bool remove(Waiter& waiter) noexcept INFLIGHT_EXCLUDES(mutex_);
 
   // For a pooled owner: pending again. Requires that nobody else knows this completion.
   void reset() noexcept;
 
  private:
+  friend class List<Completion, Completion>;
+  friend class Notifying;
   // kPending -> (kParked ->) kReady; no other step exists.
   static constexpr std::uint32_t kPending = 0;
-  static constexpr std::uint32_t kParked = 1;  // pending, and somebody sleeps on state_
+  static constexpr std::uint32_t kParked = 1;  // pending, and a thread sleeps on state_
   static constexpr std::uint32_t kReady = 2;
 
   bool wait_impl(const TimePoint* until) const noexcept;
+  void call_waiters() noexcept INFLIGHT_EXCLUDES(mutex_);
 
   mutable std::atomic<std::uint32_t> state_{kPending};
-  bool was_parked_ = false;  // from publish() to tell(), both the completer's
-  SpinLock lock_;
-  Waiter* head_ = nullptr;  // guarded by lock_
-  Status status_;           // written once, before state_ becomes kReady
+  bool was_parked_ = false;  // from publish() to notify(), both the completer's
+  Mutex mutex_;
+  List<Waiter, Waiter> waiters_ INFLIGHT_GUARDED_BY(mutex_);
+  RefCounted* owner_ = nullptr;  // referenced, while the waiters wait to be called by an outer notify()
+  Status status_;                // written once, before state_ becomes kReady
 };
 
-// Calls `task` on `executor` once `completion` is ready, at once where it is. The task must keep the
-// completion's owner alive (by capturing a share).
+// Gives `task` to `executor` once `completion` is ready, at once where it is. The task keeps the completion's owner
+// alive (by capturing a reference). Where the executor refuses it or throws, the task is destroyed.
+// Throws std::bad_alloc, having changed nothing.
 void on_ready(Completion& completion, Executor& executor, Task task);
 
-// The lowest index among those that are ready, waiting for one if none is; nothing where `until` passes
-// first.
-//   until    null: for ever
-//   requires at least one completion
-std::optional<std::size_t> wait_any(std::span<Completion* const> completions, const TimePoint* until);
-
-// The same for what has completions.
-//   completion   tells the completion of one of `handles`
-template <typename Handle, typename CompletionOf>
-std::optional<std::size_t> wait_any(std::span<const Handle> handles, const TimePoint* until,
-                                    CompletionOf completion) {
-  std::vector<Completion*> completions;
-  completions.reserve(handles.size());
-  for (const Handle& handle : handles) completions.push_back(&completion(handle));
-  return wait_any(std::span<Completion* const>(completions), until);
-}
-
-// Waits until all are ready. Touches no list and allocates nothing.
-//   until        null: for ever
-//   completion   tells the completion of one of `handles`
-//   returns      the failure of the lowest index that has one, or ok; kDeadlineExceeded: the time came first
-template <typename Handle, typename CompletionOf>
-Status wait_all(std::span<const Handle> handles, const TimePoint* until, CompletionOf completion) {
-  // From the back: what was ordered last mostly ends last, and those before it then cost a load each instead
-  // of a sleep each.
-  for (std::size_t i = handles.size(); i-- > 0;) {
-    const Completion& waited = completion(handles[i]);
-    if (until == nullptr) {
-      waited.wait();
-    } else if (!waited.wait_until(*until)) {
-      return Status(StatusCode::kDeadlineExceeded, "not all were ready in time");
-    }
-  }
-  for (const Handle& handle : handles) {
-    if (const Status& status = completion(handle).status(); !status.ok()) return status;
-  }
-  return Status();
-}
+// The lowest index of those that are ready. Waits for one where none is. Up to 16 handles need no memory; with more,
+// throws std::bad_alloc, having changed nothing.
+//   count     0: nothing to wait for, so the answer is nothing, at once
+//   at        gives the completion of the handle with this index
+//   until     null: for ever
+//   returns   nothing: the time came first
+std::optional<std::size_t> wait_any(std::size_t count,
+                                    Completion& (*at)(const void* handles, std::size_t index),
+                                    const void* handles, const TimePoint* until);
 
 }  // namespace inflight::internal
