@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Buffer: memory with an owner count. Allocator: where memory comes from. BufferPool: where buffers of a few sizes
-// come from and go back to.
+// Buffer: memory with an owner count. Allocator: where memory comes from. BufferPool: where buffers of a few
+// sizes come from and go back to.
 #pragma once
 
 #include <cstddef>
@@ -39,9 +39,10 @@ class Allocator {
 // Pageable host memory.
 std::shared_ptr<Allocator> host_allocator() noexcept;
 
-// A share in a piece of memory. Copies share it; when the last share goes, the memory returns to where it came
-// from: a pool, an allocator, or the function given to wrap().
-//   thread   the count is safe from any thread. The bytes are not: whoever passes the buffer on orders them.
+// A share in a piece of memory. Copies share it; when the last share goes, the memory returns to where it
+// came from: a pool, an allocator, or the function given to wrap().
+//   thread   the count is safe from any thread. The bytes are not: the code that passes the buffer on orders
+//            reads and writes.
 class Buffer {
  public:
   static constexpr std::size_t kAlignment = 64;
@@ -58,8 +59,8 @@ class Buffer {
   // Uninitialised memory, aligned to kAlignment.
   //   bytes       may be 0
   //   allocator   kept as long as memory of it is out
-  //   errors      kOutOfMemory, with how much was wanted; kInvalidArgument: a null allocator; what the allocator
-  //               says
+  //   errors      kOutOfMemory, with how much was wanted; kInvalidArgument: a null allocator; what the
+  //               allocator says
   static Result<Buffer> allocate(std::size_t bytes);
   static Result<Buffer> allocate(std::size_t bytes, std::shared_ptr<Allocator> allocator);
   // Memory of the caller's, which stays as it is until the last share goes.
@@ -77,7 +78,7 @@ class Buffer {
   // Where the memory is; the host for an empty buffer.
   Device device() const noexcept;
   explicit operator bool() const noexcept { return block_ != nullptr; }
-  // True when this is the only share: nobody else can see the memory, or come to see it. False for an empty
+  // True when this is the only share: no other code can see the memory, or come to see it. False for an empty
   // buffer.
   bool unique() const noexcept;
 
@@ -90,8 +91,8 @@ class Buffer {
 // Hands out buffers of one allocator and takes them back when their last share goes, so that a steady stream
 // allocates nothing. Buffers may outlive the pool.
 //   thread   any
-//   bound    retained_bytes_max of idle memory; what comes back past it is freed. Taking a buffer back needs no
-//            memory.
+//   bound    retained_bytes_max of idle memory; what comes back past it is freed. Taking a buffer back needs
+//            no memory.
 class BufferPool {
  public:
   static constexpr std::size_t kRetainedBytesMax = std::size_t{1} << 30;
@@ -104,12 +105,12 @@ class BufferPool {
   BufferPool(const BufferPool&) = delete;
   BufferPool& operator=(const BufferPool&) = delete;
 
-  // Uninitialised memory of exactly `bytes`, aligned to Buffer::kAlignment: an idle buffer of that size, the one
-  // that came back last, or else a new one.
+  // Uninitialised memory of exactly `bytes`, aligned to Buffer::kAlignment: an idle buffer of that size, the
+  // one that came back last, or else a new one.
   //   errors   kOutOfMemory, with how much was wanted; what the allocator says
   Result<Buffer> acquire(std::size_t bytes);
-  // Makes `count` buffers of `bytes` now, and touches their memory where it is the host's. The first `count` to
-  // be out at once then cost neither an allocation nor a page fault.
+  // Makes `count` buffers of `bytes` now, and touches their memory where it is the host's. The first `count`
+  // to be out at once then cost neither an allocation nor a page fault.
   //   bound    retained_bytes_max; those past it are not made
   //   errors   as acquire(); then none was made
   Status reserve(std::size_t bytes, std::size_t count);

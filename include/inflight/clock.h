@@ -11,7 +11,8 @@ namespace inflight {
 using Duration = std::chrono::nanoseconds;
 using TimePoint = std::chrono::time_point<std::chrono::steady_clock, Duration>;
 
-// Never goes back. Any thread may ask.
+// Where a component reads the time; it never goes back.
+//   thread   any
 class Clock {
  public:
   virtual ~Clock() = default;
@@ -22,13 +23,14 @@ class Clock {
   virtual bool real() const noexcept { return false; }
 };
 
-// The machine's steady clock; shared by all who name none, and without state.
+// The machine's steady clock, which is the default wherever a clock is an option. It lives for ever.
 const Clock& steady_clock() noexcept;
 
 // `timeout` from now on the steady clock; one too long to add means for ever (TimePoint::max()).
 TimePoint deadline_after(Duration timeout) noexcept;
 
-// A clock that moves only when told to. sleep_until() moves it forward instead of sleeping.
+// A clock that moves only by hand. sleep_until() moves it forward instead of sleeping.
+//   thread   any
 class ManualClock final : public Clock {
  public:
   TimePoint now() const noexcept override { return TimePoint(Duration(ns_.load(std::memory_order_acquire))); }

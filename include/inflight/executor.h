@@ -115,17 +115,18 @@ using Task = UniqueFunction<void()>;
 class Executor {
  public:
   virtual ~Executor() = default;
-  // Takes a task, and runs it before it returns (InlineExecutor) or later. One that is refused is destroyed and
-  // never runs.
+  // Takes a task, and runs it before it returns (InlineExecutor) or later. One that is refused is destroyed
+  // and never runs.
   //   returns  ok: the task was taken
   //   thread   any
-  //   errors   of those here: kInvalidArgument: an empty task; kOutOfMemory. An executor of the user's may answer
-  //            anything, or throw, which means the same.
+  //   errors   of those here: kInvalidArgument: an empty task; kOutOfMemory. An executor of the user's may
+  //            answer anything, or throw, which means the same.
   virtual Status execute(Task task) = 0;
 };
 
-// Runs each task at once on the calling thread; what the task throws ends there. Choose it on purpose: a callback
-// that runs inline runs on one of the library's own threads and holds up whatever that thread does next.
+// Runs each task at once on the calling thread; what the task throws ends there. Choose it on purpose: a
+// callback that runs inline runs on one of the library's own threads and holds up whatever that thread does
+// next.
 class InlineExecutor final : public Executor {
  public:
   Status execute(Task task) override;
@@ -159,8 +160,8 @@ class ThreadPool final : public Executor {
 
   // Starts the threads.
   //   threads   1 to kThreadsMax
-  //   errors    kInvalidArgument: out of these bounds; kOutOfMemory: memory or threads ran out. Nothing is left
-  //             behind then.
+  //   errors    kInvalidArgument: out of these bounds; kOutOfMemory: memory or threads ran out. Nothing is
+  //             left behind then.
   static Result<std::unique_ptr<ThreadPool>> make(int threads);
   // Runs every task that waits, then joins. Must not be called from one of its own tasks.
   ~ThreadPool() override;

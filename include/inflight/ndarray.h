@@ -24,8 +24,9 @@ namespace inflight {
 
 namespace internal {
 
-// One array of a version. What is declared is fixed before the first handle is given out, and anybody may read it at
-// any time. The rest is its owner's until the version's completion is published, and is only read from then on.
+// One array of a version. What is declared is fixed before the first handle is given out, and any thread may
+// read it at any time. The rest is its owner's until the version's completion is published, and is only read
+// from then on.
 class ArrayValue {
  public:
   ArrayValue() = default;
@@ -107,8 +108,9 @@ class NDArray {
 
   explicit operator bool() const noexcept { return static_cast<bool>(version_); }
   DType dtype() const noexcept { return value().dtype(); }
-  // The declared shape until can_read(), where an extent that is not known yet is Shape::kDynamic; then the actual
-  // one. A version that failed keeps the declared shape. Valid as long as a handle to this version lives.
+  // The declared shape until can_read(), where an extent that is not known yet is Shape::kDynamic; then the
+  // actual one. A version that failed keeps the declared shape. Valid as long as a handle to this version
+  // lives.
   const Shape& shape() const noexcept { return can_read() ? value().actual() : value().declared(); }
   // Where the memory is or will be; never changes.
   Device device() const noexcept { return value().device(); }
@@ -136,10 +138,10 @@ class NDArray {
   Status wait_for(Duration timeout) const;
   Status wait_until(TimePoint when) const;
 
-  // Calls fn(array) on the executor once can_read(); gives it to the executor at once where it can be read already.
-  // What the executor throws ends there, and what fn throws ends where the executor says; where the executor
-  // refuses the task, fn is not called. Callbacks of one version are given to their executors in the order of
-  // these calls. Throws std::bad_alloc, having changed nothing.
+  // Calls fn(array) on the executor once can_read(); gives it to the executor at once where it can be read
+  // already. What the executor throws ends there, and what fn throws ends where the executor says; where the
+  // executor refuses the task, fn is not called. Callbacks of one version are given to their executors in the
+  // order of these calls. Throws std::bad_alloc, having changed nothing.
   //   executor   outlives that
   //   fn         called as fn(const NDArray&), once; an empty std::function throws when it is called
   //   thread     any
@@ -172,8 +174,9 @@ class NDArray {
 //   thread   any, each call as a whole
 class MutableNDArray {
  public:
-  // Names `initial`. A write is refused where that is empty, has no static shape (kInvalidArgument) or is not in
-  // memory of the host (kUnsupported). Throws std::bad_alloc. The engine must outlive this name and every write.
+  // Names `initial`. A write is refused where that is empty, has no static shape (kInvalidArgument) or is not
+  // in memory of the host (kUnsupported). Throws std::bad_alloc. The engine must outlive this name and every
+  // write.
   MutableNDArray(Engine& engine, NDArray initial);
   MutableNDArray(const MutableNDArray&) = delete;
   MutableNDArray& operator=(const MutableNDArray&) = delete;
@@ -183,17 +186,18 @@ class MutableNDArray {
 
   // Orders a write that replaces every element.
   //   reads     are ready and have not failed when `compute` runs
-  //   compute   gets them, and where the elements go. Where it fails or throws, the new version has that status.
+  //   compute   gets them, and where the elements go. Where it fails or throws, the new version has that
+  //             status.
   //   returns   the new version
   //   thread    any
-  //   errors    as Engine::push; kInvalidArgument: an empty `compute`, or an empty array in `reads`; kOutOfMemory.
-  //             On an error nothing was ordered, and the name is as it was. Memory that cannot be had when the
-  //             write runs, and a read whose memory is not the host's, fail the new version.
+  //   errors    as Engine::push; kInvalidArgument: an empty `compute`, or an empty array in `reads`;
+  //             kOutOfMemory. On an error nothing was ordered, and the name is as it was. Memory that cannot
+  //             be had when the write runs, and a read whose memory is not the host's, fail the new version.
   using Compute = UniqueFunction<Status(std::span<const TensorView> reads, const MutableTensorView& out)>;
   Result<NDArray> write(std::vector<NDArray> reads, Compute compute);
 
-  // Orders a write that may look at what was there: `out` holds the old elements when `compute` runs. It inherits
-  // the old version's failure.
+  // Orders a write that may look at what was there: `out` holds the old elements when `compute` runs. It
+  // inherits the old version's failure.
   //   errors    as write()
   Result<NDArray> update(std::vector<NDArray> reads, Compute compute);
 

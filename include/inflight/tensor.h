@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Plain tensor values: element types, shapes, devices, and views of memory that somebody else owns.
+// Plain tensor values: element types, shapes, devices, and views of memory that another object owns.
 #pragma once
 
 #include <array>
@@ -14,6 +14,7 @@
 
 namespace inflight {
 
+// The type of an element.
 enum class DType : std::uint8_t {
   kBool,
   kU8,
@@ -31,7 +32,7 @@ enum class DType : std::uint8_t {
 };
 inline constexpr int kDTypes = 13;
 
-// "f32", "u8", "bf16", "bool".
+// "f32", "u8", "bf16", "bool". Requires a DType of these.
 std::string_view dtype_name(DType dtype);
 // Bytes of one element, 1 to 8.
 std::size_t dtype_bytes(DType dtype);
@@ -97,8 +98,8 @@ class Shape {
   std::uint8_t rank_ = 0;
 };
 
-// Where something is computed, or where memory is: a kind of device by name, and which one of that kind. A new
-// kind needs nothing here: a backend answers to its name (load_backend()). A plain value of 20 bytes.
+// Where something is computed, or where memory is: a kind of device by name, and which one of that kind. A
+// new kind needs nothing here: a backend answers to its name (load_backend()). A plain value of 20 bytes.
 class Device {
  public:
   static constexpr std::size_t kNameMax = 15;
@@ -159,7 +160,7 @@ struct TensorSpec {
   friend bool operator==(const TensorSpec&, const TensorSpec&) = default;
 };
 
-// Dense row-major elements that somebody else owns, for reading.
+// Dense row-major elements that another object owns, for reading. A plain value: it keeps nothing alive.
 struct TensorView {
   const void* data = nullptr;  // on `device`
   DType dtype = DType::kF32;

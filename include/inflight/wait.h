@@ -37,8 +37,8 @@ std::optional<std::size_t> wait_any(const Handles& handles, const TimePoint* unt
 
 template <Waitables Handles>
 Status wait_all(const Handles& handles, const TimePoint* until) {
-  // From the back: what was ordered last mostly ends last, and those before it then cost a load each and not a
-  // sleep each.
+  // From the back: what was ordered last mostly ends last, and those before it then cost a load each and not
+  // a sleep each.
   for (std::size_t i = std::ranges::size(handles); i-- > 0;) {
     const Completion& waited = std::ranges::data(handles)[i].completion();
     if (until == nullptr) {

@@ -34,8 +34,8 @@ class HostAllocator final : public Allocator {
 }  // namespace
 
 std::shared_ptr<Allocator> host_allocator() noexcept {
-  // Never destroyed, as buffers may outlive every other static; and not counted, so that buffers on many threads
-  // do not write to one count.
+  // Never destroyed, as buffers may outlive every other static; and not counted, so that buffers on many
+  // threads do not write to one count.
   alignas(HostAllocator) static std::byte storage[sizeof(HostAllocator)];
   static HostAllocator* const allocator = new (storage) HostAllocator;
   return {std::shared_ptr<Allocator>(), allocator};
@@ -92,8 +92,9 @@ void delete_one(BufferBlock* block) noexcept {
   delete block;
 }
 
-// A release function may end other buffers, as that of a view of other memory does, and theirs others again. The
-// outermost call on a thread deletes them all, one after the other, so that a long chain needs no deep stack.
+// A release function may end other buffers, as that of a view of other memory does, and theirs others again.
+// The outermost call on a thread deletes them all, one after the other, so that a long chain needs no deep
+// stack.
 void delete_block(BufferBlock* block) noexcept {
   static thread_local BufferBlock** later = nullptr;  // linked by next_of_size
   if (later != nullptr) {
@@ -107,8 +108,8 @@ void delete_block(BufferBlock* block) noexcept {
   later = nullptr;
 }
 
-// Idle blocks by size, without memory of its own: of each size one block, the first, is in its bucket's list, and
-// the others hang behind that one.
+// Idle blocks by size, without memory of its own: of each size one block, the first, is in its bucket's list,
+// and the others hang behind that one.
 class IdleBlocks {
  public:
   void push(BufferBlock* block) noexcept {
@@ -147,8 +148,8 @@ class IdleBlocks {
 
   // Where the first block of this size is pointed to from, or would be.
   BufferBlock** find(std::size_t size) noexcept {
-    // The top bits of a product with 2^64 divided by the golden ratio (Knuth): sizes are often multiples of each
-    // other.
+    // The top bits of a product with 2^64 divided by the golden ratio (Knuth): sizes are often multiples of
+    // each other.
     const std::size_t hash = (size * 0x9E3779B97F4A7C15U) >> (64 - kBucketsBits);
     BufferBlock** place = &buckets_[hash];
     while (*place != nullptr && (*place)->size != size) place = &(*place)->next_size;

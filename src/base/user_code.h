@@ -13,8 +13,8 @@
 
 namespace inflight::internal {
 
-// Calls code that is not ours. What it throws becomes a status: kOutOfMemory for std::bad_alloc, else kException
-// with its what().
+// Calls code that is not ours. What it throws becomes a status: kOutOfMemory for std::bad_alloc, else
+// kException with its what().
 //   function   returns a Status, a Result, or nothing
 //   returns    what it returned; Status() where it returns nothing
 template <typename Function, typename... Args>

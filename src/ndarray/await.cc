@@ -8,9 +8,9 @@
 namespace inflight::internal {
 namespace {
 
-// While it lives, this thread is inside an executor's execute() with the task of one resumption. A task that runs
-// there resumes nothing: the caller of execute() does so instead, one frame further out, so that a loop over
-// handles that are ready does not nest a call for each.
+// While it lives, this thread is inside an executor's execute() with the task of one resumption. A task that
+// runs there resumes nothing: the caller of execute() does so instead, one frame further out, so that a loop
+// over handles that are ready does not nest a call for each.
 class HandingOver {
  public:
   HandingOver() noexcept : serial_(++serials_), outer_(innermost_) { innermost_ = this; }
@@ -53,7 +53,8 @@ void Resumer::completed() noexcept {
   if (hand_over()) static_cast<void>(call_user([coroutine] { coroutine.resume(); }));
 }
 
-// Gives the coroutine to the executor. True: the caller resumes it. False: the executor does, and this may be gone.
+// Gives the coroutine to the executor. True: the caller resumes it. False: the executor does, and this may be
+// gone.
 bool Resumer::hand_over() noexcept {
   const HandingOver handing_over;
   const auto resume = [coroutine = coroutine_, scope = &handing_over, serial = handing_over.serial()] {

@@ -72,8 +72,8 @@ void CompletionQueue::became_ready(Entry& entry) noexcept {
   const bool first = ready_.empty();
   ready_.push_back(entry);
   ++ready_count_;
-  // With the lock held: without it, a taker could end the queue between our unlock and the notification. And so
-  // the descriptor says at every instant what a taker would find.
+  // With the lock held: without it, a taker could end the queue between our unlock and the notification. And
+  // so the descriptor says at every instant what a taker would find.
   if (first) event_fd_.raise();
   if (first || ending_) changed_.notify_all();
 }

@@ -499,9 +499,9 @@ TEST(OnReadyTest, WhatACallbackOrAnExecutorThrowsEndsThere) {
 
 TEST(WaitAnyTest, OfNothingIsNothingAtOnce) { EXPECT_EQ(wait_any({}, nullptr), std::nullopt); }
 
-// On one processor, a real-time thread waits for what a thread of ordinary priority completes, which the waiter
-// preempts in the middle of its notification. A wait that spins or yields never lets it go on: the system's
-// real-time limit ends that, after 0.95 s.
+// On one processor, a real-time thread waits for what a thread of ordinary priority completes, which the
+// waiter preempts in the middle of its notification. A wait that spins or yields never lets it go on: the
+// system's real-time limit ends that, after 0.95 s.
 TEST(WaitAnyTest, ARealTimeThreadLetsTheCompleterGoOn) {
   cpu_set_t before;
   ASSERT_EQ(sched_getaffinity(0, sizeof(before), &before), 0);

@@ -150,8 +150,8 @@ class Write final : public Version {
     return internal::call_user(compute_, views, value.mutable_view());
   }
 
-  // The end, whether it ran or not. An operation that is none of ours may name this version as written, too; by
-  // then it is complete.
+  // The end, whether it ran or not. An operation that is none of ours may name this version as written, too;
+  // by then it is complete.
   void written(const Status& status) override {
     if (completion.ready()) return;
     // First, so that the next write can take this version over.

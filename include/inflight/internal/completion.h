@@ -33,12 +33,12 @@ class Waiter : private ListLink<Waiter> {
 // Something that happens once: pending, then ready with a status, for ever.
 //
 // Publishing and notifying are two steps, so that an owner can bring its own books up to date in between:
-// publish() is a store that pollers see at once; notify() wakes the threads that wait and calls the waiters, in
-// the order in which they were added.
+// publish() is a store that pollers see at once; notify() wakes the threads that wait and calls the waiters,
+// in the order in which they were added.
 //
-// A waiter may complete something else, whose waiters complete the next, and so on. Such calls nest to a depth of
-// kDepthMax on one thread. Past it the waiters are called when the outermost of those calls is about to return, so
-// no chain of completions overflows the stack.
+// A waiter may complete something else, whose waiters complete the next, and so on. Such calls nest to a
+// depth of kDepthMax on one thread. Past it the waiters are called when the outermost of those calls is about
+// to return, so no chain of completions overflows the stack.
 class Completion : private ListLink<Completion> {
  public:
   static constexpr int kDepthMax = 8;
@@ -54,10 +54,11 @@ class Completion : private ListLink<Completion> {
 
   // Makes it ready. Exactly once; notify() must follow.
   void publish(Status status) noexcept;
-  // Wakes the threads that wait and calls the waiters. Exactly once, after publish(), with no lock held by the
-  // caller that a waiter could want. Allocates nothing.
+  // Wakes the threads that wait and calls the waiters. Exactly once, after publish(), with no lock held by
+  // the caller that a waiter could want. Allocates nothing.
   //   owner   what the completion is a part of. It gets a reference where the waiters are called after this
-  //           returns. Null: never so; then the caller keeps the completion alive, and nothing bounds the depth.
+  //           returns. Null: never so; then the caller keeps the completion alive, and nothing bounds the
+  //           depth.
   void notify(RefCounted* owner) noexcept;
   void complete(Status status, RefCounted* owner = nullptr) noexcept {
     publish(std::move(status));
@@ -97,13 +98,13 @@ class Completion : private ListLink<Completion> {
   Status status_;                // written once, before state_ becomes kReady
 };
 
-// Gives `task` to `executor` once `completion` is ready, at once where it is. The task keeps the completion's owner
-// alive (by capturing a reference). Where the executor refuses it or throws, the task is destroyed.
+// Gives `task` to `executor` once `completion` is ready, at once where it is. The task keeps the completion's
+// owner alive (by capturing a reference). Where the executor refuses it or throws, the task is destroyed.
 // Throws std::bad_alloc, having changed nothing.
 void on_ready(Completion& completion, Executor& executor, Task task);
 
-// The lowest index of those that are ready. Waits for one where none is. Up to 16 handles need no memory; with more,
-// throws std::bad_alloc, having changed nothing.
+// The lowest index of those that are ready. Waits for one where none is. Up to 16 handles need no memory;
+// with more, throws std::bad_alloc, having changed nothing.
 //   count     0: nothing to wait for, so the answer is nothing, at once
 //   at        gives the completion of the handle with this index
 //   until     null: for ever

@@ -6,8 +6,8 @@
 
 namespace inflight::internal {
 
-// A place in a list, part of the object that is listed. An object that is in several lists at a time has a link
-// for each, told apart by `Tag`.
+// A place in a list, part of the object that is listed. An object that is in several lists at a time has a
+// link for each, told apart by `Tag`.
 template <typename Tag = void>
 class ListLink {
  public:

@@ -18,8 +18,8 @@ inline void spin_pause() noexcept {
 }
 
 // A lock in four bytes, for critical sections of a few instructions. A thread that finds it held spins for at
-// most kSpinsMax pauses (2 to 5 us) and then sleeps until the holder unlocks, so a real-time thread never keeps
-// the processor from a holder of lower priority.
+// most kSpinsMax pauses (2 to 5 us) and then sleeps until the holder unlocks, so a real-time thread never
+// keeps the processor from a holder of lower priority.
 //   bound    for a waiter: the spin, plus the sections of those before it, once their threads run. Priorities
 //            are not inherited: a thread of a priority in between that never sleeps holds both up.
 //   source   U. Drepper, Futexes Are Tricky (2011), mutex 2
@@ -39,7 +39,8 @@ class INFLIGHT_CAPABILITY("mutex") Mutex {
   }
   // For the analysis, where it cannot see that the caller holds it. Does nothing.
   void assert_held() const noexcept INFLIGHT_ASSERT_CAPABILITY(this) {}
-  // The owner of the mutex may destroy it as soon as it can lock it: nothing here reads it after the exchange.
+  // The owner of the mutex may destroy it as soon as it can lock it: nothing here reads it after the
+  // exchange.
   void unlock() noexcept INFLIGHT_RELEASE() {
     if (state_.exchange(kFree, std::memory_order_release) == kContended) wake();
   }
