@@ -59,6 +59,7 @@ class [[nodiscard]] Status {
   Status() noexcept = default;  // success
   // Where there is no memory left for the failure itself, its message is lost and its code is kept.
   Status(StatusCode code, std::string message) noexcept;
+  Status(StatusCode code, const char* message) noexcept;
   // kOutOfMemory: "frame: 921600 bytes of memory cannot be had". Needs no memory itself.
   //   what    what the memory was for
   //   bytes   how much was wanted; 0 where nobody knows
@@ -110,6 +111,7 @@ class [[nodiscard]] Status {
   }
   static void unref_failure(Rep* rep) noexcept;
   static Status without_message(StatusCode code) noexcept;
+  static const bool made_at_start_;
 
   Rep* rep_ = nullptr;
 };

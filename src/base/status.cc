@@ -61,10 +61,8 @@ Status Status::without_message(StatusCode code) noexcept {
   return status;
 }
 
-namespace {
-// Makes them at the start of the program.
-const Status kMadeAtStart = Status::out_of_memory("");
-}  // namespace
+// Makes them at the start of the program, while there is memory.
+const bool Status::made_at_start_ = !without_message(StatusCode::kInternal).ok();
 
 Status::Status(StatusCode code, std::string message) noexcept {
   INFLIGHT_CHECK(code != StatusCode::kOk);
@@ -75,6 +73,14 @@ Status::Status(StatusCode code, std::string message) noexcept {
   }
   rep_->code = code;
   rep_->message = std::move(message);
+}
+
+Status::Status(StatusCode code, const char* message) noexcept {
+  try {
+    *this = Status(code, std::string(message));
+  } catch (const std::bad_alloc&) {
+    *this = without_message(code);
+  }
 }
 
 Status Status::out_of_memory(std::string_view what, std::size_t bytes) noexcept {
