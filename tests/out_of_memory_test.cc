@@ -105,7 +105,8 @@ class RandomUser {
     Result<Prediction> prediction = predictor.submit(std::move(frame));
     if (prediction.ok()) return *prediction;
     const StatusCode code = prediction.status().code();
-    EXPECT_TRUE(code == StatusCode::kOutOfMemory || code == StatusCode::kOverloaded) << prediction.status().to_string();
+    EXPECT_TRUE(code == StatusCode::kOutOfMemory || code == StatusCode::kOverloaded)
+        << prediction.status().to_string();
     if (code == StatusCode::kOverloaded) predictor.wait_any();
     return std::nullopt;
   }
@@ -153,7 +154,8 @@ TEST_P(OutOfMemory, AMillionOperationsEndWithTheirBooksExactAndNothingLeaked) {
     user.end();
   }
   EXPECT_EQ(test::live_allocations(), before) << "leaked";
-  std::printf("%ld allocations failed, %ld calls threw\n", test::allocation_failures() - failures_before, thrown);
+  std::printf("%ld allocations failed, %ld calls threw\n", test::allocation_failures() - failures_before,
+              thrown);
   EXPECT_GT(test::allocation_failures(), failures_before);
 }
 

@@ -190,7 +190,11 @@ TEST_F(Chaining, OutputsInDeviceMemoryFeedTheDeviceAndRefuseTheHost) {
 TEST(AsynchronousDevice, MemoryOfALostLaunchStaysUntilItsSlotHasGone) {
   NullScript script;
   script.asynchronous = true;
-  script.service_time = [](std::uint64_t, Width) { return hours(10); };
+  std::atomic<bool> launched{false};
+  script.service_time = [&](std::uint64_t, Width) {
+    launched = true;
+    return hours(10);
+  };
   const auto backend = std::make_shared<NullBackend>(script);
   std::atomic<bool> released{false};
   std::uint8_t bytes[4] = {};
@@ -199,7 +203,7 @@ TEST(AsynchronousDevice, MemoryOfALostLaunchStaysUntilItsSlotHasGone) {
     NDArray input = *NDArray::from_buffer(*Buffer::wrap(bytes, 4, [&] { released = true; }), DType::kU8, {4});
     auto prediction = predictor.submit(Frame::of(std::move(input)));
     ASSERT_TRUE(prediction.ok());
-    while (predictor.statistics().in_flight != 1) std::this_thread::yield();
+    while (!launched) std::this_thread::yield();
     backend->lose_device(Status(StatusCode::kDeviceError, "lost"));
     EXPECT_EQ(prediction->wait().code(), StatusCode::kDeviceError);
     *prediction = Prediction();

@@ -14,11 +14,9 @@
 
 namespace inflight::internal {
 
-struct NotifyTag;
-
 // The version that a prediction writes (its outputs), and what the predictor knows of it. Its core's pool takes it
 // back when the last handle goes.
-class PredictionState final : public Version, public Job, public ListLink<NotifyTag> {
+class PredictionState final : public Version, public Job {
  public:
   // Waits for an input that is still to come: until it is ready, or until the device has it in its queue, where the
   // prediction that computes it runs on the same device.

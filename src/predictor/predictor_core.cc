@@ -10,7 +10,7 @@
 #include "base/check.h"
 #include "base/scheduling.h"
 #include "base/user_code.h"
-#include "predictor/notification.h"
+#include "engine/start.h"
 
 namespace inflight::internal {
 namespace {
@@ -183,7 +183,9 @@ void PredictorCore::finish(PredictionState& state, Slot* slot, Outcome outcome,
   runtime_core_->wake(whom);
   wake_granted(granted);
   finished_.notify_all();
-  notify_end(std::move(reference));
+  if (state.launch_failed) state.launched.notify(&state);
+  state.completion.notify(&state);
+  release_and_start(state.write, status);
 }
 
 // ---- Looking and waiting

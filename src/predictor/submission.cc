@@ -106,8 +106,9 @@ PredictionState* PredictorCore::take_idle_state() noexcept {
   }
 }
 
-// Waits until the scheduler has decided or block_timeout is over. Releases the mutex meanwhile.
-Admission PredictorCore::wait_for_place(MutexLock& lock) noexcept {
+// Waits until the scheduler has decided or block_timeout is over. Releases the mutex meanwhile. The analysis cannot
+// follow a lock that is handed in.
+Admission PredictorCore::wait_for_place(MutexLock& lock) noexcept INFLIGHT_NO_THREAD_SAFETY_ANALYSIS {
   const TimePoint until = deadline_after(options_.block_timeout);
   BlockedSubmitter waiter;
   scheduler_.wait_for_place(waiter);

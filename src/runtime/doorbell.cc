@@ -13,11 +13,13 @@ constexpr int kWatchSpins = 64;
 }  // namespace
 
 void Doorbell::remove(Line& line) noexcept {
+  mutex_.assert_held();
   lines_.remove(line);
   if (watched_ == &line) watched_ = nullptr;
 }
 
 Doorbell::Wake Doorbell::announce(TimePoint now) noexcept {
+  mutex_.assert_held();
   if (watch_held_ && !watch_called_) {
     watch_called_ = true;
     // Waking it costs the caller 25 to 60 us, and the whole prediction where the host runs both processors on one.
@@ -65,6 +67,7 @@ void Doorbell::spend(Duration awake) noexcept {
 }
 
 void Doorbell::wait(MutexLock& lock, bool may_watch) noexcept {
+  mutex_.assert_held();
   Next next;
   TimePoint now;
   if (may_watch && !watch_held_ && !lines_.empty()) {
@@ -95,7 +98,9 @@ void Doorbell::wait(MutexLock& lock, bool may_watch) noexcept {
 
 // Stays awake until it is called or the time comes. Releases the mutex meanwhile.
 //   began   the time now, before `until`
-void Doorbell::stay_awake(TimePoint began, TimePoint until, MutexLock& lock) noexcept {
+// The analysis cannot follow a lock that is handed in.
+void Doorbell::stay_awake(TimePoint began, TimePoint until,
+                          MutexLock& lock) noexcept INFLIGHT_NO_THREAD_SAFETY_ANALYSIS {
   call_.store(false, std::memory_order_relaxed);
   lock.unlock();
   TimePoint now = began;

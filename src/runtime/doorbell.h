@@ -31,21 +31,27 @@ class Doorbell {
 
   explicit Doorbell(Mutex& mutex) noexcept : mutex_(mutex) {}
 
-  void add(Line& line) noexcept INFLIGHT_REQUIRES(mutex_) { lines_.push_back(line); }
-  void remove(Line& line) noexcept INFLIGHT_REQUIRES(mutex_);
+  void add(Line& line) noexcept {
+    mutex_.assert_held();
+    lines_.push_back(line);
+  }
+  void remove(Line& line) noexcept;
 
   // A piece of work has come. wake() must follow, after the mutex was released: the thread that is woken takes it
   // next.
-  Wake announce(TimePoint now) noexcept INFLIGHT_REQUIRES(mutex_);
+  Wake announce(TimePoint now) noexcept;
   void wake(Wake whom) noexcept;
   void wake_all() noexcept;
   // Some threads sleep and none of them is on its way.
-  bool all_asleep() const noexcept INFLIGHT_REQUIRES(mutex_) { return sleepers_ > 0 && called_ == 0; }
+  bool all_asleep() const noexcept {
+    mutex_.assert_held();
+    return sleepers_ > 0 && called_ == 0;
+  }
 
   // Waits once for something to change; may return for no reason. Requires that the caller has just found nothing
   // that it can do.
   //   may_watch   nothing is there to be done, so the next frame is what is waited for
-  void wait(MutexLock& lock, bool may_watch) noexcept INFLIGHT_REQUIRES(mutex_);
+  void wait(MutexLock& lock, bool may_watch) noexcept;
 
  private:
   struct Next {

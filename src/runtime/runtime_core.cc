@@ -125,11 +125,13 @@ Work* RuntimeCore::take() noexcept {
 }
 
 Doorbell::Wake RuntimeCore::announce(TimePoint now) noexcept {
+  mutex_.assert_held();
   // Where the device is full, the thread that makes room takes it.
   return units_free_ > 0 ? doorbell_.announce(now) : Doorbell::Wake::kNobody;
 }
 
 Doorbell::Wake RuntimeCore::release(Lane& lane, Work& work, Duration cost) noexcept {
+  mutex_.assert_held();
   units_free_ += lane.units_;
   fair_share_.end(lane.share_, work.charged, static_cast<double>(cost.count()) * lane.units_);
   // A worker that releases looks for more itself.
@@ -258,6 +260,7 @@ Status RuntimeCore::need_timekeeper() {
 }
 
 void RuntimeCore::wake_at_changed(TimePoint when) noexcept {
+  mutex_.assert_held();
   if (when < sleeps_until_) time_.notify_one();
 }
 

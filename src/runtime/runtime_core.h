@@ -49,15 +49,16 @@ class RuntimeCore {
   // ---- Under the mutex
 
   // A frame has come at a time of its submitter's, on the real steady clock; for the watch.
-  void arrived(Lane& lane, TimePoint when) noexcept INFLIGHT_REQUIRES(mutex_) {
+  void arrived(Lane& lane, TimePoint when) noexcept {
+    mutex_.assert_held();
     lane.line_.watch.arrived(when);
   }
   // The lane has something new to launch. wake() must follow, once the mutex was released.
-  Doorbell::Wake announce(TimePoint now) noexcept INFLIGHT_REQUIRES(mutex_);
+  Doorbell::Wake announce(TimePoint now) noexcept;
   // A launch has ended: what it took of the device is free.
   //   cost   how long the device was busy with it; 0: it was not
   //   returns  for wake()
-  Doorbell::Wake release(Lane& lane, Work& work, Duration cost) noexcept INFLIGHT_REQUIRES(mutex_);
+  Doorbell::Wake release(Lane& lane, Work& work, Duration cost) noexcept;
 
   void wake(Doorbell::Wake whom) noexcept { doorbell_.wake(whom); }
 
@@ -67,7 +68,7 @@ class RuntimeCore {
   //   errors   kOutOfMemory: no more threads
   Status need_timekeeper();
   // The lane's wake_at() may have come closer.
-  void wake_at_changed(TimePoint when) noexcept INFLIGHT_REQUIRES(mutex_);
+  void wake_at_changed(TimePoint when) noexcept;
 
  private:
   Status start_thread(void (RuntimeCore::*body)());

@@ -68,7 +68,9 @@ INFLIGHT_NOINLINE void operator delete[](void* memory) noexcept { release(memory
 INFLIGHT_NOINLINE void operator delete(void* memory, std::size_t) noexcept { release(memory); }
 INFLIGHT_NOINLINE void operator delete[](void* memory, std::size_t) noexcept { release(memory); }
 INFLIGHT_NOINLINE void operator delete(void* memory, std::align_val_t) noexcept { release(memory); }
-INFLIGHT_NOINLINE void operator delete(void* memory, std::size_t, std::align_val_t) noexcept { release(memory); }
+INFLIGHT_NOINLINE void operator delete(void* memory, std::size_t, std::align_val_t) noexcept {
+  release(memory);
+}
 
 namespace inflight::test {
 
