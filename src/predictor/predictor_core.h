@@ -61,7 +61,7 @@ class PredictorCore final : public Lane, public std::enable_shared_from_this<Pre
   void finish(PredictionState& state, Slot* slot, Outcome outcome, const Status& status) noexcept;
   // A state comes back when its last handle goes.
   void recycle(PredictionState* state) noexcept;
-  ~PredictorCore();
+  ~PredictorCore() override;
 
  private:
   friend class PredictionState::InputWaiter;

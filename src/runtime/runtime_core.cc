@@ -251,7 +251,7 @@ Status RuntimeCore::need_timekeeper() {
     const MutexLock lock(mutex_);
     if (std::exchange(timekeeper_started_, true)) return Status();
   }
-  const Status started = start_thread(&RuntimeCore::keep_time);
+  Status started = start_thread(&RuntimeCore::keep_time);
   if (!started.ok()) {
     const MutexLock lock(mutex_);
     timekeeper_started_ = false;

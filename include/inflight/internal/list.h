@@ -61,7 +61,8 @@ class List {
   // Requires that the item is in this list.
   void remove(T& item) noexcept {
     Link& link = item;
-    link.previous_->next_ = link.next_;
+    // The analyzer does not follow the ring, and takes a neighbour for null.
+    link.previous_->next_ = link.next_;  // NOLINT(clang-analyzer-core.NullDereference)
     link.next_->previous_ = link.previous_;
     link.previous_ = link.next_ = nullptr;
   }
