@@ -5,13 +5,30 @@
 
 namespace inflight::internal {
 
-double FairShare::key(const Share& share) const noexcept {
-  return std::max(share.time, now_ - kCreditMax / share.weight);
+void FairShare::look(Share& share, bool waits, bool runs) noexcept {
+  if (&share == current_) current_waits_ = waits;
+  if (!waits) {
+    share.away = share.away || !runs;
+    return;
+  }
+  if (share.away) {
+    share.away = false;
+    share.time = std::max(share.time, now_ - credit_ / share.weight);
+    current_ = nullptr;
+  }
+  if (least_ == nullptr || share.time < least_->time) least_ = &share;
+}
+
+FairShare::Share* FairShare::choose() noexcept {
+  if (least_ == nullptr) return nullptr;
+  now_ = std::max(now_, least_->time);
+  const bool goes_on =
+      current_ != nullptr && current_waits_ && current_->time - least_->time < quantum_ / current_->weight;
+  if (!goes_on) current_ = least_;
+  return current_;
 }
 
 double FairShare::begin(Share& share) noexcept {
-  share.time = key(share);
-  now_ = std::max(now_, share.time);
   share.time += share.cost_mean / share.weight;
   return share.cost_mean;
 }

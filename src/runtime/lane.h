@@ -45,7 +45,7 @@ class Work {
 };
 
 // One predictor's place in a runtime, from enter() to leave().
-class Lane : public ListLink<> {
+class Lane : public ListLink<>, private FairShare::Share {
  public:
   // Under the runtime's mutex.
   // Whether take() would give something.
@@ -59,8 +59,8 @@ class Lane : public ListLink<> {
   virtual void time_passed() noexcept = 0;
 
  protected:
-  Lane(double weight, int units, double watch_share) noexcept : units_(units), line_(watch_share) {
-    share_.weight = weight;
+  Lane(double its_weight, int units, double watch_share) noexcept : units_(units), line_(watch_share) {
+    weight = its_weight;
   }
   virtual ~Lane() = default;  // never deleted through this type
 
@@ -68,7 +68,6 @@ class Lane : public ListLink<> {
   friend class RuntimeCore;
   const int units_;  // of the device's capacity that each of its launches takes
   // Under the runtime's mutex.
-  FairShare::Share share_;
   Doorbell::Line line_;
   int calls_ =
       0;  // into it and its works, that a thread of the runtime has begun or, for what is out, will make

@@ -92,34 +92,36 @@ void RuntimeCore::leave(Lane& lane) noexcept {
   MutexLock lock(mutex_);
   while (lane.calls_ > 0) left_.wait(lock);
   doorbell_.remove(lane.line_);
+  fair_share_.remove(lane);
   lanes_.remove(lane);
 }
 
 // ---- Who runs next
 
+bool RuntimeCore::anything_waits() const noexcept {
+  for (const Lane* lane = lanes_.front(); lane != nullptr; lane = lanes_.after(*lane)) {
+    if (lane->can_launch()) return true;
+  }
+  return false;
+}
+
 // The lane whose turn it is, also where the device has not enough room for it yet: what is narrow must not
 // overtake what is wide for ever. Null: nothing waits.
-Lane* RuntimeCore::first_in_turn() const noexcept {
-  Lane* first = nullptr;
-  double least = 0;
+Lane* RuntimeCore::choose() noexcept {
+  fair_share_.begin_look();
   for (Lane* lane = lanes_.front(); lane != nullptr; lane = lanes_.after(*lane)) {
-    if (!lane->can_launch()) continue;
-    const double key = fair_share_.key(lane->share_);
-    if (first == nullptr || key < least) {
-      first = lane;
-      least = key;
-    }
+    fair_share_.look(*lane, lane->can_launch(), lane->calls_ > 0);
   }
-  return first;
+  return static_cast<Lane*>(fair_share_.choose());
 }
 
 // What to launch now, with its part of the device; null: nothing waits, or there is no room.
 Work* RuntimeCore::take() noexcept {
-  Lane* const lane = first_in_turn();
+  Lane* const lane = choose();
   if (lane == nullptr || lane->units_ > units_free_) return nullptr;
   Work& work = lane->take();
   units_free_ -= lane->units_;
-  work.charged = fair_share_.begin(lane->share_);
+  work.charged = fair_share_.begin(*lane);
   ++lane->calls_;
   return &work;
 }
@@ -133,9 +135,9 @@ Doorbell::Wake RuntimeCore::announce(TimePoint now) noexcept {
 Doorbell::Wake RuntimeCore::release(Lane& lane, Work& work, Duration cost) noexcept {
   mutex_.assert_held();
   units_free_ += lane.units_;
-  fair_share_.end(lane.share_, work.charged, static_cast<double>(cost.count()) * lane.units_);
+  fair_share_.end(lane, work.charged, static_cast<double>(cost.count()) * lane.units_);
   // A worker that releases looks for more itself.
-  if (launch_blocks_ || first_in_turn() == nullptr) return Doorbell::Wake::kNobody;
+  if (launch_blocks_ || !anything_waits()) return Doorbell::Wake::kNobody;
   return doorbell_.announce(TimePoint::max());
 }
 
@@ -152,12 +154,11 @@ void RuntimeCore::run_work() {
     Work* const work = take();
     if (work == nullptr) {
       if (stopping_) return;
-      doorbell_.wait(lock, first_in_turn() == nullptr);
+      doorbell_.wait(lock, !anything_waits());
       continue;
     }
     // Room for more than one may have come at once, where something wide has ended.
-    const bool more =
-        launch_blocks_ && units_free_ > 0 && doorbell_.all_asleep() && first_in_turn() != nullptr;
+    const bool more = launch_blocks_ && units_free_ > 0 && doorbell_.all_asleep() && anything_waits();
     const Doorbell::Wake whom = more ? doorbell_.announce(TimePoint::max()) : Doorbell::Wake::kNobody;
     Lane& lane = work->lane;
     lock.unlock();

@@ -73,7 +73,8 @@ class RuntimeCore {
  private:
   Status start_thread(void (RuntimeCore::*body)());
   void run_work();
-  Lane* first_in_turn() const noexcept INFLIGHT_REQUIRES(mutex_);
+  bool anything_waits() const noexcept INFLIGHT_REQUIRES(mutex_);
+  Lane* choose() noexcept INFLIGHT_REQUIRES(mutex_);
   Work* take() noexcept INFLIGHT_REQUIRES(mutex_);
   void end_call(Lane& lane) noexcept INFLIGHT_REQUIRES(mutex_);
   void hand_to_poller(Work& work) noexcept;
@@ -90,7 +91,7 @@ class RuntimeCore {
 
   Mutex mutex_;
   Doorbell doorbell_{mutex_};
-  FairShare fair_share_ INFLIGHT_GUARDED_BY(mutex_);
+  FairShare fair_share_ INFLIGHT_GUARDED_BY(mutex_){capacity_};
   List<Lane> lanes_ INFLIGHT_GUARDED_BY(mutex_);
   int units_free_ INFLIGHT_GUARDED_BY(mutex_);
   bool stopping_ INFLIGHT_GUARDED_BY(mutex_) = false;
