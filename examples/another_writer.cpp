@@ -31,7 +31,7 @@ std::int32_t value_of(const inflight::NDArray& array) {
 }  // namespace
 
 int main() {
-  const auto engine = inflight::make_threaded_engine({.threads = 2});
+  const auto engine = *inflight::make_threaded_engine({.threads = 2});
   const std::vector<std::int32_t> zeros(kElements);
   inflight::MutableNDArray a(
       *engine,

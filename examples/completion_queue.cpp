@@ -26,7 +26,7 @@ inflight::Predictor make_predictor() {
 int main() {
   inflight::Predictor first = make_predictor();
   inflight::Predictor second = make_predictor();
-  const auto engine = inflight::make_threaded_engine({.threads = 1});
+  const auto engine = *inflight::make_threaded_engine({.threads = 1});
   const std::vector<std::uint8_t> zeros(4);
   const auto start = inflight::NDArray::copy_of({zeros.data(), inflight::DType::kU8, {4}}).value();
   inflight::MutableNDArray name(*engine, start);

@@ -13,7 +13,7 @@ int main() {
   const Var camera_var = Var::make(), features_var = Var::make(), map_var = Var::make();
   std::stop_source stop;
   Status stopped;
-  const auto engine = make_threaded_engine({.threads = 2});
+  const auto engine = *make_threaded_engine({.threads = 2});
 
   bool pushed = true;
   const auto push = [&](Engine::Closure closure, OpOptions options) {

@@ -28,7 +28,7 @@ inflight::MutableNDArray::Compute fill(std::int32_t value) {
 }  // namespace
 
 int main() {
-  const auto engine = inflight::make_threaded_engine({.threads = 2});
+  const auto engine = *inflight::make_threaded_engine({.threads = 2});
   std::vector<inflight::NDArray> pending;
   for (int i = 1; i <= kArrays; ++i) {
     inflight::MutableNDArray name(*engine, zeros());

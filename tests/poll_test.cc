@@ -93,7 +93,7 @@ bool poll_many(const Pollable& is_ready, const Pollable& is_pending) {
 class PollTest : public testing::Test {
  protected:
   PollTest()
-      : engine_(make_threaded_engine({.threads = 1})), ready_(make_ready()), name_(*engine_, make_ready()) {
+      : engine_(*make_threaded_engine({.threads = 1})), ready_(make_ready()), name_(*engine_, make_ready()) {
     pending_ = name_
                    .write({},
                           [this](std::span<const TensorView>, const MutableTensorView&) {

@@ -26,7 +26,7 @@ class Inflight final : public Peer {
   explicit Inflight(bool naive) : naive_(naive) {}
   std::string name() const override { return naive_ ? "inflight, naive" : "inflight"; }
   void start(int threads) override {
-    engine_ = naive_ ? make_naive_engine() : make_threaded_engine({.threads = threads});
+    engine_ = naive_ ? *make_naive_engine() : *make_threaded_engine({.threads = threads});
   }
   std::string refuses(const std::string& workload, int threads) const override {
     if (!naive_) return "";

@@ -44,7 +44,7 @@ class PendingArrays {
 
  private:
   std::latch open_{1};
-  std::unique_ptr<Engine> engine_ = make_threaded_engine({.threads = 1});
+  std::unique_ptr<Engine> engine_ = *make_threaded_engine({.threads = 1});
   std::vector<std::unique_ptr<MutableNDArray>> names_;
   std::vector<NDArray> arrays_;
 };

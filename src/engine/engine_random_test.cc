@@ -249,7 +249,7 @@ TEST(EngineRandomTest, RandomProgramsMatchAPlainLoop) {
                    std::to_string(threads));
       History got(program), want(program);
       {
-        const auto engine = threads == 0 ? make_naive_engine() : make_threaded_engine({.threads = threads});
+        const auto engine = threads == 0 ? *make_naive_engine() : *make_threaded_engine({.threads = threads});
         run_on(*engine, program, seed, got);
       }
       run_serially(program, got.order, want);

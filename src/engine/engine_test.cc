@@ -375,8 +375,8 @@ TEST_P(EngineTest, ManyThreadsMayPush) {
 // ---------------------------------------------------------------------------------------
 
 TEST(NaiveEngineTest, RefusesAVariableThatAnotherEngineUses) {
-  const auto threaded = make_threaded_engine();
-  const auto naive = make_naive_engine();
+  const auto threaded = *make_threaded_engine();
+  const auto naive = *make_naive_engine();
   const Var x = Var::make();
   Held held;
   ASSERT_TRUE(threaded->push_async(held.closure(), {.writes = {x}}).ok());
@@ -387,7 +387,7 @@ TEST(NaiveEngineTest, RefusesAVariableThatAnotherEngineUses) {
 }
 
 TEST(NaiveEngineTest, IgnoresExecutors) {
-  const auto engine = make_naive_engine();
+  const auto engine = *make_naive_engine();
   ManualExecutor executor;
   bool ran = false;
   ASSERT_TRUE(engine
@@ -403,7 +403,7 @@ TEST(NaiveEngineTest, IgnoresExecutors) {
 }
 
 TEST(NaiveEngineTest, PushesFromWithinDoNotNest) {
-  const auto engine = make_naive_engine();
+  const auto engine = *make_naive_engine();
   int ran = 0;
   struct Next {
     Engine& engine;
@@ -416,7 +416,7 @@ TEST(NaiveEngineTest, PushesFromWithinDoNotNest) {
 
 TEST(NaiveEngineDeathTest, ATokenIsCompletedOnce) {
   const auto twice = [] {
-    const auto engine = make_naive_engine();
+    const auto engine = *make_naive_engine();
     (void)engine->push_async(
         [](OpToken token) {
           token.complete(Status());

@@ -95,8 +95,8 @@ struct EngineKind {
 class EngineTest : public testing::TestWithParam<EngineKind> {
  protected:
   EngineTest()
-      : engine_(GetParam().threads == 0 ? make_naive_engine()
-                                        : make_threaded_engine({.threads = GetParam().threads})) {}
+      : engine_(GetParam().threads == 0 ? *make_naive_engine()
+                                        : *make_threaded_engine({.threads = GetParam().threads})) {}
   void push(Engine::Closure closure, OpOptions options) {
     const Status status = engine_->push(std::move(closure), std::move(options));
     ASSERT_TRUE(status.ok()) << status.to_string();

@@ -1,129 +1,181 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <atomic>
-#include <condition_variable>
-#include <deque>
 #include <memory>
-#include <mutex>
+#include <new>
 #include <optional>
+#include <thread>
 #include <utility>
-#include <vector>
 
 #include "base/check.h"
 #include "engine/op.h"
+#include "inflight/internal/mutex.h"
 
 namespace inflight {
 namespace {
 
 using internal::Access;
+using internal::CondVar;
+using internal::Mutex;
+using internal::MutexLock;
 using internal::Op;
+using internal::OpParts;
 
 class NaiveEngine final : public Engine, public internal::OpOwner {
  public:
   Status push(Closure&& closure, OpOptions&& options) override { return order(closure, options); }
   Status push_async(AsyncClosure&& closure, OpOptions&& options) override { return order(closure, options); }
-  void drain() override {
-    const std::lock_guard turn(turn_);
-    INFLIGHT_CHECK(!running_);  // it is this thread's own
-  }
-  void shutdown(Shutdown how) override {
-    const std::lock_guard turn(turn_);
-    accepting_ = false;
-    if (how == Shutdown::kCancel) cancelling_ = true;
-  }
+  void drain() override;
+  void shutdown(Shutdown how) override;
   std::size_t pending() const override { return pending_.load(std::memory_order_acquire); }
 
-  void op_runnable(Op*) override {
+  void op_runnable(Op*) noexcept override {
     internal::check_failed("the naive engine queues nothing", __FILE__, __LINE__);
   }
-  void op_completed(Op* op, Status status) override;
+  void op_completed(Op* op, Status status) noexcept override;
 
  private:
-  // A claim that is not made keeps no variable alive: the lists do.
+  // A claim that is not made keeps no variable alive, so the lists do.
   struct Pushed {
+    Pushed* next = nullptr;
     VarList reads;
     VarList writes;
-    std::unique_ptr<Op> op;
+    std::optional<Op> op;
   };
   template <typename Function>
   Status order(Function& closure, OpOptions& options);
+  void append(Pushed* pushed) noexcept INFLIGHT_REQUIRES(mutex_);
+  void run_all() noexcept;
+  std::unique_ptr<Pushed> next() noexcept;
   // Runs one operation from start to end.
-  void run(Op& op);
-  Status call(Op& op);
+  void run(Op& op) noexcept;
+  Status call(Op& op) noexcept;
+  bool is_inside() const noexcept INFLIGHT_REQUIRES(mutex_) { return runner_ == std::this_thread::get_id(); }
+  // Returns once no thread runs operations. Requires that this thread runs none.
+  void wait_for_turn(MutexLock& lock) noexcept INFLIGHT_REQUIRES(mutex_);
 
-  // Whose turn it is to run; held through a whole push. Recursive: an operation may push.
-  std::recursive_mutex turn_;
-  // Guarded by turn_.
-  bool accepting_ = true;
-  bool cancelling_ = false;
-  bool running_ = false;
-  std::deque<Pushed> pushed_;
-
+  mutable Mutex mutex_;
+  CondVar turn_over_;
+  CondVar completed_;
+  // The thread that runs operations, if any: one push at a time does. It runs what operations push, too.
+  std::thread::id runner_ INFLIGHT_GUARDED_BY(mutex_);
+  Pushed* first_ INFLIGHT_GUARDED_BY(mutex_) = nullptr;
+  Pushed* last_ INFLIGHT_GUARDED_BY(mutex_) = nullptr;
+  bool accepting_ INFLIGHT_GUARDED_BY(mutex_) = true;
+  std::optional<Status> ended_
+      INFLIGHT_GUARDED_BY(mutex_);  // how the running operation's token was completed
+  std::atomic<bool> cancelling_{false};
   std::atomic<std::size_t> pending_{0};
-  std::mutex mutex_;
-  std::condition_variable completed_;
-  std::optional<Status> ended_;  // guarded by mutex_: how the running operation's token was completed
 };
 
 template <typename Function>
 Status NaiveEngine::order(Function& closure, OpOptions& options) {
+  using internal::failed;
+  if (!closure) return failed(StatusCode::kInvalidArgument, "push: the closure is empty");
   for (const VarList* vars : {&options.reads, &options.writes}) {
     for (const Var& var : *vars) {
-      if (!var) return Status(StatusCode::kInvalidArgument, "push: got an empty Var");
+      if (!var) return failed(StatusCode::kInvalidArgument, "push: got an empty Var");
       if (!var.state()->idle()) {
-        return Status(StatusCode::kInvalidArgument, "push: the Var is in use by another engine");
+        return failed(StatusCode::kInvalidArgument, "push: the Var is in use by another engine");
       }
     }
   }
-  const std::lock_guard turn(turn_);
-  if (!accepting_) return Status(StatusCode::kShuttingDown, "push: the engine has been shut down");
+  OpParts parts;
+  std::unique_ptr<Pushed> pushed(new (std::nothrow) Pushed);
+  if (pushed == nullptr || !parts.allocate(options)) return Status::out_of_memory("push: an operation");
+  MutexLock lock(mutex_);
+  const bool inside = is_inside();
+  if (!inside) wait_for_turn(lock);
+  if (!accepting_) return failed(StatusCode::kShuttingDown, "push: the engine has been shut down");
   pending_.fetch_add(1, std::memory_order_acq_rel);
-  auto op = std::make_unique<Op>(*this, std::move(closure), options);
-  pushed_.push_back({std::move(options.reads), std::move(options.writes), std::move(op)});
-  if (running_) return Status();  // pushed by an operation: its turn comes when that one has ended
-  running_ = true;
-  while (!pushed_.empty()) {
-    {
-      const Pushed first = std::move(pushed_.front());
-      pushed_.pop_front();
-      run(*first.op);
-    }
-    pending_.fetch_sub(1, std::memory_order_acq_rel);
-  }
-  running_ = false;
+  pushed->op.emplace(*this, std::move(closure), options, parts);
+  pushed->reads = std::move(options.reads);
+  pushed->writes = std::move(options.writes);
+  append(pushed.release());
+  if (!inside) runner_ = std::this_thread::get_id();
+  lock.unlock();
+  if (!inside) run_all();  // else its turn comes when the operation that pushed it has ended
   return Status();
 }
 
-void NaiveEngine::run(Op& op) {
+void NaiveEngine::append(Pushed* pushed) noexcept {
+  (first_ == nullptr ? first_ : last_->next) = pushed;
+  last_ = pushed;
+}
+
+void NaiveEngine::run_all() noexcept {
+  while (std::unique_ptr<Pushed> pushed = next()) {
+    run(*pushed->op);
+    pushed.reset();
+    pending_.fetch_sub(1, std::memory_order_acq_rel);
+  }
+}
+
+// Null: there is none, and the turn of this thread is over.
+std::unique_ptr<NaiveEngine::Pushed> NaiveEngine::next() noexcept {
+  const MutexLock lock(mutex_);
+  if (first_ == nullptr) {
+    runner_ = std::thread::id();
+    turn_over_.notify_all();
+    return nullptr;
+  }
+  return std::unique_ptr<Pushed>(std::exchange(first_, first_->next));
+}
+
+void NaiveEngine::wait_for_turn(MutexLock& lock) noexcept {
+  while (runner_ != std::thread::id()) turn_over_.wait(lock);
+}
+
+void NaiveEngine::run(Op& op) noexcept {
   for (Access& claim : op.claims()) {
     claim.failed = !claim.var->status().ok();
-    claim.told = true;
+    claim.calls_back = true;
   }
   Status status =
-      cancelling_ ? Status(StatusCode::kCancelled, "the engine was shut down before the operation started")
-                  : op.refusal();
+      cancelling_.load(std::memory_order_acquire)
+          ? internal::failed(StatusCode::kCancelled, "the engine was shut down before the operation started")
+          : op.refusal();
   if (status.ok()) status = call(op);
-  op.tell(status);
+  status = op.notify(std::move(status));
   for (const Access& claim : op.claims()) {
     if (claim.write) claim.var->set_status(status);
   }
 }
 
-Status NaiveEngine::call(Op& op) {
+Status NaiveEngine::call(Op& op) noexcept {
   if (!op.asynchronous()) return op.call();
   op.start();
-  std::unique_lock lock(mutex_);
-  completed_.wait(lock, [this] { return ended_.has_value(); });
-  return *std::exchange(ended_, std::nullopt);
+  MutexLock lock(mutex_);
+  while (!ended_.has_value()) completed_.wait(lock);
+  Status status = std::move(*ended_);
+  ended_.reset();
+  return status;
 }
 
-void NaiveEngine::op_completed(Op*, Status status) {
-  const std::lock_guard lock(mutex_);
+void NaiveEngine::op_completed(Op*, Status status) noexcept {
+  const MutexLock lock(mutex_);
   ended_ = std::move(status);
   completed_.notify_all();
 }
 
+void NaiveEngine::drain() {
+  MutexLock lock(mutex_);
+  INFLIGHT_CHECK(!is_inside());
+  wait_for_turn(lock);
+}
+
+void NaiveEngine::shutdown(Shutdown how) {
+  if (how == Shutdown::kCancel) cancelling_.store(true, std::memory_order_release);
+  MutexLock lock(mutex_);
+  accepting_ = false;
+  if (!is_inside()) wait_for_turn(lock);
+}
+
 }  // namespace
 
-std::unique_ptr<Engine> make_naive_engine() { return std::make_unique<NaiveEngine>(); }
+Result<std::unique_ptr<Engine>> make_naive_engine() {
+  std::unique_ptr<Engine> engine(new (std::nothrow) NaiveEngine);
+  if (engine == nullptr) return Status::out_of_memory("make_naive_engine");
+  return engine;
+}
 
 }  // namespace inflight

@@ -2,14 +2,18 @@
 #include "engine/op.h"
 
 #include <algorithm>
+#include <exception>
+#include <new>
 
 #include "base/check.h"
+#include "base/user_code.h"
 #include "engine/start.h"
 
 namespace inflight {
 
 OpToken::~OpToken() {
-  if (op_ != nullptr) complete(Status(StatusCode::kInternal, "an asynchronous operation dropped its token"));
+  if (op_ == nullptr || internal::HandedOver::dropped_by_throw(op_)) return;
+  complete(internal::token_dropped());
 }
 
 void OpToken::complete(Status status) {
@@ -41,15 +45,43 @@ std::uint32_t merge(std::span<Access> claims) {
 
 }  // namespace
 
-void Op::take(OpOptions& options) {
+Status failed(StatusCode code, std::string_view message) noexcept {
+  try {
+    return Status(code, std::string(message));
+  } catch (const std::bad_alloc&) {
+    return Status(code, std::string());
+  }
+}
+
+Status token_dropped() noexcept {
+  return failed(StatusCode::kInternal, "an asynchronous operation dropped its token");
+}
+
+bool OpParts::allocate(const OpOptions& options) noexcept {
   if (options.executor != nullptr || options.priority != 0 || options.stop.stop_possible() ||
       options.on_finish) {
-    extras = std::make_unique<OpExtras>(OpExtras{options.executor, options.priority, 0,
-                                                 std::move(options.stop), std::move(options.on_finish)});
+    extras.reset(new (std::nothrow) OpExtras);
+    if (extras == nullptr) return false;
+  }
+  const std::size_t named = options.reads.size() + options.writes.size();
+  if (named > Op::kClaimsInPlace) {
+    claims.reset(new (std::nothrow) Access[named]);
+    if (claims == nullptr) return false;
+  }
+  return true;
+}
+
+void Op::take(OpOptions& options, OpParts& parts) noexcept {
+  if (parts.extras != nullptr) {
+    extras = std::move(parts.extras);
+    extras->executor = options.executor;
+    extras->priority = options.priority;
+    extras->stop = std::move(options.stop);
+    extras->on_finish = std::move(options.on_finish);
   }
   const std::size_t named = options.reads.size() + options.writes.size();
   if (named == 0) return;
-  Access* const storage = named <= kClaimsInPlace ? claims_storage.in_place : new Access[named];
+  Access* const storage = parts.claims == nullptr ? claims_storage.in_place : parts.claims.get();
   std::uint32_t order = 0;
   // The reads come first, so a variable that is read and written has the place of its first read.
   for (const Var& var : options.reads) {
@@ -63,10 +95,9 @@ void Op::take(OpOptions& options) {
   claims_count = merge({storage, named});
   if (storage == claims_storage.in_place) return;
   if (claims_count > kClaimsInPlace) {
-    claims_storage.elsewhere = storage;
+    claims_storage.elsewhere = parts.claims.release();
   } else {
     std::copy_n(storage, claims_count, claims_storage.in_place);
-    delete[] storage;
   }
 }
 
@@ -74,9 +105,9 @@ Op::~Op() {
   if (claims_count > kClaimsInPlace) delete[] claims_storage.elsewhere;
 }
 
-Status Op::refusal() {
+Status Op::refusal() noexcept {
   if (extras != nullptr && extras->stop.stop_requested()) {
-    return Status(StatusCode::kCancelled, "the operation's stop was requested before it started");
+    return failed(StatusCode::kCancelled, "the operation's stop was requested before it started");
   }
   const Access* first = nullptr;
   for (const Access& claim : claims()) {
@@ -117,8 +148,8 @@ void release(const Access& access, const Status& status, RunnableList& runnable)
   }
 }
 
-// What this thread has to start. Starting an operation may end it on the spot, which makes others runnable:
-// they go into the list of the loop that is at work, so that a chain of them does not become a recursion.
+// What this thread has to start. Starting an operation may end it at once, which makes others runnable: these
+// go into the list of the loop that runs already, so that a chain does not become a recursion.
 class Starter {
  public:
   explicit Starter(Op* first) : outer_(innermost_), depth_(outer_ == nullptr ? 0 : outer_->depth_ + 1) {
@@ -128,7 +159,7 @@ class Starter {
     while (Op* const op = list_.pop()) op->owner.op_runnable(op);
     innermost_ = outer_;
   }
-  // Leaves it to the loop at work, if there is one.
+  // Leaves it to the loop that runs, if there is one.
   static bool append(Op* op) {
     if (innermost_ == nullptr) return false;
     innermost_->list_.append(op);
@@ -148,27 +179,45 @@ thread_local Starter* Starter::innermost_ = nullptr;
 
 }  // namespace
 
-Status Op::call() {
+thread_local HandedOver* HandedOver::innermost_ = nullptr;
+
+HandedOver::HandedOver(const Op* op) noexcept
+    : op_(op), outer_(std::exchange(innermost_, this)), throws_before_(std::uncaught_exceptions()) {}
+
+bool HandedOver::dropped_by_throw(const Op* op) noexcept {
+  HandedOver* scope = innermost_;
+  while (scope != nullptr && scope->op_ != op) scope = scope->outer_;
+  if (scope == nullptr || std::uncaught_exceptions() == scope->throws_before_) return false;
+  return scope->dropped_ = true;
+}
+
+Status Op::call() noexcept {
   auto& function = std::get<Engine::Closure>(closure);
-  Status status = function();
+  Status status = call_user(function);
   function.reset();
   return status;
 }
 
-void Op::start() {
+void Op::start() noexcept {
   Engine::AsyncClosure function = std::move(std::get<Engine::AsyncClosure>(closure));
-  function(OpToken(this));
+  const HandedOver scope(this);
+  Status thrown = call_user(function, OpToken(this));
+  if (scope.dropped()) owner.op_completed(this, thrown.ok() ? token_dropped() : std::move(thrown));
 }
 
-void Op::tell(const Status& status) {
-  if (extras != nullptr && extras->on_finish) extras->on_finish(status);
-  for (const Access& claim : claims()) {
-    if (claim.write && claim.told) claim.var->written(status);
+Status Op::notify(Status status) noexcept {
+  if (extras != nullptr && extras->on_finish) {
+    Status thrown = call_user(extras->on_finish, std::as_const(status));
+    if (status.ok()) status = std::move(thrown);
   }
+  for (const Access& claim : claims()) {
+    if (claim.write && claim.calls_back) claim.var->written(status);
+  }
+  return status;
 }
 
-Op* Op::end(const Status& status) {
-  tell(status);
+Op* Op::end(Status status) noexcept {
+  status = notify(std::move(status));
   RunnableList runnable;
   for (const Access& claim : claims()) release(claim, status, runnable);
   extras.reset();
@@ -180,14 +229,13 @@ Op* Op::end(const Status& status) {
   return runnable.head();
 }
 
-// A closure that runs inline may push and then wait for what it pushed: that must not lie in the list of a
-// loop which goes on only when the closure returns. Closures that push inline ones that push inline ones have
-// an end.
-void start_pushed(Op* op) {
+// An inline closure may wait for what it pushed, so start that now and not in the outer loop. Nesting stops at
+// kDepthMax.
+void start_pushed(Op* op) noexcept {
   if (!Starter::too_deep() || !Starter::append(op)) const Starter starter(op);
 }
 
-void start_freed(Op* list) {
+void start_freed(Op* list) noexcept {
   while (list != nullptr) {
     Op* const next = list->next;
     if (!Starter::append(list)) const Starter starter(list);
@@ -195,7 +243,7 @@ void start_freed(Op* list) {
   }
 }
 
-void release_and_start(const Access& access, const Status& status) {
+void release_and_start(const Access& access, const Status& status) noexcept {
   RunnableList runnable;
   release(access, status, runnable);
   start_freed(runnable.head());

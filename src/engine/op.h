@@ -6,19 +6,24 @@
 #include <memory>
 #include <span>
 #include <stop_token>
+#include <string_view>
 #include <variant>
 
 #include "inflight/engine.h"
 
 namespace inflight::internal {
 
+// A failed status. Where there is no memory for its message, the code alone.
+[[gnu::cold]] Status failed(StatusCode code, std::string_view message) noexcept;
+[[gnu::cold]] Status token_dropped() noexcept;
+
 // The engine that an operation was pushed to.
 class OpOwner {
  public:
-  // The operation's last claim was granted: it may run. Called at most once an operation, on any thread.
-  virtual void op_runnable(Op* op) = 0;
-  // Its token was completed. Called once; the operation is gone when this returns.
-  virtual void op_completed(Op* op, Status status) = 0;
+  // The operation's last claim was granted, so it may run. Called at most once an operation, on any thread.
+  virtual void op_runnable(Op* op) noexcept = 0;
+  // Its token was completed. Called once. The operation is gone when this returns.
+  virtual void op_completed(Op* op, Status status) noexcept = 0;
 
  protected:
   ~OpOwner() = default;
@@ -28,9 +33,21 @@ class OpOwner {
 struct OpExtras {
   Executor* executor = nullptr;
   int priority = 0;
-  std::uint64_t sequence = 0;  // among those of its priority
   std::stop_token stop;
   UniqueFunction<void(const Status&)> on_finish;
+  // While it waits among operations with a priority (ranked_ops.h).
+  std::uint64_t sequence = 0;
+  Op* child = nullptr;
+  Op* sibling = nullptr;
+};
+
+// The memory that an operation needs beside its own. A push allocates it before it changes anything.
+struct OpParts {
+  // False: there is no memory.
+  bool allocate(const OpOptions& options) noexcept;
+
+  std::unique_ptr<OpExtras> extras;
+  std::unique_ptr<Access[]> claims;
 };
 
 using OpClosure = std::variant<Engine::Closure, Engine::AsyncClosure>;
@@ -38,13 +55,13 @@ using OpClosure = std::variant<Engine::Closure, Engine::AsyncClosure>;
 struct Op {
   static constexpr std::size_t kClaimsInPlace = 3;
 
-  // Merges the reads and writes into one claim a variable, in the order of their addresses: taking them in
-  // one order everywhere keeps two pushes from waiting for each other. The claims keep no variable alive
-  // before they are made. Takes all but the lists of variables out of the options.
+  // Merges the reads and writes into one claim a variable, in the order of their addresses: all pushes take
+  // locks in that order, so two pushes never wait for each other. The claims keep no variable alive before
+  // they are made. Moves all but the lists of variables out of the options.
   template <typename Function>
-  Op(OpOwner& the_owner, Function&& the_closure, OpOptions& options)
+  Op(OpOwner& the_owner, Function&& the_closure, OpOptions& options, OpParts& parts) noexcept
       : owner(the_owner), closure(std::forward<Function>(the_closure)) {
-    take(options);
+    take(options, parts);
   }
   ~Op();
   Op(const Op&) = delete;
@@ -57,26 +74,27 @@ struct Op {
   Executor* executor() const noexcept { return extras == nullptr ? nullptr : extras->executor; }
   int priority() const noexcept { return extras == nullptr ? 0 : extras->priority; }
 
-  // Why it must not run, or ok: its stop was requested, or the first named read that has an error has this
-  // one. Requires every claim granted.
-  Status refusal();
+  // Why it must not run, or ok. Its stop was requested, or a read has failed: the first named one that has.
+  // Requires every claim granted.
+  Status refusal() noexcept;
   // Whether its closure starts work that ends later.
   bool asynchronous() const noexcept { return std::holds_alternative<Engine::AsyncClosure>(closure); }
-  // Calls the closure of one that is not, and lets go of it before anybody hears of the end.
-  Status call();
-  // Calls the closure of one that is. The operation may be at its end, and gone, before that returns.
-  void start();
-  // Tells on_finish and what it wrote.
-  void tell(const Status& status);
-  // Does that, gives every claim back, and lets go of everything else that it holds. Returns the operations
-  // that may run because of that, linked by `next`.
-  Op* end(const Status& status);
+  // Calls the closure of one that is not, and destroys it. What it throws is its status.
+  Status call() noexcept;
+  // Calls the closure of one that is. The operation may have ended, and be gone, before that returns.
+  void start() noexcept;
+  // Calls on_finish and the variables that asked for it. Returns the status, or what on_finish threw where
+  // that was ok.
+  Status notify(Status status) noexcept;
+  // Notifies, gives every claim back and destroys everything else that it holds. Returns the operations that
+  // may run because of that, linked by `next`.
+  Op* end(Status status) noexcept;
 
   // In the order of use: an operation with one claim and a small closure lies in two lines of the cache.
   OpOwner& owner;
   Op* next = nullptr;  // in a list of runnable operations
-  // Claims not granted yet, plus one while they are being made. Once it runs on an executor: who still has to
-  // let go of it.
+  // While queued: claims not yet granted, plus one while claims are made. On an executor: holders that must
+  // release it before its memory is reused.
   std::atomic<std::uint32_t> waits{0};
   std::uint32_t claims_count = 0;
   std::unique_ptr<OpExtras> extras;
@@ -88,16 +106,41 @@ struct Op {
   OpClosure closure;
 
  private:
-  void take(OpOptions& options);
+  void take(OpOptions& options, OpParts& parts) noexcept;
 };
 static_assert(sizeof(Op) <= 192, "DESIGN.md states what a pending operation takes");
 
-// Starts to fetch what another core wrote, for somebody who is about to write it.
+// While it lives, this thread is in code of the caller's that was handed the operation's token, or the task
+// that runs it. If that code throws and so drops what it was handed, the operation must not end at once: its
+// status is what was thrown, which is known only afterwards.
+class HandedOver {
+ public:
+  explicit HandedOver(const Op* op) noexcept;
+  ~HandedOver() { innermost_ = outer_; }
+  HandedOver(const HandedOver&) = delete;
+  HandedOver& operator=(const HandedOver&) = delete;
+
+  // The operation's token or task is being dropped. True: because of what was thrown, and the scope's owner
+  // ends the operation.
+  static bool dropped_by_throw(const Op* op) noexcept;
+  // Whether that happened: the owner of the scope is to end the operation.
+  bool dropped() const noexcept { return dropped_; }
+
+ private:
+  static thread_local HandedOver* innermost_;
+  const Op* const op_;
+  HandedOver* const outer_;
+  const int throws_before_;
+  bool dropped_ = false;
+};
+
+// Starts to fetch what another core wrote, before this core writes it.
 inline void prefetch_op(const void* op) noexcept {
   for (std::size_t line = 0; line < sizeof(Op); line += 64) {
     const std::byte* const address = static_cast<const std::byte*>(op) + line;
 #if defined(__x86_64__)
-    // The builtin asks for a copy to read, unless told that the processor has this one, which all have.
+    // The builtin asks for a copy to read, unless the compiler may use this instruction, which all processors
+    // have.
     asm volatile("prefetchw %0" : : "m"(*address));
 #else
     __builtin_prefetch(address, 1);
@@ -105,9 +148,9 @@ inline void prefetch_op(const void* op) noexcept {
   }
 }
 
-// Tells the owner of an operation that a push has just made runnable.
-void start_pushed(Op* op);
+// Notifies the owner of an operation that a push has just made runnable.
+void start_pushed(Op* op) noexcept;
 // The same for a list of operations that the end of others made runnable.
-void start_freed(Op* list);
+void start_freed(Op* list) noexcept;
 
 }  // namespace inflight::internal

@@ -5,22 +5,25 @@
 #include <array>
 #include <atomic>
 #include <cstddef>
-#include <memory>
-#include <vector>
+#include <cstdint>
 
 #include "engine/op.h"
+#include "inflight/internal/mutex.h"
 
 namespace inflight::internal {
 
-// Those who push take from it, one at a time under a lock of theirs; those who finish give back whole
-// bundles, without one. It grows to what was pending at once and keeps that until it goes.
+// Threads that push take from it without a lock; threads that finish give whole bundles back, without a lock. It
+// grows to what was pending at once, and keeps that memory until it is destroyed.
+//
+// Pushes are numbered by their owner's counter, and each number has its piece of memory: the thread whose
+// compare-and-swap takes a number has taken the piece with it.
 class OpPool {
  public:
-  // Pieces of memory without an operation in them, listed in the first of them: whoever takes them can fetch
-  // some ahead without looking into any. One thread's.
+  // Pieces of memory without an operation, listed in the first of them, so that the taker can prefetch pieces
+  // without reading any. It belongs to one thread.
   class Bundle {
    public:
-    // Requires that it is not full.
+    // Requires that the bundle is not full.
     void add(void* piece) noexcept;
     bool full() const noexcept { return list_ != nullptr && list_->count == kOthers; }
 
@@ -36,33 +39,50 @@ class OpPool {
     List* list_ = nullptr;
   };
 
-  // Memory for one operation. One caller at a time.
-  void* take();
-  // Any thread. Leaves the bundle empty.
+  OpPool() noexcept = default;
+  ~OpPool();
+  OpPool(const OpPool&) = delete;
+  OpPool& operator=(const OpPool&) = delete;
+
+  // The memory that goes with this number; null: none is ready. Read it before the number is taken: afterwards
+  // the place may be used again.
+  void* ready(std::uint64_t number) const noexcept {
+    if (number >= ready_end_.load(std::memory_order_acquire)) return nullptr;
+    return ready_[number % kReadyMax].load(std::memory_order_relaxed);
+  }
+  // To be called by the thread that took the number, before it writes the memory.
+  void taken(std::uint64_t number, void* memory, const std::atomic<std::uint64_t>& next) noexcept;
+  // Makes memory ready for the numbers from `next` on.
+  //   returns   false: there is none for the first of them
+  bool refill(const std::atomic<std::uint64_t>& next) noexcept;
+  // Leaves the bundle empty. Any thread.
   void give_back(Bundle& bundle) noexcept;
 
  private:
+  static constexpr std::size_t kPiecesPerSlab = 256;
   struct alignas(64) Piece {
     std::byte bytes[sizeof(Op)];
   };
-  static constexpr std::size_t kPiecesPerSlab = 256;
-  // How many pieces lie ready at least, and how many of them ahead the taker fetches what lies in another
-  // core's cache: what was just given back is taken only after those, and has come by then.
+  struct Slab {
+    Slab* next = nullptr;
+    Piece pieces[kPiecesPerSlab];
+  };
+  // Keep kReady pieces ready and prefetch the one kAhead ahead, so that a recycled piece is in this core's cache
+  // before use.
   static constexpr std::size_t kReady = 16;
   static constexpr std::size_t kAhead = 8;
-  static constexpr std::size_t kReadyMax = 64;  // a power of two, with room for a bundle
+  static constexpr std::size_t kReadyMax = 64;  // a power of two, with room for kReady and a bundle
 
-  void refill();
-  void make_ready(void* piece) noexcept { ready_[(first_ready_ + ready_count_++) % kReadyMax] = piece; }
+  bool refill_locked(const std::atomic<std::uint64_t>& next) noexcept INFLIGHT_REQUIRES(mutex_);
 
-  // The taker's.
-  std::array<void*, kReadyMax> ready_;  // a ring
-  std::size_t first_ready_ = 0;
-  std::size_t ready_count_ = 0;
-  Bundle::List* free_ = nullptr;
-  std::vector<std::unique_ptr<Piece[]>> slabs_;
-  std::size_t used_ = kPiecesPerSlab;  // of the newest slab
-  // Given back since the taker last looked; on a line of its own, away from the taker's.
+  // The piece of number n is at n % kReadyMax. A place is written again only once its number has been taken.
+  std::array<std::atomic<void*>, kReadyMax> ready_{};
+  std::atomic<std::uint64_t> ready_end_{0};  // numbers before it have memory; written under mutex_
+  Mutex mutex_;
+  Bundle::List* free_ INFLIGHT_GUARDED_BY(mutex_) = nullptr;
+  Slab* slabs_ INFLIGHT_GUARDED_BY(mutex_) = nullptr;              // the newest first
+  std::size_t used_ INFLIGHT_GUARDED_BY(mutex_) = kPiecesPerSlab;  // of the newest slab
+  // Given back since the last look; on a cache line of its own, away from those of the threads that push.
   alignas(64) std::atomic<Bundle::List*> returned_{nullptr};
 };
 

@@ -5,9 +5,10 @@
 
 namespace inflight::internal {
 
-// Gives a granted claim back and starts what that makes runnable, each by its own engine. How something that
-// is not an operation, such as a prediction, takes part in the order: it claims a variable of its own and
-// ends the claim.
-void release_and_start(const Access& access, const Status& status);
+// Gives a granted claim back and starts what that makes runnable, each operation on its own engine. This is how
+// something that is no operation, such as a prediction, takes part in the order: it claims its own variable,
+// and ends the claim here.
+//   thread   any, with no lock held
+void release_and_start(const Access& access, const Status& status) noexcept;
 
 }  // namespace inflight::internal

@@ -18,7 +18,7 @@ namespace inflight {
 namespace {
 
 TEST(ThreadedEngineTest, ReadersRunTogetherAndAWriterWaitsForAllOfThem) {
-  const auto engine = make_threaded_engine({.threads = 1});
+  const auto engine = *make_threaded_engine({.threads = 1});
   const Var x = Var::make();
   Held first, second, late;
   std::atomic<bool> wrote{false};
@@ -47,7 +47,7 @@ TEST(ThreadedEngineTest, ReadersRunTogetherAndAWriterWaitsForAllOfThem) {
 }
 
 TEST(ThreadedEngineTest, AWriterHoldsTheVariableAlone) {
-  const auto engine = make_threaded_engine({.threads = 2});
+  const auto engine = *make_threaded_engine({.threads = 2});
   const Var x = Var::make();
   Held writer, second_writer, reader;
   ASSERT_TRUE(engine->push_async(writer.closure(), {.writes = {x}}).ok());
@@ -64,7 +64,7 @@ TEST(ThreadedEngineTest, AWriterHoldsTheVariableAlone) {
 }
 
 TEST(ThreadedEngineTest, IndependentOperationsDoNotWaitForEachOther) {
-  const auto engine = make_threaded_engine({.threads = 1});
+  const auto engine = *make_threaded_engine({.threads = 1});
   const Var x = Var::make(), y = Var::make();
   Held held;
   ASSERT_TRUE(engine->push_async(held.closure(), {.writes = {x}}).ok());
@@ -83,7 +83,7 @@ TEST(ThreadedEngineTest, IndependentOperationsDoNotWaitForEachOther) {
 }
 
 TEST(ThreadedEngineTest, PendingLimitHoldsAtItsValueAndOnePast) {
-  const auto engine = make_threaded_engine({.threads = 1, .pending_limit = 3});
+  const auto engine = *make_threaded_engine({.threads = 1, .pending_limit = 3});
   const Var x = Var::make();
   Held held;
   ASSERT_TRUE(engine->push_async(held.closure(), {.writes = {x}}).ok());
@@ -107,7 +107,7 @@ TEST(ThreadedEngineTest, PendingLimitHoldsAtItsValueAndOnePast) {
 TEST(ThreadedEngineTest, PendingLimitIsExactUnderManyThreads) {
   constexpr std::size_t kLimit = 8;
   for (int round = 0; round < 20 * kStress; ++round) {
-    const auto engine = make_threaded_engine({.threads = 1, .pending_limit = kLimit});
+    const auto engine = *make_threaded_engine({.threads = 1, .pending_limit = kLimit});
     const Var x = Var::make();
     Held held;
     ASSERT_TRUE(engine->push_async(held.closure(), {.writes = {x}}).ok());
@@ -128,7 +128,7 @@ TEST(ThreadedEngineTest, PendingLimitIsExactUnderManyThreads) {
 
 TEST(ThreadedEngineTest, RunsAClosureOnTheGivenExecutor) {
   ManualExecutor executor;
-  const auto engine = make_threaded_engine();
+  const auto engine = *make_threaded_engine();
   const Var x = Var::make();
   std::thread::id first, second;
   ASSERT_TRUE(engine
@@ -157,7 +157,7 @@ TEST(ThreadedEngineTest, RunsAClosureOnTheGivenExecutor) {
 
 TEST(ThreadedEngineTest, WithoutThreadsEveryPushNamesAnExecutor) {
   ManualExecutor executor;
-  const auto engine = make_threaded_engine({.threads = 0});
+  const auto engine = *make_threaded_engine({.threads = 0});
   const Var x = Var::make();
   EXPECT_EQ(engine->push(ok_op(), {.writes = {x}}).code(), StatusCode::kInvalidArgument);
   Log log;
@@ -179,7 +179,7 @@ TEST(ThreadedEngineTest, WithoutThreadsEveryPushNamesAnExecutor) {
 
 TEST(ThreadedEngineTest, ShutdownCancelFinishesWhatHasNotStartedAndLetsTheRunningOneEnd) {
   ManualExecutor executor;
-  const auto engine = make_threaded_engine({.threads = 1});
+  const auto engine = *make_threaded_engine({.threads = 1});
   const Var x = Var::make(), y = Var::make();
   Held running;
   Log log;
@@ -210,7 +210,7 @@ TEST(ThreadedEngineTest, ShutdownCancelFinishesWhatHasNotStartedAndLetsTheRunnin
 }
 
 TEST(ThreadedEngineTest, ShutdownDrainRunsEverything) {
-  const auto engine = make_threaded_engine({.threads = 2});
+  const auto engine = *make_threaded_engine({.threads = 2});
   const Var x = Var::make();
   Held running;
   int ran = 0;
@@ -226,7 +226,7 @@ TEST(ThreadedEngineTest, ShutdownDrainRunsEverything) {
 }
 
 TEST(ThreadedEngineTest, ShutdownFromOnFinishOfAnOperationEndedElsewhereReturns) {
-  const auto engine = make_threaded_engine();
+  const auto engine = *make_threaded_engine();
   const Var x = Var::make();
   Held held;
   ASSERT_TRUE(engine
@@ -243,7 +243,7 @@ TEST(ThreadedEngineTest, TheDestructorDrains) {
   const Var x = Var::make();
   int ran = 0;
   Held held;
-  auto engine = make_threaded_engine({.threads = 2});
+  auto engine = *make_threaded_engine({.threads = 2});
   ASSERT_TRUE(engine->push_async(held.closure(), {.writes = {x}}).ok());
   for (int i = 0; i < 1000; ++i) {
     ASSERT_TRUE(engine->push(counting(ran), {.writes = {x}}).ok());
@@ -259,7 +259,7 @@ TEST(ThreadedEngineTest, MayBeDestroyedWhileTheLastTokenIsBeingCompleted) {
   for (int round = 0; round < 300 * kStress; ++round) {
     Held held;
     const Var x = Var::make();
-    auto engine = make_threaded_engine({.threads = 1});
+    auto engine = *make_threaded_engine({.threads = 1});
     ASSERT_TRUE(engine->push_async(held.closure(), {.writes = {x}}).ok());
     ASSERT_TRUE(engine->push(ok_op(), {.reads = {x}}).ok());
     std::thread completer([&held] { held.end(); });
@@ -272,12 +272,12 @@ TEST(ThreadedEngineTest, MayBeDestroyedWhileTheLastTokenIsBeingCompleted) {
 // engine before its destructor returns, however soon the operation ends. The same for the executor that ran
 // it.
 TEST(ThreadedEngineTest, MayBeDestroyedWhileAnotherEngineStartsItsOperations) {
-  const auto first = make_threaded_engine({.threads = 1});
+  const auto first = *make_threaded_engine({.threads = 1});
   for (int round = 0; round < 300 * kStress; ++round) {
     Held held;
     const Var x = Var::make();
     auto executor = ThreadPool::make(1).value();
-    auto second = make_threaded_engine({.threads = 1});
+    auto second = *make_threaded_engine({.threads = 1});
     ASSERT_TRUE(first->push_async(held.closure(), {.writes = {x}}).ok());
     ASSERT_TRUE(second->push(ok_op(), {.reads = {x}}).ok());
     ASSERT_TRUE(second->push(ok_op(), {.reads = {x}, .executor = executor.get()}).ok());
@@ -290,7 +290,7 @@ TEST(ThreadedEngineTest, MayBeDestroyedWhileAnotherEngineStartsItsOperations) {
 }
 
 TEST(ThreadedEngineTest, ALongChainOfSkippedOperationsNeedsNoStack) {
-  const auto engine = make_threaded_engine({.threads = 1});
+  const auto engine = *make_threaded_engine({.threads = 1});
   const Var x = Var::make();
   Held held;
   int told = 0;
@@ -310,7 +310,7 @@ TEST(ThreadedEngineTest, ALongChainOfSkippedOperationsNeedsNoStack) {
 }
 
 TEST(ThreadedEngineTest, ALongChainOfCancelledOperationsNeedsNoStack) {
-  const auto engine = make_threaded_engine({.threads = 1});
+  const auto engine = *make_threaded_engine({.threads = 1});
   Var last = Var::make();
   Held held;
   ASSERT_TRUE(engine->push_async(held.closure(), {.writes = {last}}).ok());
@@ -329,7 +329,7 @@ TEST(ThreadedEngineTest, ALongChainOfCancelledOperationsNeedsNoStack) {
 
 TEST(ThreadedEngineTest, ALongChainThroughAnInlineExecutorNeedsNoStack) {
   InlineExecutor executor;
-  const auto engine = make_threaded_engine({.threads = 0});
+  const auto engine = *make_threaded_engine({.threads = 0});
   ManualExecutor first;
   const Var x = Var::make();
   int ran = 0;
@@ -346,7 +346,7 @@ TEST(ThreadedEngineTest, ALongChainThroughAnInlineExecutorNeedsNoStack) {
 
 TEST(ThreadedEngineTest, InlineOperationsThatPushTheNextNeedNoStack) {
   InlineExecutor executor;
-  const auto engine = make_threaded_engine({.threads = 0});
+  const auto engine = *make_threaded_engine({.threads = 0});
   int ran = 0;
   struct Next {
     Engine& engine;
@@ -364,7 +364,7 @@ TEST(ThreadedEngineTest, InlineOperationsThatPushTheNextNeedNoStack) {
 // It runs in the loop that starts operations; what it pushes must not wait in that loop's list.
 TEST(ThreadedEngineTest, AnInlineOperationMayPushAndWait) {
   InlineExecutor executor;
-  const auto engine = make_threaded_engine({.threads = 1});
+  const auto engine = *make_threaded_engine({.threads = 1});
   const Var broken = Var::make();
   ASSERT_TRUE(engine->push([] { return failure("e"); }, {.writes = {broken}}).ok());
   engine->drain();
@@ -394,7 +394,7 @@ TEST(ThreadedEngineTest, AnInlineOperationMayPushAndWait) {
 // Two threads name the same variables in opposite orders; many of them, so that the two meet half-way.
 TEST(ThreadedEngineTest, OppositeOrdersOfNamingNeverDeadlock) {
   for (const std::size_t count : {std::size_t{2}, std::size_t{64}}) {
-    const auto engine = make_threaded_engine({.threads = 2});
+    const auto engine = *make_threaded_engine({.threads = 2});
     std::vector<Var> vars(count);
     for (Var& var : vars) var = Var::make();
     int value = 0;  // guarded by each of the variables
@@ -432,7 +432,7 @@ TEST(ThreadedEngineTest, OppositeOrdersOfNamingNeverDeadlock) {
 }
 
 TEST(ThreadedEngineTest, AClaimThatIsNoOperationTakesPartInTheOrder) {
-  const auto engine = make_threaded_engine({.threads = 1});
+  const auto engine = *make_threaded_engine({.threads = 1});
   const Var x = Var::make();
   internal::Access claim{.op = nullptr, .var = x.state(), .next = nullptr, .write = true, .read = false};
   ASSERT_TRUE(x.state()->acquire(claim));
@@ -464,7 +464,7 @@ TEST(ThreadedEngineTest, AClaimThatIsNoOperationTakesPartInTheOrder) {
 TEST(ThreadedEngineDeathTest, DrainFromWithinAnOperationIsAMistake) {
   const auto drain_within = [] {
     InlineExecutor executor;
-    const auto engine = make_threaded_engine({.threads = 0});
+    const auto engine = *make_threaded_engine({.threads = 0});
     (void)engine->push(
         [&engine] {
           engine->drain();

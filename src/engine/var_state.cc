@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "inflight/internal/var_state.h"
 
-#include <mutex>
-
 #include "base/check.h"
 
 namespace inflight::internal {
@@ -16,9 +14,9 @@ void VarState::grant(Access& access) noexcept {
   }
 }
 
-bool VarState::acquire(Access& access) {
+bool VarState::acquire_locked(Access& access) noexcept {
   access.next = nullptr;
-  access.told = told_;
+  access.calls_back = calls_back_;
   if (head_ == nullptr && (unclaimed() || (!writer_ && !access.write))) {
     if (unclaimed()) ref();
     grant(access);
@@ -29,17 +27,17 @@ bool VarState::acquire(Access& access) {
   return false;
 }
 
-Access* VarState::release(const Access& access, const Status& status) {
+Access* VarState::release(const Access& access, const Status& status) noexcept {
   Access* const taken = access.write ? access.next : nullptr;
   if (access.write && (access.failed || !status.ok())) set_status(status);
   if (taken != nullptr && taken->write) {
-    // Still held by a writer, and still all that was taken: nothing for anybody else to see.
+    // A writer holds the variable as before, with the same queue: no other thread sees a change.
     taken->failed = !status.ok();
     return taken;
   }
   Access* granted = nullptr;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     INFLIGHT_CHECK(access.write ? writer_ && readers_ == 0 : !writer_ && readers_ > 0);
     if (access.write) {
       writer_ = false;
@@ -79,23 +77,23 @@ Access* VarState::grant_from_queue() noexcept {
   return first;
 }
 
-void VarState::set_status(const Status& status) {
-  const std::lock_guard lock(mutex_);
+void VarState::set_status(const Status& status) noexcept {
+  const MutexLock lock(mutex_);
   status_ = status;
 }
 
-Status VarState::status() {
-  const std::lock_guard lock(mutex_);
+Status VarState::status() noexcept {
+  const MutexLock lock(mutex_);
   return status_;
 }
 
-bool VarState::idle() {
-  const std::lock_guard lock(mutex_);
+bool VarState::idle() noexcept {
+  const MutexLock lock(mutex_);
   return unclaimed() && head_ == nullptr;
 }
 
-bool VarState::one_reader_at_most() {
-  const std::lock_guard lock(mutex_);
+bool VarState::one_reader_at_most() noexcept {
+  const MutexLock lock(mutex_);
   return !writer_ && readers_ <= 1 && head_ == nullptr;
 }
 

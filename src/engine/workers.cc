@@ -1,90 +1,162 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/workers.h"
 
+#include <pthread.h>
+
 #include <algorithm>
-#include <mutex>
+#include <cstdio>
+#include <new>
+#include <system_error>
 
 #include "base/check.h"
 #include "base/futex.h"
 
+#ifndef K_GATHER_MANY
+#define K_GATHER_MANY 2000
+#endif
+#ifndef K_GATHER
+#define K_GATHER 200
+#endif
+#ifndef K_SHARE
+#define K_SHARE 20000
+#endif
+#ifndef K_LOOK_MAX
+#define K_LOOK_MAX 4000
+#endif
+#ifndef K_LOOKING
+#define K_LOOKING 8
+#endif
+
 namespace inflight::internal {
 namespace {
 
-// How many a worker takes at a time, and one: enough that it meets those who add work rarely, few enough that
-// one which is held up leaves little to be stolen. One alone takes all.
-constexpr std::size_t kBatchMax = 32;
-// How many operations a worker runs one out of another while others wait in the queue.
+using std::chrono::microseconds;
+using std::chrono::nanoseconds;
+
+// How many operations a worker runs one out of another while others wait.
 constexpr int kStreakMax = 64;
-// A worker that has just run out lets work gather before it looks, for 0.2 us or so, and for one or two
-// where several operations came together: each look takes a line of the cache from those who add work, and
-// what gathers is fetched together.
-constexpr int kGatherPauses = 12;
-constexpr int kGatherPausesMany = 96;
-// Between two further looks, and where others are at work and keep up: each look delays those who add it.
+// How many operations a worker runs while others wait in the inbox before what it makes runnable goes there, too.
+constexpr std::size_t kRunMax = 64;
+// How long a worker that has run out lets work gather before it looks: each look takes a line of the cache from
+// the threads that add work, and what has gathered is taken together. The longer time is for a stream.
+constexpr Duration kGather = nanoseconds(K_GATHER);
+constexpr Duration kGatherStream = nanoseconds(K_GATHER_MANY);
+// Operations that take less are left to the workers that run already...
+constexpr Duration kBrief = microseconds(1);
+// ... unless what waits would take one worker longer than this.
+constexpr Duration kShare = nanoseconds(K_SHARE);
+// How long a worker gets to show progress before it counts as held up.
+constexpr Duration kStall = microseconds(1);
+// Pauses between two looks, and the time between them where others are at work and keep up.
 constexpr int kLookPauses = 6;
-constexpr int kLookPausesMax = 192;
-// How long those who are at work have to take what is there before one who looks for work does: the time of
-// some ten short operations.
-constexpr int kStallPauses = 48;
+constexpr Duration kLookGapMax = nanoseconds(K_LOOK_MAX);
+// So many operations in the inbox are worth a visit at once.
+constexpr std::size_t kWorthALook = 16;
 // Looks between two looks at the clock.
 constexpr int kLooksPerRound = 8;
 
-bool after(const Op* a, const Op* b) {
-  return a->priority() != b->priority() ? a->priority() < b->priority()
-                                        : a->extras->sequence > b->extras->sequence;
+// "inflight-eng-7"; the kernel keeps 15 characters.
+void name_this_thread(std::size_t worker) noexcept {
+  char name[16];
+  std::snprintf(name, sizeof(name), worker < 100 ? "inflight-eng-%zu" : "inflight-e-%zu", worker);
+  pthread_setname_np(pthread_self(), name);
 }
 
+TimePoint now() noexcept { return std::chrono::steady_clock::now(); }
+
 void pause(int times) noexcept {
-  for (int i = 0; i < times; ++i) SpinLock::pause();
+  for (int i = 0; i < times; ++i) spin_pause();
+}
+
+template <typename Each>
+void pause_for(Duration time, Each each) noexcept {
+  const TimePoint until = now() + time;
+  do {
+    pause(kLookPauses);
+    each();
+  } while (now() < until);
 }
 
 }  // namespace
 
-void Workers::Queue::push(Op* op) noexcept {
-  op->next = nullptr;
-  (head_ == nullptr ? head_ : tail_->next) = op;
-  tail_ = op;
-  size_.store(size() + 1, std::memory_order_relaxed);
-}
-
 Op* Workers::Queue::pop() noexcept {
+  if (size_ == 0) return nullptr;
   Op* const op = head_;
-  if (op == nullptr) return nullptr;
-  head_ = op->next;
-  if (head_ != nullptr) prefetch_op(head_);
-  size_.store(size() - 1, std::memory_order_relaxed);
-  taken_.store(taken() + 1, std::memory_order_relaxed);
+  if (--size_ > 0) {
+    head_ = op->next;
+    prefetch_op(head_);
+  }
   return op;
 }
 
-void Workers::Queue::move_to(Queue& other, std::size_t count) noexcept {
-  if (count == 0) return;
-  Op* const first = head_;
-  Op* last = tail_;
-  if (count < size()) {
-    last = first;
-    for (std::size_t i = 1; i < count; ++i) last = last->next;
+void Workers::Inbox::push(Op* op) noexcept {
+  op->next = nullptr;
+  (head_ == nullptr ? head_ : tail_->next) = op;
+  tail_ = op;
+  ++size_;
+  if (in_last_ < chunk_) {
+    ++in_last_;
+    return;
   }
-  head_ = last->next;
-  last->next = nullptr;
-  (other.head_ == nullptr ? other.head_ : other.tail_->next) = first;
-  other.tail_ = last;
-  size_.store(size() - count, std::memory_order_relaxed);
-  other.size_.store(other.size() + count, std::memory_order_relaxed);
+  if (starts_count_ == kStartsMax) {
+    // Every chunk is full: each two become one. The first has no entry.
+    for (std::size_t i = 0; i < kStartsMax / 2; ++i) {
+      starts_[(first_start_ + i) % kStartsMax] = starts_[(first_start_ + 2 * i + 1) % kStartsMax];
+    }
+    starts_count_ = kStartsMax / 2;
+    in_last_ = chunk_;
+    chunk_ *= 2;
+    ++in_last_;
+    return;
+  }
+  starts_[(first_start_ + starts_count_++) % kStartsMax] = op;
+  in_last_ = 1;
 }
 
-Workers::Workers(Runner& runner, int threads, Duration spin)
-    : runner_(runner), spin_(spin), looking_max_(static_cast<std::size_t>(std::max(1, threads / 8))) {
-  for (int i = 0; i < threads; ++i) {
-    workers_.push_back(std::make_unique<Worker>());
-    workers_.back()->marks.resize(static_cast<std::size_t>(threads) + 1);
+Workers::Queue Workers::Inbox::take_chunk(bool all) noexcept {
+  if (!all && starts_count_ > 0) {
+    const Queue chunk(head_, chunk_);
+    head_ = starts_[first_start_];
+    first_start_ = (first_start_ + 1) % kStartsMax;
+    --starts_count_;
+    size_ -= chunk_;
+    return chunk;
   }
-  for (std::size_t i = 0; i < workers_.size(); ++i) workers_[i]->thread = std::thread([this, i] { work(i); });
+  const Queue chunk(head_, size_);
+  head_ = nullptr;
+  size_ = 0;
+  in_last_ = 0;
+  starts_count_ = 0;
+  chunk_ = kChunk;
+  return chunk;
 }
 
-Workers::~Workers() {
+Status Workers::start(int threads) {
+  looking_max_ = static_cast<std::size_t>(std::max(1, threads / K_LOOKING));
+  try {
+    for (int i = 0; i < threads; ++i) {
+      workers_.push_back(std::make_unique<Worker>());
+      workers_.back()->marks.resize(static_cast<std::size_t>(threads));
+    }
+    for (std::size_t i = 0; i < workers_.size(); ++i) {
+      workers_[i]->thread = std::thread([this, i] {
+        name_this_thread(i);
+        work(i);
+      });
+    }
+    return Status();
+  } catch (const std::bad_alloc&) {
+  } catch (const std::system_error&) {  // there are no more threads
+  }
+  stop();
+  return Status::out_of_memory("a thread of the engine");
+}
+
+Workers::~Workers() { stop(); }
+
+void Workers::stop() noexcept {
   {
-    const std::lock_guard lock(lock_);
+    const MutexLock lock(lock_);
     stopping_.store(true, std::memory_order_relaxed);
     calls_.fetch_add(static_cast<std::uint32_t>(asleep_), std::memory_order_release);
     looking_ += asleep_;
@@ -92,17 +164,19 @@ Workers::~Workers() {
   }
   futex_wake_all(calls_);
   for (const auto& worker : workers_) {
+    if (!worker->thread.joinable()) continue;
     INFLIGHT_CHECK(worker->thread.get_id() != std::this_thread::get_id());
     worker->thread.join();
   }
 }
 
-void Workers::add(Op* op) {
+void Workers::add(Op* op) noexcept {
   bool wake = false;
   {
-    const std::lock_guard lock(lock_);
+    const MutexLock lock(lock_);
     if (op->priority() == 0) {
-      queue_.push(op);
+      inbox_.push(op);
+      waiting_.store(inbox_.size(), std::memory_order_relaxed);
     } else {
       add_ranked(op);
     }
@@ -111,206 +185,297 @@ void Workers::add(Op* op) {
   if (wake) futex_wake_one(calls_);
 }
 
-// Requires the lock.
-void Workers::add_ranked(Op* op) {
+void Workers::add_ranked(Op* op) noexcept {
   const bool urgent = op->priority() > 0;
-  op->extras->sequence = sequence_++;
-  Heap& heap = urgent ? urgent_ : deferred_;
-  heap.push_back(op);
-  std::push_heap(heap.begin(), heap.end(), after);
-  (urgent ? urgent_size_ : deferred_size_).store(heap.size(), std::memory_order_relaxed);
+  (urgent ? urgent_ : deferred_).push(op);
+  std::atomic<std::size_t>& size = urgent ? urgent_size_ : deferred_size_;
+  size.store(size.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
 }
 
-void Workers::work(std::size_t self) {
+void Workers::work(std::size_t self) noexcept {
   Op* next = nullptr;
-  int streak = 0;
   while (true) {
-    if (next != nullptr && (urgent_size_.load(std::memory_order_relaxed) > 0 || ++streak > kStreakMax)) {
-      add(std::exchange(next, nullptr));
-    }
-    if (next == nullptr) {
-      streak = 0;
-      next = find(self);
-      if (next == nullptr) return;
-    }
+    if (next == nullptr) next = find(self);
+    if (next == nullptr) return;
     ++workers_[self]->ran;
-    next = runner_.run(*next, self);
+    Op* const freed = runner_.run(*next, self);
+    next = freed == nullptr ? nullptr : keep(self, freed);
   }
 }
 
-Op* Workers::find(std::size_t self) {
-  Op* op = take(self);
-  if (op != nullptr) return op;
+Op* Workers::keep(std::size_t self, Op* freed) noexcept {
+  Worker& me = *workers_[self];
+  const bool inbox_waits = waiting_.load(std::memory_order_relaxed) > 0;
+  const bool own_wait = me.queued.load(std::memory_order_relaxed) > 0;
+  if (urgent_size_.load(std::memory_order_relaxed) > 0 ||
+      (me.streak >= kStreakMax && (inbox_waits || own_wait))) {
+    add_list(freed);
+    return nullptr;
+  }
+  ++me.streak;
+  if (Op* const rest = freed->next; rest != nullptr) {
+    if (own_wait || (me.ran >= kRunMax && inbox_waits)) {
+      add_list(rest);
+    } else {
+      fill(me, rest);
+    }
+  }
+  return freed;
+}
+
+void Workers::add_list(Op* list) noexcept {
+  bool wake = false;
+  {
+    const MutexLock lock(lock_);
+    while (list != nullptr) {
+      Op* const op = std::exchange(list, list->next);
+      inbox_.push(op);
+    }
+    waiting_.store(inbox_.size(), std::memory_order_relaxed);
+    wake = call_one();
+  }
+  if (wake) futex_wake_one(calls_);
+}
+
+// Puts the list into the worker's own queue, which is empty.
+void Workers::fill(Worker& worker, Op* list) noexcept {
+  std::size_t count = 0;
+  for (const Op* op = list; op != nullptr; op = op->next) ++count;
+  {
+    const MutexLock lock(worker.lock);
+    worker.queue = Queue(list, count);
+    // Sequentially consistent, as in count_idle() and work_in_sight(): this thread sees the one that falls asleep,
+    // or that one sees the work.
+    worker.queued.store(count);
+  }
+  if (!may_call_.load()) return;
+  bool wake = false;
+  {
+    const MutexLock lock(lock_);
+    wake = call_one();
+  }
+  if (wake) futex_wake_one(calls_);
+}
+
+Op* Workers::find(std::size_t self) noexcept {
+  Worker& me = *workers_[self];
+  me.streak = 0;
+  if (Op* const op = take_urgent()) return op;
+  if (Op* const op = take_from(me)) {
+    me.get_on();
+    return op;
+  }
+  const bool stream = me.ran > 1;
+  if (me.timed && me.ran > 0) {
+    me.each = (now() - me.took_at) / static_cast<Duration::rep>(me.ran);
+    me.brief = me.each < kBrief;
+    me.timed = false;
+  }
+  me.ran = 0;
+  if (me.left_some || !me.brief || waiting_.load(std::memory_order_relaxed) >= kWorthALook) {
+    if (Op* const op = take_new(me)) return op;
+  }
   runner_.out_of_work(self);
-  // Briefly without a word to the others: who only just keeps up with those who add work is here all the
-  // time.
-  if (std::exchange(workers_[self]->woken, false)) std::this_thread::yield();
-  pause(std::exchange(workers_[self]->ran, 0) > 1 ? kGatherPausesMany : kGatherPauses);
-  for (int i = 0; i < kLooksPerRound; ++i) {
-    op = take(self);
-    if (op != nullptr) return op;
+  // Briefly without a word to the others: a worker that just keeps up with those who add work comes here often.
+  if (std::exchange(me.woken, false)) std::this_thread::yield();
+  pause_for(stream && me.brief ? kGatherStream : kGather, [&me] { me.get_on(); });
+  for (int i = me.brief && others_work() ? kLooksPerRound - 1 : 0; i < kLooksPerRound; ++i) {
+    if (Op* const op = take_new(me)) return op;
     pause(kLookPauses);
   }
-  if (!start_looking()) sleep(self);
+  if (!start_looking()) sleep(me);
   while (true) {
-    op = look(self);
-    if (op != nullptr) {
+    if (Op* const op = look(self)) {
       stop_looking();
       return op;
     }
     if (stopping_.load(std::memory_order_relaxed)) return nullptr;
-    if (fall_asleep()) sleep(self);
+    if (fall_asleep()) sleep(me);
   }
 }
 
-// What is a worker's own to take.
-Op* Workers::take(std::size_t self) {
-  if (urgent_size_.load(std::memory_order_relaxed) > 0) {
-    if (Op* const op = take_ranked(urgent_, urgent_size_)) return op;
-  }
-  if (Op* const op = take_from(*workers_[self])) return op;
-  if (Op* const op = take_batch(self)) return op;
-  return deferred_size_.load(std::memory_order_relaxed) > 0 ? take_ranked(deferred_, deferred_size_)
-                                                            : nullptr;
+bool Workers::others_work() const noexcept {
+  return idle_.load(std::memory_order_relaxed) + 1 < workers_.size();
 }
 
-// That, or what is another's.
-Op* Workers::steal(std::size_t self) {
-  if (Op* const op = take(self)) return op;
-  for (std::size_t i = 1; i < workers_.size(); ++i) {
-    if (Op* const op = take_from(*workers_[(self + i) % workers_.size()])) return op;
+bool Workers::worth_taking(const Worker& worker) const noexcept {
+  const std::size_t waiting = waiting_.load(std::memory_order_relaxed);
+  if (waiting == 0) return false;
+  return !worker.brief || !others_work() || worker.each * static_cast<Duration::rep>(waiting) > kShare;
+}
+
+Op* Workers::take_urgent() noexcept {
+  if (urgent_size_.load(std::memory_order_relaxed) == 0) return nullptr;
+  const MutexLock lock(lock_);
+  if (urgent_.empty()) return nullptr;
+  urgent_size_.store(urgent_size_.load(std::memory_order_relaxed) - 1, std::memory_order_relaxed);
+  return urgent_.pop();
+}
+
+Op* Workers::take_deferred() noexcept {
+  if (deferred_size_.load(std::memory_order_relaxed) == 0) return nullptr;
+  const MutexLock lock(lock_);
+  if (deferred_.empty()) return nullptr;
+  deferred_size_.store(deferred_size_.load(std::memory_order_relaxed) - 1, std::memory_order_relaxed);
+  return deferred_.pop();
+}
+
+Op* Workers::take_from(Worker& worker) noexcept {
+  if (worker.queued.load(std::memory_order_relaxed) == 0) return nullptr;
+  const MutexLock lock(worker.lock);
+  Op* const op = worker.queue.pop();
+  worker.queued.store(worker.queue.size(), std::memory_order_relaxed);
+  return op;
+}
+
+// One to run now, and some more for its own queue, which is empty. Wakes nobody: the thread that added them has
+// woken a worker, or one looks, which finds what is left and wakes the next.
+Op* Workers::take_chunk(Worker& worker) noexcept {
+  if (waiting_.load(std::memory_order_relaxed) == 0) return nullptr;
+  Queue chunk;
+  {
+    const MutexLock lock(lock_);
+    chunk = inbox_.take_chunk(workers_.size() == 1);
+    waiting_.store(inbox_.size(), std::memory_order_relaxed);
+    worker.left_some = inbox_.size() > 0;
+    if (chunk.size() > 1) {
+      const MutexLock own_lock(worker.lock);
+      worker.queue = chunk;
+      worker.queued.store(chunk.size(), std::memory_order_relaxed);
+    }
+  }
+  // One alone is worth the time of two looks at the clock only where it may change what is known.
+  worker.timed = chunk.size() > 1 || (chunk.size() == 1 && worker.brief);
+  if (worker.timed) worker.took_at = now();
+  return chunk.size() > 1 ? take_from(worker) : chunk.pop();
+}
+
+// What is there for a worker that has nothing of its own.
+Op* Workers::take_new(Worker& worker) noexcept {
+  if (Op* const op = take_urgent()) return op;
+  if (worth_taking(worker)) return take_chunk(worker);
+  return waiting_.load(std::memory_order_relaxed) == 0 ? take_deferred() : nullptr;
+}
+
+// What is there for a worker where no other is at work.
+Op* Workers::take_any(std::size_t self) noexcept {
+  if (Op* const op = take_urgent()) return op;
+  if (Op* const op = take_chunk(*workers_[self])) return op;
+  if (Op* const op = take_deferred()) return op;
+  for (const auto& worker : workers_) {
+    if (Op* const op = take_from(*worker)) return op;
   }
   return nullptr;
 }
 
-Op* Workers::take_ranked(Heap& heap, std::atomic<std::size_t>& size) {
-  const std::lock_guard lock(lock_);
-  if (heap.empty()) return nullptr;
-  std::pop_heap(heap.begin(), heap.end(), after);
-  Op* const op = heap.back();
-  heap.pop_back();
-  size.store(heap.size(), std::memory_order_relaxed);
-  return op;
-}
-
-Op* Workers::take_from(Worker& worker) {
-  if (worker.queue.size() == 0) return nullptr;
-  const std::lock_guard lock(worker.lock);
-  return worker.queue.pop();
-}
-
-// One to run now, and some more for later. Wakes nobody: whoever added them has woken somebody, or somebody
-// is looking, who finds what is left and wakes the next.
-Op* Workers::take_batch(std::size_t self) {
-  if (queue_.size() == 0) return nullptr;
-  const std::lock_guard lock(lock_);
-  Op* const op = queue_.pop();
-  if (const std::size_t left = queue_.size(); left > 0) {
-    Worker& own = *workers_[self];
-    const std::lock_guard own_lock(own.lock);
-    queue_.move_to(own.queue, workers_.size() == 1 ? left : std::min(kBatchMax, left));
-  }
-  return op;
-}
-
 bool Workers::work_in_sight() const noexcept {
-  return queue_.size() > 0 || urgent_size_.load(std::memory_order_relaxed) > 0 ||
+  return waiting_.load(std::memory_order_relaxed) > 0 || urgent_size_.load(std::memory_order_relaxed) > 0 ||
          deferred_size_.load(std::memory_order_relaxed) > 0 ||
          std::any_of(workers_.begin(), workers_.end(),
-                     [](const auto& worker) { return worker->queue.size() > 0; });
+                     [](const auto& worker) { return worker->queued.load() > 0; });
 }
 
-// Requires the lock. True: there is a sleeper to wake, which counts as looking from now on, so that what is
-// added until it is up wakes no more of them.
+void Workers::count_idle(int asleep, int looking) noexcept {
+  asleep_ += static_cast<std::size_t>(asleep);
+  looking_ += static_cast<std::size_t>(looking);
+  if (asleep + looking != 0) idle_.store(asleep_ + looking_, std::memory_order_relaxed);
+  const bool may_call = asleep_ > 0 && looking_ == 0;
+  if (may_call_.load(std::memory_order_relaxed) != may_call) may_call_.store(may_call);
+}
+
+// True: there is a sleeper to wake. It counts as looking from now on, so that what is added until it is up wakes
+// no more of them.
 bool Workers::call_one() noexcept {
   if (asleep_ == 0 || looking_ > 0) return false;
-  --asleep_;
-  ++looking_;
+  count_idle(-1, 1);
   calls_.fetch_add(1, std::memory_order_release);
   return true;
 }
 
 // False: it is to sleep, as enough others look. They do not stop without waking the next where there is work.
 bool Workers::start_looking() noexcept {
-  const std::lock_guard lock(lock_);
+  const MutexLock lock(lock_);
   const bool looks = looking_ < looking_max_ || stopping_.load(std::memory_order_relaxed);
-  ++(looks ? looking_ : asleep_);
-  idle_.store(asleep_ + looking_, std::memory_order_relaxed);
+  count_idle(looks ? 0 : 1, looks ? 1 : 0);
   return looks;
 }
 
 void Workers::stop_looking() noexcept {
   bool wake = false;
   {
-    const std::lock_guard lock(lock_);
-    --looking_;
-    idle_.store(asleep_ + looking_, std::memory_order_relaxed);
+    const MutexLock lock(lock_);
+    count_idle(0, -1);
     wake = work_in_sight() && call_one();
   }
   if (wake) futex_wake_one(calls_);
 }
 
-// Looks for work until there is some to take, or there has been none in sight for a while; null: that, or it
-// is the end. What others are just working through is left to them: taking it from them costs more than such
-// short operations do.
-Op* Workers::look(std::size_t self) {
+// Looks for work until there is some to take, or there has been none in sight for a while; null: that, or it is
+// the end.
+Op* Workers::look(std::size_t self) noexcept {
   TimePoint until{};
   bool was_empty = false;
-  int pauses = kLookPauses;
+  Duration gap{};
   while (!stopping_.load(std::memory_order_relaxed)) {
     for (int i = 0; i < kLooksPerRound; ++i) {
       if (work_in_sight()) {
         was_empty = false;
-        if (Op* const op = take_stalled(self)) return op;
-        pauses = std::min(2 * pauses, kLookPausesMax);
+        if (Op* const op = take_neglected(self)) return op;
+        gap = std::min(2 * gap + kStall, kLookGapMax);
+        pause_for(gap, [] {});
+      } else {
+        pause(kLookPauses);
       }
-      pause(pauses);
     }
-    const TimePoint now = steady_clock().now();
-    if (!std::exchange(was_empty, true)) until = now + spin_;
-    if (now >= until && !work_in_sight()) return nullptr;
+    const TimePoint at = now();
+    if (!std::exchange(was_empty, true)) until = at + spin_;
+    if (at >= until && !work_in_sight()) return nullptr;
     std::this_thread::yield();  // where there are more threads than processors
   }
   return nullptr;
 }
 
-// Takes from a queue that nobody takes from; at once where nobody is at work.
-Op* Workers::take_stalled(std::size_t self) {
-  if (idle_.load(std::memory_order_relaxed) >= workers_.size()) return steal(self);
-  if (urgent_size_.load(std::memory_order_relaxed) > 0) return take_ranked(urgent_, urgent_size_);
-  const auto count = [this](std::size_t queue) {
-    const Queue& looked_at = queue == workers_.size() ? queue_ : workers_[queue]->queue;
-    return looked_at.size() == 0 ? Mark{} : Mark{true, looked_at.taken()};
-  };
-  std::vector<Mark>& before = workers_[self]->marks;
-  for (std::size_t i = 0; i <= workers_.size(); ++i) before[i] = count(i);
-  pause(kStallPauses);
-  for (std::size_t i = 0; i <= workers_.size(); ++i) {
-    if (!before[i].some || before[i] != count(i)) continue;
-    if (Op* const op = i == workers_.size() ? take_batch(self) : take_from(*workers_[i])) return op;
+// Takes what those who are at work do not get to: what lies with a worker that is held up, and what is in the
+// inbox where nobody gets on, or where it would last those who do too long.
+Op* Workers::take_neglected(std::size_t self) noexcept {
+  if (idle_.load(std::memory_order_relaxed) >= workers_.size()) return take_any(self);
+  if (urgent_size_.load(std::memory_order_relaxed) > 0) return take_urgent();
+  Worker& me = *workers_[self];
+  for (std::size_t i = 0; i < workers_.size(); ++i) {
+    me.marks[i] = {workers_[i]->queued.load(std::memory_order_relaxed) > 0,
+                   workers_[i]->progress.load(std::memory_order_relaxed)};
   }
-  return deferred_size_.load(std::memory_order_relaxed) > 0 && queue_.size() == 0
-             ? take_ranked(deferred_, deferred_size_)
-             : nullptr;
+  pause_for(kStall, [] {});
+  std::uint32_t moved = 0;
+  for (std::size_t i = 0; i < workers_.size(); ++i) {
+    const std::uint32_t moves = workers_[i]->progress.load(std::memory_order_relaxed) - me.marks[i].progress;
+    moved += moves;
+    if (moves != 0 || !me.marks[i].some) continue;
+    if (Op* const op = take_from(*workers_[i])) return op;
+  }
+  const auto waiting = static_cast<Duration::rep>(waiting_.load(std::memory_order_relaxed));
+  if (waiting == 0) return take_deferred();
+  return moved == 0 || kStall * waiting > kShare * moved ? take_chunk(me) : nullptr;
 }
 
-// False: something came meanwhile. What comes later finds it asleep, because it is added under the same lock.
+// False: there is work. What comes later finds this worker asleep: add() takes the same lock, and fill() looks at
+// may_call_ afterwards.
 bool Workers::fall_asleep() noexcept {
-  const std::lock_guard lock(lock_);
-  if (work_in_sight() || stopping_.load(std::memory_order_relaxed)) return false;
-  --looking_;
-  ++asleep_;
-  return true;
+  const MutexLock lock(lock_);
+  count_idle(1, -1);
+  if (!work_in_sight() && !stopping_.load(std::memory_order_relaxed)) return true;
+  count_idle(-1, 1);
+  return false;
 }
 
 // Until somebody calls, who has counted it among those who look.
-void Workers::sleep(std::size_t self) {
+void Workers::sleep(Worker& worker) noexcept {
   std::uint32_t calls = calls_.load(std::memory_order_acquire);
   while (calls == 0 || !calls_.compare_exchange_weak(calls, calls - 1, std::memory_order_acquire)) {
     if (calls == 0) futex_wait(calls_, 0, nullptr);
     calls = calls_.load(std::memory_order_acquire);
   }
-  workers_[self]->woken = true;
+  worker.woken = true;
 }
 
 }  // namespace inflight::internal

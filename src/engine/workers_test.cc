@@ -39,7 +39,7 @@ void occupy(Engine& engine, std::latch& open) {
 // ---- Priorities
 
 TEST(EnginePriorityTest, AHigherOneStartsFirstAndEqualOnesInTheirOrder) {
-  const auto engine = make_threaded_engine({.threads = 1});
+  const auto engine = *make_threaded_engine({.threads = 1});
   std::latch open(1);
   occupy(*engine, open);
   Log log;
@@ -56,7 +56,7 @@ TEST(EnginePriorityTest, AHigherOneStartsFirstAndEqualOnesInTheirOrder) {
 }
 
 TEST(EnginePriorityTest, AnUrgentOneOvertakesWhatAThreadHasAlreadyTakenAndTheChainItIsIn) {
-  const auto engine = make_threaded_engine({.threads = 1});
+  const auto engine = *make_threaded_engine({.threads = 1});
   std::latch open(1);
   occupy(*engine, open);
   Log log;
@@ -79,7 +79,7 @@ TEST(EnginePriorityTest, AnUrgentOneOvertakesWhatAThreadHasAlreadyTakenAndTheCha
 }
 
 TEST(EnginePriorityTest, OvertakesNothingThatItDependsOn) {
-  const auto engine = make_threaded_engine({.threads = 2});
+  const auto engine = *make_threaded_engine({.threads = 2});
   for (int i = 0; i < 200; ++i) {
     const Var x = Var::make();
     Log log;
@@ -117,7 +117,7 @@ TEST_P(EngineTest, AnOperationWhoseStopWasRequestedDoesNotRun) {
 }
 
 TEST(EngineStopTest, WhatHasStartedIsNotStoppedAndWhatWaitsIs) {
-  const auto engine = make_threaded_engine({.threads = 1});
+  const auto engine = *make_threaded_engine({.threads = 1});
   const Var x = Var::make();
   std::stop_source source;
   Held held;
@@ -149,7 +149,7 @@ TEST(EngineStopTest, WhatHasStartedIsNotStoppedAndWhatWaitsIs) {
 // The first of a batch waits for the last of it: another thread must find that.
 TEST(EngineWorkersTest, WhatAThreadHasTakenIsRunByAnotherWhereItIsHeldUp) {
   for (int round = 0; round < 50; ++round) {
-    const auto engine = make_threaded_engine({.threads = 2});
+    const auto engine = *make_threaded_engine({.threads = 2});
     std::latch open(1);
     occupy(*engine, open);
     std::latch last_ran(1);
@@ -177,7 +177,7 @@ TEST(EngineWorkersTest, WhatAThreadHasTakenIsRunByAnotherWhereItIsHeldUp) {
 
 // A thread goes on with what its operation made runnable, but not for ever.
 TEST(EngineWorkersTest, AChainDoesNotStarveWhatWaits) {
-  const auto engine = make_threaded_engine({.threads = 1, .pending_limit = 1'000});
+  const auto engine = *make_threaded_engine({.threads = 1, .pending_limit = 1'000});
   const Var x = Var::make();
   std::atomic<bool> ran{false};
   std::atomic<bool> started{false};
@@ -211,7 +211,7 @@ TEST(EngineWorkersTest, NoWakeUpIsLost) {
   const unsigned seed = std::random_device{}();
   SCOPED_TRACE(testing::Message() << "seed " << seed);
   for (const int threads : {1, 2, 4}) {
-    const auto engine = make_threaded_engine({.threads = threads, .spin = Duration(0)});
+    const auto engine = *make_threaded_engine({.threads = threads, .spin = Duration(0)});
     std::vector<std::thread> pushers;
     std::atomic<int> ran{0};
     constexpr int kRounds = 1'000 * kStress;

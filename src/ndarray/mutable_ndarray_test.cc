@@ -68,7 +68,7 @@ class Gate {
 class MutableNDArrayTest : public testing::TestWithParam<int> {
  protected:
   MutableNDArrayTest()
-      : engine_(GetParam() == 0 ? make_naive_engine() : make_threaded_engine({.threads = GetParam()})) {}
+      : engine_(GetParam() == 0 ? *make_naive_engine() : *make_threaded_engine({.threads = GetParam()})) {}
   std::unique_ptr<Engine> engine_;
 };
 
@@ -400,7 +400,7 @@ TEST_P(MutableNDArrayTest, SeveralThreadsMayUpdateOneName) {
 // -----------------------------------------------------------------
 
 TEST(MutableNDArrayThreadsTest, AWriteDoesNotWaitForTheOneBefore) {
-  const auto engine = make_threaded_engine({.threads = 2});
+  const auto engine = *make_threaded_engine({.threads = 2});
   MutableNDArray name(*engine, array_of({1, 2}));
   Gate gate;
   const NDArray slow = name.write({}, gate.then(fill(1))).value();
@@ -415,7 +415,7 @@ TEST(MutableNDArrayThreadsTest, AWriteDoesNotWaitForTheOneBefore) {
 }
 
 TEST(MutableNDArrayThreadsTest, AnUpdateWaitsForTheOneBefore) {
-  const auto engine = make_threaded_engine({.threads = 2});
+  const auto engine = *make_threaded_engine({.threads = 2});
   MutableNDArray name(*engine, array_of({1, 2}));
   Gate gate;
   const NDArray slow = name.write({}, gate.then(fill(1))).value();
@@ -429,7 +429,7 @@ TEST(MutableNDArrayThreadsTest, AnUpdateWaitsForTheOneBefore) {
 }
 
 TEST(MutableNDArrayThreadsTest, TheNameMayGoBeforeItsWrites) {
-  const auto engine = make_threaded_engine({.threads = 1});
+  const auto engine = *make_threaded_engine({.threads = 1});
   Gate gate;
   NDArray last;
   {
@@ -443,7 +443,7 @@ TEST(MutableNDArrayThreadsTest, TheNameMayGoBeforeItsWrites) {
 }
 
 TEST(MutableNDArrayThreadsTest, AWriteOverAFullEngineIsRefusedAndLeavesTheNameAsItWas) {
-  const auto engine = make_threaded_engine({.threads = 1, .pending_limit = 1});
+  const auto engine = *make_threaded_engine({.threads = 1, .pending_limit = 1});
   MutableNDArray name(*engine, array_of({1, 2}));
   Gate gate;
   NDArray slow = name.write({}, gate.then(fill(1))).value();

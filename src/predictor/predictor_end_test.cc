@@ -168,7 +168,7 @@ TEST(Predictor, CancelsWhileAnInputIsStillToCome) {
 TEST(Predictor, EngineOperationsWaitForItsOutputs) {
   Gate gate;
   Predictor predictor = null_predictor(gated(gate));
-  const auto engine = make_threaded_engine();
+  const auto engine = *make_threaded_engine();
   const auto prediction = predictor.submit(byte_frame(6));
   const NDArray y = prediction->output(0);
   int seen = -1;

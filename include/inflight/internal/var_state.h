@@ -4,85 +4,95 @@
 
 #include <cstdint>
 
+#include "inflight/internal/mutex.h"
 #include "inflight/internal/ref.h"
-#include "inflight/internal/spin_lock.h"
 #include "inflight/status.h"
 
 namespace inflight::internal {
 
-class Op;
+struct Op;
 class VarState;
 
-// One operation's claim on one variable; lives in the operation and is linked into the variable's queue.
+// One operation's claim on one variable. It lives in the operation and is linked into the variable's queue.
 struct Access {
   Op* op = nullptr;
   VarState* var = nullptr;
-  // While it waits: the claim behind it. Of a granted writer: what stood behind it then, to be handed on.
+  // While the claim waits: the claim behind it. Of a granted writer: the queue that it took, to be handed on.
   Access* next = nullptr;
   std::uint32_t order = 0;  // the place of the first read of this variable among the reads as named
   bool write = false;
-  bool read = false;    // both for an update
-  bool failed = false;  // once granted: the last write has failed, and granted_status() says how
-  bool told = false;    // the variable wants to hear of its writes
+  bool read = false;        // read and write: an update
+  bool failed = false;      // once granted: the last write has failed; granted_status() says how
+  bool calls_back = false;  // the variable's written() is to be called
 };
 
-// First come, first served: readers that stand together in the queue hold the variable together, a writer
-// holds it alone.
+// A queue of claims, first come, first served. Readers that stand together in the queue hold the variable
+// together; a writer holds it alone.
 //
-// A writer that is granted takes with it all that stood in the queue behind it, and hands that on when it
-// ends, to the next writer whole. So a run of writers passes from one to the next without the lock, which is
-// left to those who push. A claimed variable has a share in itself: claims need none.
+// A granted writer takes the queue behind it and hands it to the next writer, so a chain needs no lock: only
+// pushes take the lock. A claimed variable holds one reference to itself, and its claims hold none.
 class VarState : public RefCounted {
  public:
-  // told: written() is to be called.
-  explicit VarState(bool told = false) noexcept : told_(told) {}
+  // calls_back: each write of this variable ends with a call of written().
+  explicit VarState(bool calls_back = false) noexcept : calls_back_(calls_back) {}
 
-  // Requires the lock. True: granted at once. False: queued, and a later release() will grant it.
-  bool acquire(Access& access);
-  // Gives a granted claim back; a writer leaves its status behind. Returns the claims granted by that, for
-  // the caller to act on without the lock: one writer, or readers linked by `next`. The variable may be gone
-  // then.
-  Access* release(const Access& access, const Status& status);
-  // Takes an error over as this variable's; the naive engine's way of ending a write.
-  void set_status(const Status& status);
-  Status status();
-  // Nobody holds it or waits for it. For checks: it may change at once.
-  bool idle();
-  // At most one reader holds it, and nobody waits for it. Exact where the caller reads it and nobody else can
-  // name it.
-  bool one_reader_at_most();
+  // Makes a claim. True: it is granted. False: it is queued, and a later release() grants it.
+  bool acquire(Access& access) noexcept INFLIGHT_EXCLUDES(mutex_) {
+    const MutexLock lock(mutex_);
+    return acquire_locked(access);
+  }
+  // The same, for a caller that holds the locks of several variables.
+  bool acquire_locked(Access& access) noexcept INFLIGHT_REQUIRES(mutex_);
+  void lock() noexcept INFLIGHT_ACQUIRE(mutex_) { mutex_.lock(); }
+  void unlock() noexcept INFLIGHT_RELEASE(mutex_) { mutex_.unlock(); }
 
-  // How an operation that writes it has ended, before its claims are given back and anybody else is told.
-  // Called by that operation, for a type that asked for it.
+  // Gives a granted claim back. A writer leaves its status behind.
+  //   returns  the claims that are granted because of that, which the caller acts on: one writer, or readers
+  //            linked by `next`. The variable may be gone by then.
+  Access* release(const Access& access, const Status& status) noexcept INFLIGHT_EXCLUDES(mutex_);
+  // Sets the status without a claim: how the naive engine ends a write.
+  void set_status(const Status& status) noexcept INFLIGHT_EXCLUDES(mutex_);
+  Status status() noexcept INFLIGHT_EXCLUDES(mutex_);
+  // Whether no claim holds it or waits for it. For checks: the answer may be out of date at once.
+  bool idle() noexcept INFLIGHT_EXCLUDES(mutex_);
+  // Whether at most one reader holds it and nothing waits for it. Exact where the caller is that reader and
+  // no other thread can name the variable.
+  bool one_reader_at_most() noexcept INFLIGHT_EXCLUDES(mutex_);
+
+  // Called by an operation that wrote the variable, with its status, before it gives its claims back. Only
+  // for a variable made with calls_back. Must not throw.
   virtual void written(const Status&) {}
 
-  // How the version that a granted claim sees came about. Stable while the claim is held: no writer can be at
-  // it.
-  const Status& granted_status() const noexcept { return status_; }
-
-  SpinLock& mutex() noexcept { return mutex_; }
+  // The status of the version that a granted claim sees. No lock: no writer can change it while the claim is
+  // held.
+  const Status& granted_status() const noexcept INFLIGHT_NO_THREAD_SAFETY_ANALYSIS { return status_; }
 
  protected:
   ~VarState() override = default;
-  // For pooled types: as new.
-  void reset() noexcept { status_ = Status(); }
+  // For a pooled type that comes out again. No lock: nothing else can name the variable.
+  void reset() noexcept INFLIGHT_NO_THREAD_SAFETY_ANALYSIS { status_ = Status(); }
 
  private:
-  bool unclaimed() const noexcept { return !writer_ && readers_ == 0; }
-  void grant(Access& access) noexcept;
-  Access* grant_from_queue() noexcept;
+  bool unclaimed() const noexcept INFLIGHT_REQUIRES(mutex_) { return !writer_ && readers_ == 0; }
+  void grant(Access& access) noexcept INFLIGHT_REQUIRES(mutex_);
+  Access* grant_from_queue() noexcept INFLIGHT_REQUIRES(mutex_);
 
-  const bool told_;
-  SpinLock mutex_;
-  // Guarded by mutex_; invariant: writer_ implies readers_ == 0, and the head of the queue can never be
-  // granted.
-  bool writer_ = false;
-  std::uint32_t readers_ = 0;
-  Access* head_ = nullptr;
-  Access* tail_ = nullptr;
-  // The end of what the writer that holds the variable took with it. That writer's, once it was granted.
-  Access* taken_tail_ = nullptr;
-  Status status_;  // written by the writer that gives it back, under mutex_; read by claims, or under mutex_
+  const bool calls_back_;
+  Mutex mutex_;
+  // Invariant: writer_ implies readers_ == 0, and the head of the queue cannot be granted.
+  bool writer_ INFLIGHT_GUARDED_BY(mutex_) = false;
+  std::uint32_t readers_ INFLIGHT_GUARDED_BY(mutex_) = 0;
+  Access* head_ INFLIGHT_GUARDED_BY(mutex_) = nullptr;
+  Access* tail_ INFLIGHT_GUARDED_BY(mutex_) = nullptr;
+  // The last claim of the queue that the present writer took.
+  Access* taken_tail_ INFLIGHT_GUARDED_BY(mutex_) = nullptr;
+  // Written by a writer that releases, under the lock. Claims read it without the lock.
+  Status status_ INFLIGHT_GUARDED_BY(mutex_);
 };
+
+// A variable that stands for nothing of ours. It has a cache line to itself: neighbours in memory are often
+// written by different threads.
+class alignas(64) PlainVar final : public VarState {};
+static_assert(sizeof(PlainVar) == 64);
 
 }  // namespace inflight::internal
