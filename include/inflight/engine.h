@@ -21,6 +21,7 @@
 #include "inflight/clock.h"
 #include "inflight/executor.h"
 #include "inflight/internal/var_state.h"
+#include "inflight/shutdown.h"
 #include "inflight/status.h"
 
 namespace inflight {
@@ -158,9 +159,6 @@ struct OpOptions {
   // operation. What it throws becomes the status of an operation that would have succeeded.
   UniqueFunction<void(const Status&)> on_finish = {};
 };
-
-// What happens to operations that have not started.
-enum class Shutdown { kDrain, kCancel };
 
 // Runs operations in the order that their variables demand. An operation runs once all that it reads and writes
 // is free. If something that it reads has failed, it is skipped and ends with that first cause, and so do the

@@ -15,6 +15,8 @@
 #include "inflight/plugin.h"            // IWYU pragma: export
 #include "inflight/predictor.h"         // IWYU pragma: export
 #include "inflight/runtime.h"           // IWYU pragma: export
+#include "inflight/shutdown.h"          // IWYU pragma: export
 #include "inflight/status.h"            // IWYU pragma: export
 #include "inflight/tensor.h"            // IWYU pragma: export
 #include "inflight/version.h"           // IWYU pragma: export
+#include "inflight/wait.h"              // IWYU pragma: export

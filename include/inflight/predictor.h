@@ -20,6 +20,7 @@
 #include "inflight/model.h"
 #include "inflight/ndarray.h"
 #include "inflight/runtime.h"
+#include "inflight/shutdown.h"
 #include "inflight/status.h"
 
 namespace inflight {

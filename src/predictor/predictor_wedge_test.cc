@@ -35,10 +35,11 @@ void run_on_stack(std::size_t bytes, std::function<void()> body) {
 }
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr std::size_t kSmallStack = 2U << 20;  // a sanitizer's frames are larger
+constexpr bool kSanitized = true;
 #else
-constexpr std::size_t kSmallStack = 256U << 10;
+constexpr bool kSanitized = false;
 #endif
+constexpr std::size_t kSmallStack = kSanitized ? 2U << 20 : 256U << 10;  // a sanitizer's frames are larger
 
 // A frame for each submitter again and again, while another thread takes: every submission is answered.
 TEST(Wedge, NoSubmitterSleepsBesideAFreePlaceWhileFinishedOnesWait) {
@@ -222,12 +223,9 @@ TEST(Wedge, AMovedFromPredictorAnswers) {
 }
 
 TEST(WedgeDeathTest, OutOfThreadsIsAStatusAndLeavesNothingBehind) {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-  GTEST_SKIP() << "a sanitizer needs the address space itself";
-#else
+  if (kSanitized) GTEST_SKIP() << "a sanitizer needs the address space itself";
   testing::FLAGS_gtest_death_test_style = "threadsafe";
   EXPECT_EXIT(run_out_of_threads(), testing::ExitedWithCode(0), "");
-#endif
 }
 
 // ---- Real-time threads
