@@ -103,7 +103,35 @@ def engine(result):
     )
 
 
-REPORTS = {"main_job": main_job, "engine": engine}  # in the order in which they stand
+def engine_16_cores(result):
+    rows = result["rows"]
+    workloads = list(dict.fromkeys(r["workload"] for r in rows))
+    cells = {(r["peer"], r["workload"]): number(r["ns_per_task"]) for r in rows}
+    peers = dict.fromkeys(r["peer"] for r in rows)
+    versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
+    title = (
+        f"The engine on many cores: {result['machine']}; {result['date']}, {result['commit']}; {versions}; ns a task, "
+        f"16 threads, medians of {rows[0]['repetitions']} runs that took turns:"
+    )
+    body = [[peer, *[cells.get((peer, workload), "") for workload in workloads]] for peer in peers]
+    return f"{title}\n\n{table(['peer', *[w.replace('_', ' ') for w in workloads]], body)}"
+
+
+def share(result):
+    title = (
+        f"Two models on one runtime, both flooded: the classifier (a, {number(result['a_alone'])}/s alone) and a dense network "
+        f"(b, {number(result['b_alone'])}/s alone); {result['machine']}; {result['date']}, commit {result['commit']}; medians of "
+        f"{result['rows'][0]['repetitions']} rounds of {result['seconds']:g} s a run, in turns. A part is a rate over that alone in the "
+        "same round; running them in turns would make the sum 1."
+    )
+    names = ("part_a", "part_b", "sum", "sum_least", "ratio_over_weights")
+    body = [[r["weights"], *[f"{r[name]:.2f}" for name in names]] for r in result["rows"]]
+    head = ["weights a:b", "part of a", "part of b", "sum", "least sum", "ratio of the parts over that of the weights"]
+    return f"{title}\n\n{table(head, body)}"
+
+
+# In the order in which they stand.
+REPORTS = {"main_job": main_job, "share": share, "engine": engine, "engine_16_cores": engine_16_cores}
 
 
 def main():

@@ -7,23 +7,21 @@
 namespace inflight::internal {
 namespace {
 
-// Irregular arrivals come to lie on a line, too, so many about once in a hundred times.
+// Irregular arrivals lie on a line by chance, too: four in succession about once in a hundred times.
 constexpr int kBeliefWantedMax = 4;
-// The filter's memory: clocks of cameras and of this machine part slowly, so old arrivals fade.
+// The filter's memory: the clocks of cameras and of this machine drift apart slowly, so old arrivals fade.
 constexpr int kBeliefMax = 16;
-// Further off than this an arrival says nothing about the line: its thread was held up, a frame was lost, or
-// the rate is another now.
+// An arrival further off than this says nothing about the line: its thread was held up, a frame was lost, or the rate
+// has changed.
 constexpr Duration kToleranceMax = std::chrono::milliseconds(1);
 constexpr int kTolerancePart = 16;  // of the interval
 // The part of what is saved that one late frame may take before its watcher naps, on a line fully believed.
 constexpr int kSavedPart = 8;
-// For so long after its time a frame is awaited in naps.
+// A frame is awaited in naps for this long after its time.
 constexpr Duration kHeldUpMax = std::chrono::milliseconds(20);
-// So many times the tolerance, divided by the number of arrivals on the line, is what one of them can be late
-// at most in the line's eyes.
+// Lateness is clipped at kLateWeight x tolerance / arrivals before it moves the line.
 constexpr int kLateWeight = 2;
-// So often in succession the same time between arrivals that the line did not foretell, and they are the
-// line.
+// After this many equal gaps that the line did not predict, start a new line.
 constexpr int kSameGapsSure = 4;
 
 Duration tolerance(Duration interval) noexcept { return std::min(kToleranceMax, interval / kTolerancePart); }
@@ -39,7 +37,7 @@ Duration scaled(Duration by, double factor) noexcept {
 }  // namespace
 
 void ArrivalWatch::arrived(TimePoint when) noexcept {
-  // Submitting threads may be told in another order than they read their clocks.
+  // Submitting threads may get here in another order than they read their clocks.
   const Duration gap = belief_ == 0 ? Duration(0) : std::max(when - last_, Duration(0));
   const bool same = about(gap, gap_);
   last_ = when;
