@@ -162,9 +162,9 @@ Frame frame_due_by(Duration from_now, std::uint8_t mark = 1) {
 TEST(Deadline, ExpiresWhatWaitsWhileTheWorkersAreBusy) {
   Gate gate;
   Predictor predictor = null_predictor(gated(gate), {.in_flight_limit = 3, .slots = 1});
-  const auto running = predictor.submit(frame_due_by(milliseconds(1)));
+  const auto running = predictor.submit(frame_due_by(milliseconds(300)));
   gate.await_arrivals(1);
-  const auto waiting = predictor.submit(frame_due_by(milliseconds(20)));
+  const auto waiting = predictor.submit(frame_due_by(milliseconds(400)));
   const auto patient = predictor.submit(frame_due_by(hours(1)));
   EXPECT_EQ(waiting->wait().code(), StatusCode::kDeadlineExceeded);
   EXPECT_EQ(waiting->outcome(), Outcome::kExpired);
@@ -185,7 +185,7 @@ TEST(Deadline, ExpiresWhatWaitsForAnInput) {
   Predictor second = null_predictor({});
   const auto input = first.submit(byte_frame(1));
   Frame frame = Frame::of(input->output(0));
-  frame.deadline = steady_clock().now() + milliseconds(5);
+  frame.deadline = steady_clock().now() + milliseconds(200);
   const auto waiting = second.submit(std::move(frame));
   EXPECT_EQ(waiting->wait().code(), StatusCode::kDeadlineExceeded);
   gate.open();
@@ -234,7 +234,7 @@ TEST(Deadline, ThousandsExpireInTheOrderOfTheirTimes) {
   std::vector<Prediction> predictions;
   for (int i = 0; i < kFrames; ++i) {
     predictions.push_back(
-        *predictor.submit(frame_due_by(milliseconds(30) + microseconds((i * 7919) % kFrames * 10))));
+        *predictor.submit(frame_due_by(milliseconds(700) + microseconds((i * 7919) % kFrames * 10))));
   }
   for (const Prediction& prediction : predictions)
     EXPECT_EQ(prediction.wait().code(), StatusCode::kDeadlineExceeded);
