@@ -192,9 +192,9 @@ bool HandedOver::dropped_by_throw(const Op* op) noexcept {
 }
 
 Status Op::call() noexcept {
-  auto& function = std::get<Engine::Closure>(closure);
-  Status status = call_user(function);
-  function.reset();
+  auto* const function = std::get_if<Engine::Closure>(&closure);
+  Status status = call_user(*function);
+  function->reset();
   return status;
 }
 

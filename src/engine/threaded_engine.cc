@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <atomic>
+#include <cstdio>
 #include <exception>
 #include <memory>
 #include <new>
@@ -218,9 +219,9 @@ Status ThreadedEngine::refused(Refusal refusal) const noexcept {
       return failed(StatusCode::kShuttingDown, "push: the engine has been shut down");
     case Refusal::kFull: {
       char message[64];
-      const auto end = fmt::format_to_n(message, sizeof(message), "push: {0} of {0} operations are pending",
-                                        options_.pending_limit);
-      return failed(StatusCode::kOverloaded, {message, end.out});
+      const std::size_t limit = options_.pending_limit;
+      std::snprintf(message, sizeof(message), "push: %zu of %zu operations are pending", limit, limit);
+      return failed(StatusCode::kOverloaded, message);
     }
     case Refusal::kNoMemory:
     case Refusal::kNone:
