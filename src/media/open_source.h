@@ -12,6 +12,7 @@ namespace inflight {
 
 struct SourceOptions {
   std::uint64_t seed = 1;  // of the synthetic source
+  bool rotate = true;      // turn frames as their file asks (display matrix, EXIF orientation)
 };
 
 // Opens `synthetic`, a video or picture file, a directory of pictures, or a capture device (/dev/video0).
