@@ -21,7 +21,7 @@ int main() {
   };
   push([&] { return camera = 7, Status(); }, {.writes = {camera_var}});
   push([&] { return features = 2 * camera, Status(); }, {.reads = {camera_var}, .writes = {features_var}});
-  // It may run beside the one above, because both only read the camera; its priority puts it first.
+  // It may run beside the one above, because both only read the camera. Its higher priority lets it start first.
   push([&] { return std::printf("frame %d\n", camera), Status(); }, {.reads = {camera_var}, .priority = 1});
   push([&] { return map += features, Status(); }, {.reads = {features_var, map_var}, .writes = {map_var}});
   engine->drain();

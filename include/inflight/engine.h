@@ -26,18 +26,22 @@
 
 namespace inflight {
 
-// Something that operations read and write, by versions: each write makes the next one. What it stands for
-// (memory, a file, a device) is the caller's business. Copies name the same variable.
+// Something that operations read and write, by versions: each write makes the next one. The caller decides what it
+// stands for: memory, a file, a device. Copies name the same variable, which lives as long as a copy or an operation
+// that names it.
 //   thread   any; one Var object is not assigned to while another thread uses it
 class Var {
  public:
   Var() noexcept = default;  // names nothing; a push that names it is refused
   // A new variable. Throws std::bad_alloc, having changed nothing.
   static Var make() { return Var(internal::Ref<internal::VarState>::adopt(new internal::PlainVar)); }
+  // For types of the library that are variables themselves.
   explicit Var(internal::Ref<internal::VarState> state) noexcept : state_(std::move(state)) {}
 
+  // Whether it names a variable.
   explicit operator bool() const noexcept { return static_cast<bool>(state_); }
-  // How the last finished write ended. Requires a variable.
+  // How the last write that has finished ended; ok if there was none. Takes the variable's lock for a few
+  // instructions. Requires a variable.
   Status status() const noexcept { return state_->status(); }
   internal::VarState* state() const noexcept { return state_.get(); }
   friend bool operator==(const Var&, const Var&) = default;
@@ -68,8 +72,9 @@ class OpToken {
   internal::Op* op_ = nullptr;
 };
 
-// Variables in the order in which they were named. The first kInPlace of them cost no allocation. Calls that
-// add more throw std::bad_alloc, having changed nothing.
+// Variables in the order in which they were named: what {.reads = {a, b}} makes. Up to kInPlace of them cost no
+// allocation. Calls that add more throw std::bad_alloc, having changed nothing.
+//   thread   one at a time
 class VarList {
  public:
   static constexpr std::size_t kInPlace = 4;
@@ -90,6 +95,7 @@ class VarList {
   }
   ~VarList() { clear(); }
 
+  // Adds one at the end.
   void push_back(Var var) {
     if (size_ < kInPlace) {
       new (in_place_ + size_) Var(std::move(var));
@@ -139,13 +145,15 @@ class VarList {
 };
 
 // What one push orders, and how it runs. A variable in both reads and writes is updated: the operation inherits
-// its error. A variable in writes alone is overwritten: its old error ends there.
+// its error. A variable in writes alone is overwritten: its old error ends there. The same variable may be named
+// several times.
 struct OpOptions {
   VarList reads = {};
   VarList writes = {};
-  // Runs the closure; null: a thread of the engine. It must outlive the operation, so until drain() returns.
-  // If execute() throws, or the executor destroys the task without running it, the operation ends with what was
-  // thrown, or with kCancelled. A task that execute() keeps decides by its run, whatever execute() throws.
+  // Runs the closure; null: a thread of the engine does. It must live until the operation has ended, so until
+  // drain() returns. If execute() throws, the operation ends with what was thrown. If the executor destroys the task
+  // without running it, as one that refuses it does, the operation ends with kCancelled. If the executor keeps the
+  // task, the run of the task decides, whatever execute() returns or throws.
   Executor* executor = nullptr;
   // Of the operations that can start on the engine's own threads, the one with the highest priority starts
   // first, and equal ones start in the order in which they became ready. A priority never changes the order of
@@ -160,15 +168,16 @@ struct OpOptions {
   UniqueFunction<void(const Status&)> on_finish = {};
 };
 
-// Runs operations in the order that their variables demand. An operation runs once all that it reads and writes
-// is free. If something that it reads has failed, it is skipped and ends with that first cause, and so do the
-// operations that read what it writes.
+// Runs operations in the order that their variables demand. An operation runs once every variable that it reads or
+// writes is granted to it. If one that it reads has failed, the operation is skipped and ends with that first cause,
+// and so do the operations that read what it writes.
 //   thread   any, operations included, except where a call says otherwise
 class Engine {
  public:
   using Closure = UniqueFunction<Status()>;
   using AsyncClosure = UniqueFunction<void(OpToken)>;
 
+  // Waits until no operation is pending. Not from within an operation.
   virtual ~Engine() = default;
 
   // Orders a closure that has done its work when it returns. What it throws is the operation's status:
@@ -191,10 +200,11 @@ class Engine {
   // Refuses pushes from now on. Lets all pending operations run, or cancels those that have not started, and
   // waits for their end. From within an operation it does not wait. It may be called again.
   virtual void shutdown(Shutdown how) = 0;
-  // How many operations have been pushed and have not ended, at this moment.
+  // How many operations have been pushed and have not ended, at this moment. Never blocks.
   virtual std::size_t pending() const = 0;
 };
 
+// How a threaded engine is made. make_threaded_engine() checks every bound.
 struct EngineOptions {
   static constexpr int kThreadsMax = 1'024;
   static constexpr std::size_t kPendingLimitMax = std::size_t{1} << 30U;
