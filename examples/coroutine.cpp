@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Frames as coroutines: each awaits its predictions with co_await. All of them run on the thread of main(), which
-// resumes those whose prediction has become ready.
+// Frames as coroutines: each awaits its predictions with co_await. All of them run on the thread of main(),
+// which resumes those whose prediction has become ready.
 #include <inflight/inflight.h>
 
 #include <coroutine>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The dependency engine alone: closures run in any order that respects what they read and write; a priority; an
-// operation that is stopped; a failure that flows.
+// The dependency engine alone: closures run in any order that respects what they read and write; a priority;
+// an operation that is stopped; a failure that flows.
 #include <cstdio>
 #include <stop_token>
 
@@ -21,7 +21,8 @@ int main() {
   };
   push([&] { return camera = 7, Status(); }, {.writes = {camera_var}});
   push([&] { return features = 2 * camera, Status(); }, {.reads = {camera_var}, .writes = {features_var}});
-  // It may run beside the one above, because both only read the camera. Its higher priority lets it start first.
+  // It may run beside the one above, because both only read the camera. Its higher priority lets it start
+  // first.
   push([&] { return std::printf("frame %d\n", camera), Status(); }, {.reads = {camera_var}, .priority = 1});
   push([&] { return map += features, Status(); }, {.reads = {features_var, map_var}, .writes = {map_var}});
   engine->drain();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The program from the MXNet forum that started this project, as its author meant it: 60 frames a second, each
-// submitted the moment it arrives; at most eight predictions active, and "Too many requests" past that; and one
-// main loop that never blocks and takes the predictions that have finished.
+// The program from the MXNet forum that started this project, as its author meant it: 60 frames a second,
+// each submitted the moment it arrives; at most eight predictions active, and "Too many requests" past that;
+// and one main loop that never blocks and takes the predictions that have finished.
 //
 //   frame_classifier                     y = x + 1, the network as it was written; holds 60 frames per second
 //   frame_classifier --fully-connected   y = FullyConnected(1024)(x), the network as it was meant: 1.26 GB of
@@ -155,8 +155,8 @@ void use(const inflight::Prediction& prediction, Report& report) {
   report.latency_ns.add((times.finished - times.due).count());
 }
 
-// The forum's loop, a thousand turns a second. It submits a frame as soon as one has arrived, and uses results as
-// soon as they are ready. Nothing in it waits but the sleep between turns.
+// The forum's loop, a thousand turns a second. It submits a frame as soon as one has arrived, and uses
+// results as soon as they are ready. Nothing in it waits but the sleep between turns.
 void main_loop(inflight::Predictor& predictor, int seconds, Report& report) {
   const inflight::Clock& clock = inflight::steady_clock();
   Camera camera;

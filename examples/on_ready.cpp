@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A callback for each prediction, on a thread pool of the caller. A slow callback delays no thread of the library,
-// and the library holds no lock while it runs.
+// A callback for each prediction, on a thread pool of the caller. A slow callback delays no thread of the
+// library, and the library holds no lock while it runs.
 #include <inflight/inflight.h>
 
 #include <atomic>

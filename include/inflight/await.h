@@ -28,8 +28,8 @@ class Resumer : protected Waiter {
   //   executor   lives until the coroutine has been resumed
   explicit Resumer(Executor& executor) noexcept : executor_(executor) {}
   ~Resumer() override = default;
-  // False: the coroutine goes on at once on this thread. True: it is resumed later, and this object may be gone
-  // already.
+  // False: the coroutine goes on at once on this thread. True: it is resumed later, and this object may be
+  // gone already.
   bool suspend(Completion& completion, std::coroutine_handle<> coroutine) noexcept;
   // Ok, or why the executor did not take the coroutine.
   const Status& refused() const noexcept { return refused_; }
@@ -44,7 +44,8 @@ class Resumer : protected Waiter {
   Status refused_;
 };
 
-// What ready() returns: await it once, at once. It keeps the handle, and so its version, until the coroutine goes on.
+// What ready() returns: await it once, at once. It keeps the handle, and so its version, until the coroutine
+// goes on.
 template <typename Handle>
 class [[nodiscard]] ReadyAwaiter final : private Resumer {
  public:
@@ -73,18 +74,18 @@ class [[nodiscard]] ReadyAwaiter final : private Resumer {
 
 }  // namespace internal
 
-// To be awaited: suspends the coroutine until `handle` (an NDArray or a Prediction) is ready, then resumes it on the
-// executor, exactly once. A handle that is ready already goes through the executor, too. Allocates nothing itself; the
-// executor may allocate to keep a task.
+// To be awaited: suspends the coroutine until `handle` (an NDArray or a Prediction) is ready, then resumes it
+// on the executor, exactly once. A handle that is ready already goes through the executor, too. Allocates
+// nothing itself; the executor may allocate to keep a task.
 //   handle     not empty; a reference to its version is kept until the coroutine goes on
-//   executor   must live until the coroutine has been resumed, and must run the tasks that it takes: if it drops one,
-//              the coroutine stays suspended. If it runs a task inside execute(), as InlineExecutor does, the
-//              coroutine goes on after execute() has returned, on the thread that completed the handle, and delays
-//              it. So many awaits in a row do not nest calls.
-//   returns    from co_await: the handle's status(), ok or why it failed. If the executor refused the task or threw:
-//              that status instead, on the thread that completed the handle.
-//   thread     any. Destroy a waiting coroutine only if no thread can complete the handle meanwhile and the executor
-//              has no task of it.
+//   executor   must live until the coroutine has been resumed, and must run the tasks that it takes: if it
+//              drops one, the coroutine stays suspended. If it runs a task inside execute(), as
+//              InlineExecutor does, the coroutine goes on after execute() has returned, on the thread that
+//              completed the handle, and delays it. So many awaits in a row do not nest calls.
+//   returns    from co_await: the handle's status(), ok or why it failed. If the executor refused the task or
+//              threw: that status instead, on the thread that completed the handle.
+//   thread     any. Destroy a waiting coroutine only if no thread can complete the handle meanwhile and the
+//              executor has no task of it.
 template <typename Handle>
 internal::ReadyAwaiter<Handle> ready(const Handle& handle, Executor& executor) {
   return {handle, executor};

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Buffer: memory that counts its references. Allocator: what makes memory. BufferPool: keeps buffers of a few sizes
-// for reuse.
+// Buffer: memory that counts its references. Allocator: what makes memory. BufferPool: keeps buffers of a few
+// sizes for reuse.
 #pragma once
 
 #include <cstddef>
@@ -39,9 +39,10 @@ class Allocator {
 // Makes pageable host memory. There is one, and it lives for ever.
 std::shared_ptr<Allocator> host_allocator() noexcept;
 
-// A reference to a piece of memory. Copies refer to the same memory. When the last one goes, the memory returns to
-// where it came from: a pool, an allocator, or the function given to wrap().
-//   thread   any for the count. The bytes have no lock: the code that passes the buffer on orders reads and writes.
+// A reference to a piece of memory. Copies refer to the same memory. When the last one goes, the memory
+// returns to where it came from: a pool, an allocator, or the function given to wrap().
+//   thread   any for the count. The bytes have no lock: the code that passes the buffer on orders reads and
+//            writes.
 class Buffer {
  public:
   static constexpr std::size_t kAlignment = 64;
@@ -58,13 +59,13 @@ class Buffer {
   // Uninitialised memory, aligned to kAlignment.
   //   bytes       may be 0
   //   allocator   kept as long as memory of it is in use
-  //   errors      kOutOfMemory, with how much was wanted; kInvalidArgument: a null allocator; what the allocator
-  //               returns
+  //   errors      kOutOfMemory, with how much was wanted; kInvalidArgument: a null allocator; what the
+  //               allocator returns
   static Result<Buffer> allocate(std::size_t bytes);
   static Result<Buffer> allocate(std::size_t bytes, std::shared_ptr<Allocator> allocator);
   // Memory of the caller, which must stay valid until the last reference goes.
-  //   release   called once, on the thread that drops the last reference; what it throws is dropped. It may drop
-  //             buffers and arrays, but must not wait.
+  //   release   called once, on the thread that drops the last reference; what it throws is dropped. It may
+  //             drop buffers and arrays, but must not wait.
   //   device    where the memory is
   //   errors    kInvalidArgument: an empty `release`, or null memory of more than 0 bytes; kOutOfMemory. Then
   //             `release` is not called.
@@ -77,8 +78,8 @@ class Buffer {
   // Where the memory is; the host for an empty buffer.
   Device device() const noexcept;
   explicit operator bool() const noexcept { return block_ != nullptr; }
-  // True if this is the only reference: no other code can see the memory, or come to see it. False for an empty
-  // buffer.
+  // True if this is the only reference: no other code can see the memory, or come to see it. False for an
+  // empty buffer.
   bool unique() const noexcept;
 
  private:
@@ -87,11 +88,11 @@ class Buffer {
   internal::BufferBlock* block_ = nullptr;
 };
 
-// Hands out buffers of one allocator and takes them back when their last reference goes, so that a steady stream
-// allocates nothing. Buffers may outlive the pool.
+// Hands out buffers of one allocator and takes them back when their last reference goes, so that a steady
+// stream allocates nothing. Buffers may outlive the pool.
 //   thread   any
-//   bound    retained_bytes_max of idle memory; a buffer that comes back past it is freed. Taking a buffer back needs
-//            no memory.
+//   bound    retained_bytes_max of idle memory; a buffer that comes back past it is freed. Taking a buffer
+//            back needs no memory.
 class BufferPool {
  public:
   static constexpr std::size_t kRetainedBytesMax = std::size_t{1} << 30;
@@ -104,12 +105,12 @@ class BufferPool {
   BufferPool(const BufferPool&) = delete;
   BufferPool& operator=(const BufferPool&) = delete;
 
-  // Uninitialised memory of exactly `bytes`, aligned to Buffer::kAlignment: an idle buffer of that size, one that
-  // came back lately, or else a new one.
+  // Uninitialised memory of exactly `bytes`, aligned to Buffer::kAlignment: an idle buffer of that size, one
+  // that came back lately, or else a new one.
   //   errors   kOutOfMemory, with how much was wanted; what the allocator returns
   Result<Buffer> acquire(std::size_t bytes);
-  // Makes `count` buffers of `bytes` now, and touches their memory if it is the host's. Up to `count` buffers in use
-  // at a time then cost neither an allocation nor a page fault.
+  // Makes `count` buffers of `bytes` now, and touches their memory if it is the host's. Up to `count` buffers
+  // in use at a time then cost neither an allocation nor a page fault.
   //   bound    retained_bytes_max; buffers past it are not made
   //   errors   as acquire(); then none was made
   Status reserve(std::size_t bytes, std::size_t count);

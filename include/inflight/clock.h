@@ -7,13 +7,13 @@
 
 namespace inflight {
 
-// A length of time and a moment, in nanoseconds of a steady clock. All times and timeouts of the library have these
-// types; names of counts in other units end in the unit.
+// A length of time and a moment, in nanoseconds of a steady clock. All times and timeouts of the library have
+// these types; names of counts in other units end in the unit.
 using Duration = std::chrono::nanoseconds;
 using TimePoint = std::chrono::time_point<std::chrono::steady_clock, Duration>;
 
-// Where a component reads the time. The time of a clock never goes back. The caller that passes a clock in keeps
-// it alive as long as the component uses it.
+// Where a component reads the time. The time of a clock never goes back. The caller that passes a clock in
+// keeps it alive as long as the component uses it.
 //   thread   any
 class Clock {
  public:
@@ -29,8 +29,8 @@ class Clock {
 // The machine's steady clock (CLOCK_MONOTONIC), the default wherever a clock is an option. It lives for ever.
 const Clock& steady_clock() noexcept;
 
-// The moment that is `timeout` from now on the steady clock; TimePoint::max(), which means for ever, if that is too
-// late to express. A negative timeout gives a moment in the past.
+// The moment that is `timeout` from now on the steady clock; TimePoint::max(), which means for ever, if that
+// is too late to express. A negative timeout gives a moment in the past.
 TimePoint deadline_after(Duration timeout) noexcept;
 
 // A clock that moves only by hand, for tests. It starts at the epoch, TimePoint{}.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Executor: what runs a piece of work, on which thread. UniqueFunction: the piece of work. The library runs user
-// callbacks on executors only, so the caller decides which thread they hold up.
+// Executor: what runs a piece of work, on which thread. UniqueFunction: the piece of work. The library runs
+// user callbacks on executors only, so the caller decides which thread they hold up.
 #pragma once
 
 #include <cstddef>
@@ -21,18 +21,18 @@ namespace inflight {
 template <typename Signature>
 class UniqueFunction;
 
-// A callable that is moved, never copied: std::function for callables that hold a std::unique_ptr or another type
-// that cannot be copied.
+// A callable that is moved, never copied: std::function for callables that hold a std::unique_ptr or another
+// type that cannot be copied.
 //   thread   one at a time; it may be moved between threads
 template <typename R, typename... Args>
 class UniqueFunction<R(Args...)> {
  public:
-  // A callable of at most so many bytes, aligned no more strictly than a pointer and moved without exceptions, is
-  // stored in place and costs no allocation.
+  // A callable of at most so many bytes, aligned no more strictly than a pointer and moved without
+  // exceptions, is stored in place and costs no allocation.
   static constexpr std::size_t kInlineBytes = 48;
 
-  // Holds nothing: only operator bool, reset() and assignment may be called. Not defaulted: the storage would be
-  // zeroed.
+  // Holds nothing: only operator bool, reset() and assignment may be called. Not defaulted: the storage would
+  // be zeroed.
   UniqueFunction() noexcept {}
   // Holds `callable`. Throws std::bad_alloc if it does not fit in place, and what its constructor throws.
   template <typename F>
@@ -127,8 +127,9 @@ class UniqueFunction<R(Args...)> {
 // A piece of work. It runs once.
 using Task = UniqueFunction<void()>;
 
-// Runs tasks, each exactly once, on a thread of its choosing. The caller keeps an executor alive until every task
-// that it took has run. Implement it to run the library's callbacks on a loop or a thread pool of your own:
+// Runs tasks, each exactly once, on a thread of its choosing. The caller keeps an executor alive until every
+// task that it took has run. Implement it to run the library's callbacks on a loop or a thread pool of your
+// own:
 //
 //   class LoopExecutor final : public Executor {
 //     Status execute(Task task) override {
@@ -139,18 +140,19 @@ using Task = UniqueFunction<void()>;
 class Executor {
  public:
   virtual ~Executor() = default;
-  // Takes a task, and runs it before it returns (InlineExecutor) or later. A task that it refuses is destroyed and
-  // never runs.
+  // Takes a task, and runs it before it returns (InlineExecutor) or later. A task that it refuses is
+  // destroyed and never runs.
   //   task     it may call execute() again
   //   returns  ok: the task was taken
   //   thread   any, also a thread of the library; it should not block there
-  //   errors   of the executors below: kInvalidArgument: an empty task; kOutOfMemory. An executor of the user may
-  //            return any status, or throw, which means the same.
+  //   errors   of the executors below: kInvalidArgument: an empty task; kOutOfMemory. An executor of the user
+  //            may return any status, or throw, which means the same.
   virtual Status execute(Task task) = 0;
 };
 
-// Runs each task inside execute(), on the calling thread. What the task throws is dropped. Choose it on purpose: a
-// callback that runs inline runs on one of the library's own threads and delays all that this thread does next.
+// Runs each task inside execute(), on the calling thread. What the task throws is dropped. Choose it on
+// purpose: a callback that runs inline runs on one of the library's own threads and delays all that this
+// thread does next.
 //   thread   any; calls do not wait for each other
 class InlineExecutor final : public Executor {
  public:
@@ -158,8 +160,8 @@ class InlineExecutor final : public Executor {
   Status execute(Task task) override;
 };
 
-// Keeps tasks until the owner runs them; for tests and for single-threaded loops. Its destructor destroys the tasks
-// that have not run.
+// Keeps tasks until the owner runs them; for tests and for single-threaded loops. Its destructor destroys the
+// tasks that have not run.
 //   thread   any; a task runs on the thread that calls run_one() or run_all()
 //   bound    none on the tasks that are kept
 class ManualExecutor final : public Executor {
@@ -170,7 +172,8 @@ class ManualExecutor final : public Executor {
   // Runs the oldest task on the calling thread, without a lock. What the task throws comes out here.
   //   returns  false: there is none
   bool run_one();
-  // Runs tasks until none is left, including those added meanwhile. A task that throws ends it; the others stay.
+  // Runs tasks until none is left, including those added meanwhile. A task that throws ends it; the others
+  // stay.
   //   returns  how many ran
   std::size_t run_all();
   // How many tasks wait at this moment.
@@ -181,8 +184,8 @@ class ManualExecutor final : public Executor {
   std::deque<Task> tasks_ INFLIGHT_GUARDED_BY(mutex_);
 };
 
-// A fixed number of threads ("inflight-pool") that start tasks in the order in which they came. What a task throws is
-// dropped.
+// A fixed number of threads ("inflight-pool") that start tasks in the order in which they came. What a task
+// throws is dropped.
 //   thread   any
 //   bound    none on the tasks that wait: callers limit themselves
 class ThreadPool final : public Executor {
@@ -191,11 +194,11 @@ class ThreadPool final : public Executor {
 
   // Starts the threads.
   //   threads   1 to kThreadsMax
-  //   errors    kInvalidArgument: out of these bounds; kOutOfMemory: memory or threads ran out, and those that
-  //             had started are joined
+  //   errors    kInvalidArgument: out of these bounds; kOutOfMemory: memory or threads ran out, and those
+  //             that had started are joined
   static Result<std::unique_ptr<ThreadPool>> make(int threads);
-  // Runs every task that waits, then joins the threads. Must not be called from one of its own tasks: that stops the
-  // process.
+  // Runs every task that waits, then joins the threads. Must not be called from one of its own tasks: that
+  // stops the process.
   ~ThreadPool() override;
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;

@@ -24,9 +24,9 @@ namespace inflight {
 
 namespace internal {
 
-// One array of a version. The declared type, shape and device are fixed before the first handle exists, and any
-// thread may read them at any time. The rest belongs to the owner until the version's completion is published, and is
-// only read from then on.
+// One array of a version. The declared type, shape and device are fixed before the first handle exists, and
+// any thread may read them at any time. The rest belongs to the owner until the version's completion is
+// published, and is only read from then on.
 class ArrayValue {
  public:
   ArrayValue() = default;
@@ -46,8 +46,8 @@ class ArrayValue {
   Device device() const noexcept { return device_; }
 
   // Called by the owner before it publishes, with the memory and the shape that was computed.
-  //   reusable   a later write may put its result there once no other handle can see it. False for memory of the
-  //              caller: it may be read-only, or other code may see it.
+  //   reusable   a later write may put its result there once no other handle can see it. False for memory of
+  //              the caller: it may be read-only, or other code may see it.
   void set(const Shape& actual, Buffer buffer, bool reusable = false) noexcept {
     actual_ = actual;
     buffer_ = std::move(buffer);
@@ -86,16 +86,17 @@ class Version : public VarState {
 
 }  // namespace internal
 
-// A handle to one version of an array: computed, failed, or pending. It never shows another version, whatever is
-// written later, and the memory is not reused while a handle lives. A value: copies are handles to the same version.
+// A handle to one version of an array: computed, failed, or pending. It never shows another version, whatever
+// is written later, and the memory is not reused while a handle lives. A value: copies are handles to the
+// same version.
 //   thread   any; one handle object is like an int: no thread may assign to it while another one reads it
 class NDArray {
  public:
   NDArray() noexcept = default;  // names nothing: only operator bool may be called
   // Ready at once, over memory that the caller has filled and will not write again.
   //   buffer   may be memory of any device
-  //   errors   kInvalidArgument: the shape is not static, or the buffer is smaller than dtype and shape require;
-  //            kOutOfMemory. The reference to the buffer is dropped then.
+  //   errors   kInvalidArgument: the shape is not static, or the buffer is smaller than dtype and shape
+  //            require; kOutOfMemory. The reference to the buffer is dropped then.
   static Result<NDArray> from_buffer(Buffer buffer, DType dtype, Shape shape);
   // Ready at once, a copy of `source` in host memory.
   //   errors   kOutOfMemory, with how much was wanted; kUnsupported: `source` is not memory of the host;
@@ -114,10 +115,11 @@ class NDArray {
   // Where the memory is or will be; never changes.
   Device device() const noexcept { return value().device(); }
 
-  // True: this version has been computed, or has failed. One acquire load; never blocks, never throws, never goes
-  // back to false.
+  // True: this version has been computed, or has failed. One acquire load; never blocks, never throws, never
+  // goes back to false.
   bool can_read() const noexcept { return version_->completion.ready(); }
-  // Ok, or the first cause of the version's failure, the same each time; kNotReady until can_read(). Never blocks.
+  // Ok, or the first cause of the version's failure, the same each time; kNotReady until can_read(). Never
+  // blocks.
   Status status() const;
   // The elements, for the host to read. Never blocks. Valid as long as a handle to this version lives.
   //   errors   kNotReady; the version's own failure; kUnsupported: the memory is not the host's
@@ -136,10 +138,10 @@ class NDArray {
   Status wait_for(Duration timeout) const;
   Status wait_until(TimePoint when) const;
 
-  // Calls fn(array) on the executor once can_read(), at once if it can be read already. Never blocks. If the executor
-  // refuses the task or throws, fn is not called, and what it threw is dropped. The executor decides what becomes of
-  // what fn throws. The callbacks of one version go to their executors in the order of these calls. Throws
-  // std::bad_alloc, having changed nothing.
+  // Calls fn(array) on the executor once can_read(), at once if it can be read already. Never blocks. If the
+  // executor refuses the task or throws, fn is not called, and what it threw is dropped. The executor decides
+  // what becomes of what fn throws. The callbacks of one version go to their executors in the order of these
+  // calls. Throws std::bad_alloc, having changed nothing.
   //   executor   must live until fn has run
   //   fn         called as fn(const NDArray&), once; an empty std::function throws when it is called
   //   thread     any
@@ -166,14 +168,16 @@ class NDArray {
   std::size_t index_ = 0;
 };
 
-// A name for the newest version of an array. Each write makes a new version; handles taken before keep theirs. If no
-// other handle can see the old version when the new one is computed, the new one takes over its memory; otherwise it
-// gets other memory from a pool. This is renaming, as a processor does with its registers.
+// A name for the newest version of an array. Each write makes a new version; handles taken before keep
+// theirs. If no other handle can see the old version when the new one is computed, the new one takes over its
+// memory; otherwise it gets other memory from a pool. This is renaming, as a processor does with its
+// registers.
 //   thread   any, each call as a whole
 class MutableNDArray {
  public:
-  // Names `initial`. A write is refused if that is empty, has no static shape (kInvalidArgument) or is not in memory
-  // of the host (kUnsupported). Throws std::bad_alloc. The engine must outlive this name and every write.
+  // Names `initial`. A write is refused if that is empty, has no static shape (kInvalidArgument) or is not in
+  // memory of the host (kUnsupported). Throws std::bad_alloc. The engine must outlive this name and every
+  // write.
   MutableNDArray(Engine& engine, NDArray initial);
   MutableNDArray(const MutableNDArray&) = delete;
   MutableNDArray& operator=(const MutableNDArray&) = delete;
@@ -188,13 +192,13 @@ class MutableNDArray {
   //   returns   the new version
   //   thread    any
   //   errors    as Engine::push; kInvalidArgument: an empty `compute`, or an empty array in `reads`;
-  //             kOutOfMemory. On an error nothing was ordered, and the name is as it was. If there is no memory when
-  //             the write runs, or a read is not in memory of the host, the new version fails.
+  //             kOutOfMemory. On an error nothing was ordered, and the name is as it was. If there is no
+  //             memory when the write runs, or a read is not in memory of the host, the new version fails.
   using Compute = UniqueFunction<Status(std::span<const TensorView> reads, const MutableTensorView& out)>;
   Result<NDArray> write(std::vector<NDArray> reads, Compute compute);
 
-  // Orders a write that may read the old elements: `out` holds them when `compute` runs. If the old version has
-  // failed, the new one has the same failure.
+  // Orders a write that may read the old elements: `out` holds them when `compute` runs. If the old version
+  // has failed, the new one has the same failure.
   //   errors    as write()
   Result<NDArray> update(std::vector<NDArray> reads, Compute compute);
 
@@ -204,7 +208,8 @@ class MutableNDArray {
   Engine& engine_;
   const std::shared_ptr<BufferPool> pool_;  // shared with the pending writes
   // Held while a write is pushed, so that versions follow each other in the order of the calls. Recursive: an
-  // engine that runs operations inside push() calls `compute` while it is held, and `compute` may use this name.
+  // engine that runs operations inside push() calls `compute` while it is held, and `compute` may use this
+  // name.
   mutable std::recursive_mutex mutex_;
   NDArray newest_;  // guarded by mutex_
 };

@@ -28,8 +28,8 @@ namespace inflight {
 //   errors   kNoSuchDevice: the kind is there, this index is not
 using BackendFactory = Result<std::shared_ptr<Backend>> (*)(Device device);
 
-// What a plugin says of itself. load_backend() reads the members in this order, and stops at the first one that
-// differs from its own. They are constants: no other code of the plugin has run by then.
+// What a plugin says of itself. load_backend() reads the members in this order, and stops at the first one
+// that differs from its own. They are constants: no other code of the plugin has run by then.
 struct PluginInfo {
   const char* version;     // of the headers that the plugin was compiled with, such as "0.1.0"
   const char* abi;         // INFLIGHT_PLUGIN_ABI of its compiler and standard library

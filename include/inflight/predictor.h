@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Predictor: keeps many predictions of one model in flight. Submit each frame the moment it arrives; no call blocks
-// unless it says so.
+// Predictor: keeps many predictions of one model in flight. Submit each frame the moment it arrives; no call
+// blocks unless it says so.
 #pragma once
 
 #include <cstddef>
@@ -142,29 +142,31 @@ struct PredictorOptions {
   Runtime runtime = {};
   Device device = Device::cpu();
   int threads = 0;  // RuntimeOptions::threads, for a runtime of its own; 0 with one that is shared
-  // Its part of a runtime that has more work than it can do, relative to the other predictors: above 0, to 1,000.
+  // Its part of a runtime that has more work than it can do, relative to the other predictors: above 0, to
+  // 1,000.
   double weight = 1;
   int in_flight_limit = 8;  // predictions admitted and not finished, at most; 1 to kInFlightLimitMax
   OverloadPolicy overload = OverloadPolicy::kReject;
   Duration block_timeout = Duration::max();  // for kBlock
   Precision precision = Precision::kAuto;
   Width width = Width::kNarrow;  // how much of the device each prediction uses
-  // Predictions that run at once, 0 to kSlotsMax; 0: as many as the program can use. Never more than the runtime's
-  // capacity or in_flight_limit.
+  // Predictions that run at once, 0 to kSlotsMax; 0: as many as the program can use. Never more than the
+  // runtime's capacity or in_flight_limit.
   int slots = 0;
-  // Finished predictions wait for take_finished() if this is set; a caller that keeps its handles and never takes
-  // clears it. While finished_limit of them wait, submit() refuses.
+  // Finished predictions wait for take_finished() if this is set; a caller that keeps its handles and never
+  // takes clears it. While finished_limit of them wait, submit() refuses.
   bool keep_finished = true;
   int finished_limit = 1024;
-  // Share of one processor that an idle thread may spend awake before a frame expected from a steady stream, so that
-  // submit() need not wake it: a system call of tens of microseconds on a virtual machine, and now and then of
-  // milliseconds. 0: off; to 1. A frame that is late by milliseconds may begin up to 0.3 ms later, as the thread then
-  // naps. Once frames stop, 25 ms more are spent at most. Next to nothing is spent on irregular frames, and nothing
-  // where the share leaves less than 80 us a frame (by default, past 625 frames a second) or the process may use one
-  // processor only.
+  // Share of one processor that an idle thread may spend awake before a frame expected from a steady stream,
+  // so that submit() need not wake it: a system call of tens of microseconds on a virtual machine, and now
+  // and then of milliseconds. 0: off; to 1. A frame that is late by milliseconds may begin up to 0.3 ms
+  // later, as the thread then naps. Once frames stop, 25 ms more are spent at most. Next to nothing is spent
+  // on irregular frames, and nothing where the share leaves less than 80 us a frame (by default, past 625
+  // frames a second) or the process may use one processor only.
   double watch_share = 0.05;
-  // For PredictionTimes and deadlines; outlives the predictor and its predictions. If it is not real (Clock::real()),
-  // no thread keeps watch, and a deadline is checked only in submit() and when the frame gets its slot.
+  // For PredictionTimes and deadlines; outlives the predictor and its predictions. If it is not real
+  // (Clock::real()), no thread keeps watch, and a deadline is checked only in submit() and when the frame
+  // gets its slot.
   const Clock* clock = &steady_clock();
 };
 
@@ -189,7 +191,8 @@ struct StageLatencies {
 // Keeps up to in_flight_limit predictions of one model in flight.
 //   thread   any number may submit, take and wait
 //   owns     the program, its slots and a pool of output buffers; a share in its runtime
-//   errors   after it was moved from, a call that can fail returns kInvalidArgument, and the others return nothing
+//   errors   after it was moved from, a call that can fail returns kInvalidArgument, and the others return
+//            nothing
 class Predictor {
  public:
   static constexpr int kInFlightLimitMax = 1 << 16;
@@ -198,8 +201,8 @@ class Predictor {
   static constexpr double kWeightMax = 1000;
 
   // Compiles the model and binds the slots. It may take seconds.
-  //   errors   kInvalidArgument: an option out of bounds; kOutOfMemory: memory or threads ran out, and nothing is
-  //            left behind; what Runtime::open(), Backend::compile() and Program::bind() return
+  //   errors   kInvalidArgument: an option out of bounds; kOutOfMemory: memory or threads ran out, and
+  //            nothing is left behind; what Runtime::open(), Backend::compile() and Program::bind() return
   static Result<Predictor> create(const Model& model, PredictorOptions options = {});
 
   Predictor(Predictor&&) noexcept;
@@ -208,7 +211,8 @@ class Predictor {
   ~Predictor();
 
   // Submits one frame. Never blocks, unless the policy is kBlock.
-  //   frame    an input for each of the model's, each of exactly its dtype and shape; moved from only on success
+  //   frame    an input for each of the model's, each of exactly its dtype and shape; moved from only on
+  //            success
   //   returns  the prediction; its outputs are ready when it is
   //   thread   any
   //   bound    in_flight_limit
@@ -218,8 +222,8 @@ class Predictor {
   //            deadline has passed; kOutOfMemory; kShuttingDown
   Result<Prediction> submit(Frame&& frame);
 
-  // Every prediction that finished since the last call, in the order in which they finished; each is handed out once.
-  // Never blocks. Empty if keep_finished is false.
+  // Every prediction that finished since the last call, in the order in which they finished; each is handed
+  // out once. Never blocks. Empty if keep_finished is false.
   //   errors   throws std::bad_alloc, having changed nothing
   std::vector<Prediction> take_finished();
   // The same into `finished`, which is cleared first: no allocation once it has grown.
@@ -230,31 +234,31 @@ class Predictor {
   // The same, until `when` at most, a moment of steady_clock().
   bool wait_any_until(TimePoint when);
 
-  // A descriptor that is readable while take_finished() has something to give: for epoll (level triggered), poll,
-  // select and the loops built on them. One write when the first prediction finishes, one read when they are taken,
-  // however many there are. It is made at the first call.
-  //   returns  the same one each time. The predictor owns it: do not read, write or close it. Valid as long as the
-  //            predictor lives; remove it from an epoll set before that.
+  // A descriptor that is readable while take_finished() has something to give: for epoll (level triggered),
+  // poll, select and the loops built on them. One write when the first prediction finishes, one read when
+  // they are taken, however many there are. It is made at the first call.
+  //   returns  the same one each time. The predictor owns it: do not read, write or close it. Valid as long
+  //            as the predictor lives; remove it from an epoll set before that.
   //   thread   any
-  //   errors   kUnsupported: keep_finished is false, so there is never anything to take; kOutOfMemory: no descriptor
-  //            is left; you may try again
+  //   errors   kUnsupported: keep_finished is false, so there is never anything to take; kOutOfMemory: no
+  //            descriptor is left; you may try again
   Result<int> event_fd();
 
   // Blocks until nothing is in flight. Not from an inline callback of its own predictions.
   void drain();
-  // Refuses submissions from now on. kCancel also cancels what has not started. Then as drain(). It may be called
-  // again, on any thread.
+  // Refuses submissions from now on. kCancel also cancels what has not started. Then as drain(). It may be
+  // called again, on any thread.
   void shutdown(Shutdown how);
 
   // The counts at this instant. Takes one lock, shortly.
   Statistics statistics() const;
   // Where the time of completed predictions went. Takes one lock, for a copy of about 70 KiB.
   StageLatencies latencies() const;
-  // An estimate of how long it takes until a place is free: 0 if one is, else the recent mean of the time that a
-  // prediction runs, divided by the slots.
+  // An estimate of how long it takes until a place is free: 0 if one is, else the recent mean of the time
+  // that a prediction runs, divided by the slots.
   Duration retry_after() const;
-  // What submit() expects and what a prediction has, in the order of the model. Valid as long as the predictor; empty
-  // after it was moved from.
+  // What submit() expects and what a prediction has, in the order of the model. Valid as long as the
+  // predictor; empty after it was moved from.
   std::span<const TensorSpec> inputs() const noexcept;
   std::span<const TensorSpec> outputs() const noexcept;
   // The device in words, such as "cpu (AMD EPYC, 2 threads)"; "" after it was moved from.

@@ -18,31 +18,31 @@ class RuntimeOwner;
 
 // How a runtime is made.
 struct RuntimeOptions {
-  // CPU threads for inference, at most those that the process may use; 0: all that it may use, by its affinity and
-  // its container's CPU quota.
+  // CPU threads for inference, at most those that the process may use; 0: all that it may use, by its
+  // affinity and its container's CPU quota.
   int threads = 0;
   LoadOptions load = {};  // where to look for a backend that is a plugin
 };
 
-// One device with the vendor's objects, the threads that launch and watch predictions, and the budget of what runs at
-// once. Predictors of one runtime share it: together they never run more than its capacity, and if they have more work
-// than it can do, each gets its part by weight. A value: copies are handles to the same runtime, which ends when the
-// last handle and the last predictor have gone.
+// One device with the vendor's objects, the threads that launch and watch predictions, and the budget of what
+// runs at once. Predictors of one runtime share it: together they never run more than its capacity, and if
+// they have more work than it can do, each gets its part by weight. A value: copies are handles to the same
+// runtime, which ends when the last handle and the last predictor have gone.
 //
 //   Runtime cpu = *Runtime::open(Device::cpu());
 //   Predictor detect = *Predictor::create(detector, {.runtime = cpu, .weight = 2});
 //   Predictor classify = *Predictor::create(classifier, {.runtime = cpu});
 //
 //   thread   any; one handle object is like an int: no thread may assign to it while another one reads it
-//   owns     if launches block (the CPU), one thread for each unit of capacity; else a launcher and a poller; and a
-//            timekeeper, once a frame had a deadline
+//   owns     if launches block (the CPU), one thread for each unit of capacity; else a launcher and a poller;
+//            and a timekeeper, once a frame had a deadline
 class Runtime {
  public:
   Runtime() noexcept = default;  // none: only operator bool may be called
 
   // Opens a device.
-  //   errors   kNoSuchDevice: there is none of that name, or no backend for it; kDeviceError: it cannot be used;
-  //            kInvalidArgument: an option out of bounds; kOutOfMemory: no memory or no more threads
+  //   errors   kNoSuchDevice: there is none of that name, or no backend for it; kDeviceError: it cannot be
+  //            used; kInvalidArgument: an option out of bounds; kOutOfMemory: no memory or no more threads
   static Result<Runtime> open(Device device, RuntimeOptions options = {});
   // The same over a backend of the caller.
   //   errors   kInvalidArgument: null, or an option out of bounds; kOutOfMemory

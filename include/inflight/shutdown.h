@@ -6,8 +6,8 @@
 
 namespace inflight {
 
-// What becomes of the operations or predictions that have not started. Those that run always go on to their end,
-// and the call that ends the engine or predictor waits for it.
+// What becomes of the operations or predictions that have not started. Those that run always go on to their
+// end, and the call that ends the engine or predictor waits for it.
 enum class Shutdown : std::uint8_t {
   kDrain,   // runs it
   kCancel,  // ends it with kCancelled

@@ -14,8 +14,8 @@
 
 namespace inflight {
 
-// What kind of thing went wrong. There are few codes on purpose: the message says the rest. The order is that of
-// the table in status.cc.
+// What kind of thing went wrong. There are few codes on purpose: the message says the rest. The order is that
+// of the table in status.cc.
 enum class StatusCode : std::uint8_t {
   kOk,
   // A value of the caller is wrong: an option out of bounds, a shape, a dtype.
@@ -76,14 +76,14 @@ std::string_view status_code_name(StatusCode code);
 // Requires a code of the enum.
 int exit_code(StatusCode code);
 
-// Success, or a code with a message and the first cause. A value: copying a failure costs one atomic increment
-// and shares its message; success holds no memory.
+// Success, or a code with a message and the first cause. A value: copying a failure costs one atomic
+// increment and shares its message; success holds no memory.
 //   thread   any number may read and copy one object; none may assign to it meanwhile
 class [[nodiscard]] Status {
  public:
   Status() noexcept = default;  // success
-  // A failure. Requires a code other than kOk. If there is no memory for the failure itself, it keeps its code
-  // and loses its message.
+  // A failure. Requires a code other than kOk. If there is no memory for the failure itself, it keeps its
+  // code and loses its message.
   //   message   what was found, what was wanted and where, without the code's name
   Status(StatusCode code, std::string message) noexcept;
   // The same. The text is copied.
@@ -117,9 +117,9 @@ class [[nodiscard]] Status {
   // Throws std::bad_alloc.
   std::string to_string() const;
 
-  // The same failure as an outer caller reports it: `context` and ": " come before the message; the code and the
-  // first cause stay. Success stays success. If there is no memory for the longer message, the status stays as it
-  // is.
+  // The same failure as an outer caller reports it: `context` and ": " come before the message; the code and
+  // the first cause stay. Success stays success. If there is no memory for the longer message, the status
+  // stays as it is.
   Status with_context(std::string_view context) const noexcept;
   // The failure as it was before any with_context(). Success on success.
   Status first_cause() const noexcept;
@@ -178,8 +178,8 @@ class [[nodiscard]] Result {
   // Ok if there is a value, else why there is none. Valid as long as this result.
   const Status& status() const noexcept { return status_; }
 
-  // The value; value(), * and -> are the same. Requires ok(): on a failed result they print the status and stop
-  // the process. Valid as long as this result; the && form moves the value out.
+  // The value; value(), * and -> are the same. Requires ok(): on a failed result they print the status and
+  // stop the process. Valid as long as this result; the && form moves the value out.
   T& value() & { return checked(); }
   const T& value() const& { return const_cast<Result*>(this)->checked(); }
   T&& value() && { return std::move(checked()); }
@@ -201,8 +201,8 @@ class [[nodiscard]] Result {
 
 }  // namespace inflight
 
-// Evaluates `expression`, a Status, once. If it is not ok, returns it from the enclosing function, which returns a
-// Status or a Result:
+// Evaluates `expression`, a Status, once. If it is not ok, returns it from the enclosing function, which
+// returns a Status or a Result:
 //   INFLIGHT_TRY(check(options));
 #define INFLIGHT_TRY(expression)                                 \
   do {                                                           \
@@ -210,8 +210,9 @@ class [[nodiscard]] Result {
     if (!inflight_try_status_.ok()) return inflight_try_status_; \
   } while (false)
 
-// Evaluates `expression`, a Result, once. If it is ok, moves its value into `target`, which may be a declaration;
-// else returns its status from the enclosing function. It is more than one statement: use braces after an if.
+// Evaluates `expression`, a Result, once. If it is ok, moves its value into `target`, which may be a
+// declaration; else returns its status from the enclosing function. It is more than one statement: use braces
+// after an if.
 //   INFLIGHT_TRY_ASSIGN(const Shape shape, Shape::make(dims));
 #define INFLIGHT_TRY_ASSIGN(target, expression) \
   INFLIGHT_TRY_ASSIGN_IMPL_(INFLIGHT_CONCAT_(inflight_try_result_, __LINE__), target, expression)

@@ -2,8 +2,8 @@
 // Plain tensor values: element types, shapes, devices, and views of memory that another object owns. All are
 // values without locks: any number of threads may read one, and none may change it meanwhile. No call blocks.
 //
-//   const Shape shape = {1, 3, 224, 224};                        // an image in planes: one, RGB, height, width
-//   const TensorSpec spec = {"image", DType::kF32, shape};       // f32[1,3,224,224], 602,112 bytes
+//   const Shape shape = {1, 3, 224, 224};                         // one image: 3 planes of 224 x 224
+//   const TensorSpec spec = {"image", DType::kF32, shape};        // f32[1,3,224,224], 602,112 bytes
 //   const TensorView view = {pixels, DType::kU8, {480, 640, 3}};  // a frame u8[H,W,3] of the caller
 #pragma once
 
@@ -19,8 +19,8 @@
 
 namespace inflight {
 
-// The type of an element, in the host's byte order. kBool takes one byte. kF16 is IEEE binary16; kBF16 is the upper
-// half of an f32.
+// The type of an element, in the host's byte order. kBool takes one byte. kF16 is IEEE binary16; kBF16 is the
+// upper half of an f32.
 enum class DType : std::uint8_t {
   kBool,
   kU8,
@@ -44,7 +44,8 @@ std::string_view dtype_name(DType dtype);
 // Bytes of one element, 1 to 8. Requires a DType of the enum.
 std::size_t dtype_bytes(DType dtype);
 
-// The element type of a C++ type. Other types, and kF16 and kBF16, which have no C++ type here, do not compile.
+// The element type of a C++ type. Other types, and kF16 and kBF16, which have no C++ type here, do not
+// compile.
 template <typename T>
 constexpr DType dtype_of() {
   if constexpr (std::is_same_v<T, bool>)
@@ -73,8 +74,8 @@ constexpr DType dtype_of() {
   }
 }
 
-// The extents of a tensor, outermost first: an image batch f32[N,C,H,W] has {N, C, H, W}. Extents are counts of
-// elements, not bytes. Holds up to kRankMax extents in place: copying never allocates.
+// The extents of a tensor, outermost first: an image batch f32[N,C,H,W] has {N, C, H, W}. Extents are counts
+// of elements, not bytes. Holds up to kRankMax extents in place: copying never allocates.
 class Shape {
  public:
   static constexpr std::size_t kRankMax = 8;
@@ -84,8 +85,8 @@ class Shape {
   static constexpr std::int64_t kElementsMax = std::int64_t{1} << 48;
 
   constexpr Shape() = default;  // rank 0: a scalar
-  // Requires at most kRankMax extents, each at least kDynamic: for shapes that the code itself writes down. More
-  // extents stop the process.
+  // Requires at most kRankMax extents, each at least kDynamic: for shapes that the code itself writes down.
+  // More extents stop the process.
   Shape(std::initializer_list<std::int64_t> dims);
   // Checks extents that come from outside.
   //   dims     each at least 0, or kDynamic
@@ -114,8 +115,8 @@ class Shape {
   std::uint8_t rank_ = 0;
 };
 
-// Where something is computed, or where memory is: a kind of device by name, and which one of that kind. A new
-// kind needs no change here: load_backend() finds its backend by name. A plain value of 20 bytes.
+// Where something is computed, or where memory is: a kind of device by name, and which one of that kind. A
+// new kind needs no change here: load_backend() finds its backend by name. A plain value of 20 bytes.
 class Device {
  public:
   static constexpr std::size_t kNameMax = 15;  // characters
@@ -146,7 +147,8 @@ class Device {
   constexpr int index() const noexcept { return index_; }
   // Whether the host can read and write its memory: true for the kind "cpu".
   constexpr bool is_host() const noexcept { return name() == "cpu"; }
-  // "cuda:1"; "cpu" and "null" without the index 0, because there is usually one of each. parse() reads it back.
+  // "cuda:1"; "cpu" and "null" without the index 0, because there is usually one of each. parse() reads it
+  // back.
   std::string to_string() const;
 
   // Equal: the same kind and the same index.
@@ -183,8 +185,9 @@ struct TensorSpec {
   friend bool operator==(const TensorSpec&, const TensorSpec&) = default;
 };
 
-// Dense row-major elements that another object owns, for reading: the last axis varies fastest, without gaps. A
-// plain value: it keeps nothing alive, so it is valid as long as its owner says (NDArray::read() and others).
+// Dense row-major elements that another object owns, for reading: the last axis varies fastest, without gaps.
+// A plain value: it keeps nothing alive, so it is valid as long as its owner says (NDArray::read() and
+// others).
 struct TensorView {
   const void* data = nullptr;  // on `device`; null only if there are no elements
   DType dtype = DType::kF32;

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// wait_any and wait_all: block the calling thread until one or all of many arrays or predictions are ready. Ready
-// means computed or failed, as can_read() says. For thousands of handles that become ready over time, use a
-// CompletionQueue: its cost grows with what becomes ready, that of wait_any with the number of handles.
+// wait_any and wait_all: block the calling thread until one or all of many arrays or predictions are ready.
+// Ready means computed or failed, as can_read() says. For thousands of handles that become ready over time,
+// use a CompletionQueue: its cost grows with what becomes ready, that of wait_any with the number of handles.
 //
-// `handles` is a vector, an array or a span of NDArray or of Prediction. It is not copied: it must stay as it is
-// until the call returns.
+// `handles` is a vector, an array or a span of NDArray or of Prediction. It is not copied: it must stay as it
+// is until the call returns.
 //
 //   const std::size_t first = wait_any(predictions);
 //   const Status all = wait_all_for(arrays, std::chrono::milliseconds(50));
@@ -48,8 +48,8 @@ std::optional<std::size_t> wait_any(const Handles& handles, const TimePoint* unt
 //   until   null: for ever
 template <Waitables Handles>
 Status wait_all(const Handles& handles, const TimePoint* until) {
-  // From the back: what was ordered last usually ends last. Those before it then cost a load each and not a sleep
-  // each.
+  // From the back: what was ordered last usually ends last. Those before it then cost a load each and not a
+  // sleep each.
   for (std::size_t i = std::ranges::size(handles); i-- > 0;) {
     const Completion& waited = std::ranges::data(handles)[i].completion();
     if (until == nullptr) {
@@ -66,9 +66,9 @@ Status wait_all(const Handles& handles, const TimePoint* until) {
 
 }  // namespace internal
 
-// Waits until at least one is ready; returns at once if one is. It costs two locks of some instructions for each
-// handle if it has to wait. Up to 16 handles need no memory; with more, it may throw std::bad_alloc, and has then
-// changed nothing.
+// Waits until at least one is ready; returns at once if one is. It costs two locks of some instructions for
+// each handle if it has to wait. Up to 16 handles need no memory; with more, it may throw std::bad_alloc, and
+// has then changed nothing.
 //   handles   none of them empty
 //   returns   the lowest index of those that are ready; 0, at once, if there are no handles
 //   thread    any that may block; several may wait for the same handles
@@ -88,8 +88,8 @@ std::optional<std::size_t> wait_any_for(const Handles& handles, Duration timeout
   return wait_any_until(handles, deadline_after(timeout));
 }
 
-// Waits until all are ready, those that fail included; returns at once if there are no handles. It costs one load for
-// each handle that is ready already, takes no lock and needs no memory.
+// Waits until all are ready, those that fail included; returns at once if there are no handles. It costs one
+// load for each handle that is ready already, takes no lock and needs no memory.
 //   handles   none of them empty
 //   returns   ok, or the failure of the lowest index that has one
 //   thread    any that may block

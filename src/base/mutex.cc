@@ -5,13 +5,14 @@
 
 namespace inflight::internal {
 
-// The analysis does not see that state_ is the lock.
+// Clang's analysis does not see that state_ is the lock.
 void Mutex::lock_contended() noexcept INFLIGHT_NO_THREAD_SAFETY_ANALYSIS {
   for (int spins = 0; spins < kSpinsMax; ++spins) {
     if (state_.load(std::memory_order_relaxed) == kFree && try_lock()) return;
     spin_pause();
   }
-  // From here on the mutex is marked contended, also for the one who gets it: another may still sleep.
+  // From here on the mutex is marked contended, also when this thread gets it: another thread may still
+  // sleep.
   while (state_.exchange(kContended, std::memory_order_acquire) != kFree) {
     futex_wait(state_, kContended, nullptr);
   }
@@ -19,7 +20,7 @@ void Mutex::lock_contended() noexcept INFLIGHT_NO_THREAD_SAFETY_ANALYSIS {
 
 void Mutex::wake() noexcept { futex_wake_one(state_); }
 
-// The analysis does not see that the lock, which the caller holds, is held again at the end.
+// Clang's analysis does not see that the caller's lock is held again at the end.
 bool CondVar::wait_impl(MutexLock& lock, const TimePoint* until) noexcept INFLIGHT_NO_THREAD_SAFETY_ANALYSIS {
   const std::uint32_t seen = notified_.load(std::memory_order_relaxed);
   waiters_.fetch_add(1, std::memory_order_relaxed);

@@ -54,11 +54,11 @@ class Completion : private ListLink<Completion> {
 
   // Makes it ready. Exactly once; notify() must follow.
   void publish(Status status) noexcept;
-  // Wakes the threads that wait and calls the waiters. Exactly once, after publish(), while the caller holds no lock
-  // that a waiter could take. Allocates nothing.
-  //   owner   what the completion is a part of. It gets a reference if the waiters are called after this returns.
-  //           Null: they are always called before that; then the caller keeps the completion alive, and nothing
-  //           bounds the depth.
+  // Wakes the threads that wait and calls the waiters. Exactly once, after publish(), while the caller holds
+  // no lock that a waiter could take. Allocates nothing.
+  //   owner   what the completion is a part of. It gets a reference if the waiters are called after this
+  //           returns. Null: they are always called before that; then the caller keeps the completion alive,
+  //           and nothing bounds the depth.
   void notify(RefCounted* owner) noexcept;
   void complete(Status status, RefCounted* owner = nullptr) noexcept {
     publish(std::move(status));
@@ -73,7 +73,8 @@ class Completion : private ListLink<Completion> {
 
   // False: it is ready already; the waiter was not added and will not be called.
   bool add(Waiter& waiter) noexcept INFLIGHT_EXCLUDES(mutex_);
-  // True: it was removed and will not be called. False: it has been called, or is being called at this moment.
+  // True: it was removed and will not be called. False: it has been called, or is being called at this
+  // moment.
   bool remove(Waiter& waiter) noexcept INFLIGHT_EXCLUDES(mutex_);
 
   // For a pooled owner: pending again. Requires that no other code refers to this completion.
@@ -98,13 +99,13 @@ class Completion : private ListLink<Completion> {
   Status status_;                // written once, before state_ becomes kReady
 };
 
-// Gives `task` to `executor` once `completion` is ready, at once if it is. The task keeps the completion's owner alive
-// (by capturing a reference). If the executor refuses it or throws, the task is destroyed.
-// Throws std::bad_alloc, having changed nothing.
+// Gives `task` to `executor` once `completion` is ready, at once if it is. The task keeps the completion's
+// owner alive (by capturing a reference). If the executor refuses it or throws, the task is destroyed. Throws
+// std::bad_alloc, having changed nothing.
 void on_ready(Completion& completion, Executor& executor, Task task);
 
-// The lowest index of those that are ready. If none is, waits for one. Up to 16 handles need no memory; with more, it
-// may throw std::bad_alloc, and has then changed nothing.
+// The lowest index of those that are ready. If none is, waits for one. Up to 16 handles need no memory; with
+// more, it may throw std::bad_alloc, and has then changed nothing.
 //   count     0: returns no value at once
 //   at        gives the completion of the handle with this index
 //   until     null: for ever

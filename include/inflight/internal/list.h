@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// The one intrusive list of the library: first in, first out, and removal from the middle in one step. It allocates
-// nothing, so adding and removing never fail.
+// The one intrusive list of the library: first in, first out, and removal from the middle in one step. It
+// allocates nothing, so adding and removing never fail.
 #pragma once
 
 #include <utility>
 
 namespace inflight::internal {
 
-// A place in a list, part of the object that is listed. An object that is in several lists at a time has a link for
-// each, with a `Tag` of its own.
+// A place in a list, part of the object that is listed. An object that is in several lists at a time has a
+// link for each, with a `Tag` of its own.
 template <typename Tag = void>
 class ListLink {
  public:
@@ -25,8 +25,8 @@ class ListLink {
   ListLink* next_ = nullptr;
 };
 
-// A list of T, each of which derives from ListLink<Tag>. It owns nothing: the caller keeps an item alive until it has
-// left the list.
+// A list of T, each of which derives from ListLink<Tag>. It owns nothing: the caller keeps an item alive
+// until it has left the list.
 //   thread   one at a time: its owner has a lock
 template <typename T, typename Tag = void>
 class List {

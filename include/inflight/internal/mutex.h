@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Mutex, MutexLock and CondVar: the one lock of the library, and how a thread waits under it. Nothing here fails or
-// allocates.
+// Mutex, MutexLock and CondVar: the one lock of the library, and how a thread waits under it. Nothing here
+// fails or allocates.
 #pragma once
 
 #include <atomic>
@@ -21,8 +21,8 @@ inline void spin_pause() noexcept {
 // A lock in four bytes, for critical sections of a few instructions. A thread that finds it held spins for at
 // most kSpinsMax pauses (2 to 5 us) and then sleeps until the holder unlocks, so a real-time thread never
 // keeps the processor from a holder of lower priority.
-//   bound    of a wait: the spin, plus the sections of the threads before it, once these run. Priorities are not
-//            inherited: a thread of a priority in between that never sleeps delays both.
+//   bound    of a wait: the spin, plus the sections of the threads before it, once these run. Priorities are
+//            not inherited: a thread of a priority in between that never sleeps delays both.
 //   source   U. Drepper, Futexes Are Tricky (2011), mutex 2
 class INFLIGHT_CAPABILITY("mutex") Mutex {
  public:
@@ -42,8 +42,8 @@ class INFLIGHT_CAPABILITY("mutex") Mutex {
   }
   // Tells clang's analysis that the caller holds it. Does nothing.
   void assert_held() const noexcept INFLIGHT_ASSERT_CAPABILITY(this) {}
-  // Requires that the calling thread holds it. Another thread may lock it at once and destroy it: nothing here reads
-  // the mutex after the exchange.
+  // Requires that the calling thread holds it. Another thread may lock it at once and destroy it: nothing
+  // here reads the mutex after the exchange.
   void unlock() noexcept INFLIGHT_RELEASE() {
     if (state_.exchange(kFree, std::memory_order_release) == kContended) wake();
   }
@@ -85,9 +85,9 @@ class INFLIGHT_SCOPED_CAPABILITY MutexLock {
   bool held_ = true;
 };
 
-// A condition variable in eight bytes. Change the condition under the mutex, then notify, with the mutex held or
-// after it. Without waiters, notifying makes no system call. A wait may return for no reason: wait in a loop over the
-// condition.
+// A condition variable in eight bytes. Change the condition under the mutex, then notify, with the mutex held
+// or after it. Without waiters, notifying makes no system call. A wait may return for no reason: wait in a
+// loop over the condition.
 class CondVar {
  public:
   CondVar() noexcept = default;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Shared ownership by a count inside the object: a reference costs one pointer, and an object no second allocation.
+// Shared ownership by a count inside the object: a reference costs one pointer, and an object no second
+// allocation.
 #pragma once
 
 #include <atomic>

@@ -47,23 +47,24 @@ class VarState : public RefCounted {
   void unlock() noexcept INFLIGHT_RELEASE(mutex_) { mutex_.unlock(); }
 
   // Releases a granted claim. A writer leaves its status behind.
-  //   returns  the claims that are granted because of that, for the caller to count down: one writer, or readers
-  //            linked by `next`. The variable may be gone by then.
+  //   returns  the claims that are granted because of that, for the caller to count down: one writer, or
+  //            readers linked by `next`. The variable may be gone by then.
   Access* release(const Access& access, const Status& status) noexcept INFLIGHT_EXCLUDES(mutex_);
   // Sets the status without a claim: how the naive engine ends a write.
   void set_status(const Status& status) noexcept INFLIGHT_EXCLUDES(mutex_);
   Status status() noexcept INFLIGHT_EXCLUDES(mutex_);
   // Whether no claim holds it or waits for it. For checks: another thread may change that at once.
   bool idle() noexcept INFLIGHT_EXCLUDES(mutex_);
-  // Whether at most one reader holds it and no claim waits for it. Exact if the caller is that reader and no other
-  // thread can name the variable.
+  // Whether at most one reader holds it and no claim waits for it. Exact if the caller is that reader and no
+  // other thread can name the variable.
   bool one_reader_at_most() noexcept INFLIGHT_EXCLUDES(mutex_);
 
-  // Called by an operation that wrote the variable, with its status, before it releases its claims. Only for a
-  // variable made with calls_back. Must not throw.
+  // Called by an operation that wrote the variable, with its status, before it releases its claims. Only for
+  // a variable made with calls_back. Must not throw.
   virtual void written(const Status&) {}
 
-  // The status of the version that a granted claim sees. No lock: no writer can change it while the claim is held.
+  // The status of the version that a granted claim sees. No lock: no writer can change it while the claim is
+  // held.
   const Status& granted_status() const noexcept INFLIGHT_NO_THREAD_SAFETY_ANALYSIS { return status_; }
 
  protected:
@@ -89,8 +90,8 @@ class VarState : public RefCounted {
   Status status_ INFLIGHT_GUARDED_BY(mutex_);
 };
 
-// A variable that Var::make() makes. It has a cache line to itself: neighbours in memory are often written by different
-// threads.
+// A variable that Var::make() makes. It has a cache line to itself: neighbours in memory are often written by
+// different threads.
 class alignas(64) PlainVar final : public VarState {};
 static_assert(sizeof(PlainVar) == 64);
 
