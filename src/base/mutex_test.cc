@@ -80,8 +80,8 @@ TEST(CondVarTest, WaitUntilEndsWhenTheTimeComes) {
   EXPECT_FALSE(changed.wait_until(lock, steady_clock().now() - std::chrono::seconds(1)));
 }
 
-// A holder of lower priority that was preempted gets the processor from a real-time thread that waits. With a
-// lock that spins or yields, the system's real-time limit ends this, after 0.95 s.
+// A real-time thread that waits leaves the processor to a preempted holder of lower priority. With a lock
+// that spins or yields, it would keep it until the system's real-time limit, after 0.95 s.
 TEST(MutexTest, ARealTimeThreadWaitsForAPreemptedHolderWithoutSpinning) {
   cpu_set_t before;
   ASSERT_EQ(sched_getaffinity(0, sizeof(before), &before), 0);
