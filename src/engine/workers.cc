@@ -11,22 +11,6 @@
 #include "base/check.h"
 #include "base/futex.h"
 
-#ifndef K_GATHER_MANY
-#define K_GATHER_MANY 2000
-#endif
-#ifndef K_GATHER
-#define K_GATHER 200
-#endif
-#ifndef K_SHARE
-#define K_SHARE 20000
-#endif
-#ifndef K_LOOK_MAX
-#define K_LOOK_MAX 4000
-#endif
-#ifndef K_LOOKING
-#define K_LOOKING 8
-#endif
-
 namespace inflight::internal {
 namespace {
 
@@ -39,19 +23,21 @@ constexpr int kStreakMax = 64;
 constexpr std::size_t kRunMax = 64;
 // How long a worker that has run out lets work gather before it looks: each look takes a line of the cache from
 // the threads that add work, and what has gathered is taken together. The longer time is for a stream.
-constexpr Duration kGather = nanoseconds(K_GATHER);
-constexpr Duration kGatherStream = nanoseconds(K_GATHER_MANY);
+constexpr Duration kGather = nanoseconds(200);
+constexpr Duration kGatherStream = microseconds(2);
 // Operations that take less are left to the workers that run already...
 constexpr Duration kBrief = microseconds(1);
 // ... unless what waits would take one worker longer than this.
-constexpr Duration kShare = nanoseconds(K_SHARE);
+constexpr Duration kShare = microseconds(20);
 // How long a worker gets to show progress before it counts as held up.
 constexpr Duration kStall = microseconds(1);
 // Pauses between two looks, and the time between them where others are at work and keep up.
 constexpr int kLookPauses = 6;
-constexpr Duration kLookGapMax = nanoseconds(K_LOOK_MAX);
+constexpr Duration kLookGapMax = microseconds(4);
 // So many operations in the inbox are worth a visit at once.
 constexpr std::size_t kWorthALook = 16;
+// One in so many threads looks for work while it has none, and one at least; the others sleep.
+constexpr int kThreadsPerLooker = 8;
 // Looks between two looks at the clock.
 constexpr int kLooksPerRound = 8;
 
@@ -132,7 +118,7 @@ Workers::Queue Workers::Inbox::take_chunk(bool all) noexcept {
 }
 
 Status Workers::start(int threads) {
-  looking_max_ = static_cast<std::size_t>(std::max(1, threads / K_LOOKING));
+  looking_max_ = static_cast<std::size_t>(std::max(1, threads / kThreadsPerLooker));
   try {
     for (int i = 0; i < threads; ++i) {
       workers_.push_back(std::make_unique<Worker>());
