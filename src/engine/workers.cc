@@ -11,22 +11,6 @@
 #include "base/check.h"
 #include "base/futex.h"
 
-#ifndef K_GATHER_MANY
-#define K_GATHER_MANY 2000
-#endif
-#ifndef K_GATHER
-#define K_GATHER 200
-#endif
-#ifndef K_SHARE
-#define K_SHARE 20000
-#endif
-#ifndef K_LOOK_MAX
-#define K_LOOK_MAX 4000
-#endif
-#ifndef K_LOOKING
-#define K_LOOKING 8
-#endif
-
 namespace inflight::internal {
 namespace {
 
@@ -41,19 +25,21 @@ constexpr std::size_t kRunMax = 64;
 // How long a worker that has run out waits for work to gather before it looks: each look takes a line of the
 // cache from the threads that add work, and what has gathered is taken together. The longer time is for a
 // stream.
-constexpr Duration kGather = nanoseconds(K_GATHER);
-constexpr Duration kGatherStream = nanoseconds(K_GATHER_MANY);
+constexpr Duration kGather = nanoseconds(200);
+constexpr Duration kGatherStream = microseconds(2);
 // A looking worker leaves operations that take less than this to the workers that are running, ...
 constexpr Duration kBrief = microseconds(1);
 // ... unless one worker would need longer than this for all that wait.
-constexpr Duration kShare = nanoseconds(K_SHARE);
+constexpr Duration kShare = microseconds(20);
 // A worker that makes no progress for so long counts as held up.
 constexpr Duration kStall = microseconds(1);
 // Pauses between two looks, and the most time between them while other workers run and keep up.
 constexpr int kLookPauses = 6;
-constexpr Duration kLookGapMax = nanoseconds(K_LOOK_MAX);
+constexpr Duration kLookGapMax = microseconds(4);
 // A worker that runs out takes from the inbox at once if so many operations are there.
 constexpr std::size_t kWorthALook = 16;
+// Of so many threads, one may look for work while it has none, and at least one may; the others sleep.
+constexpr int kThreadsPerLooker = 8;
 // Looks between two looks at the clock.
 constexpr int kLooksPerRound = 8;
 
@@ -134,7 +120,7 @@ Workers::Queue Workers::Inbox::take_chunk(bool all) noexcept {
 }
 
 Status Workers::start(int threads) {
-  looking_max_ = static_cast<std::size_t>(std::max(1, threads / K_LOOKING));
+  looking_max_ = static_cast<std::size_t>(std::max(1, threads / kThreadsPerLooker));
   try {
     for (int i = 0; i < threads; ++i) {
       workers_.push_back(std::make_unique<Worker>());

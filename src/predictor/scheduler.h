@@ -122,7 +122,6 @@ class Scheduler {
   // Refuses submissions from now on.
   //   granted   receives the submitters that waited, all refused
   void shut_down(PlaceWaiters& granted) noexcept;
-  bool shutting_down() const noexcept { return shutting_down_; }
 
   // ---- The counts
 

@@ -350,7 +350,6 @@ class Simulation {
     ASSERT_EQ(scheduler_.untaken(), oracle_.done.size());
     ASSERT_EQ(scheduler_.can_launch(), !oracle_.queued.empty() && !oracle_.free_slots.empty());
     ASSERT_EQ(scheduler_.wake_at(), oracle_.wake_at());
-    ASSERT_EQ(scheduler_.shutting_down(), oracle_.shutting_down);
     // No submitter sleeps beside a free place.
     ASSERT_TRUE(oracle_.waiters.empty() ||
                 books.in_flight == static_cast<std::uint64_t>(options_.in_flight_limit));

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 
 #include "inflight/clock.h"
@@ -21,9 +22,15 @@ inline void spin_pause() noexcept {
 // A lock in four bytes, for critical sections of a few instructions. A thread that finds it held spins for at
 // most kSpinsMax pauses (2 to 5 us) and then sleeps until the holder unlocks, so a real-time thread never
 // keeps the processor from a holder of lower priority.
+//
+// An unlock is a plain store and a load. The thread that is about to sleep pays for that: it counts itself as
+// a sleeper, and then makes every processor that runs this process pass a barrier (membarrier(2)). After it,
+// either the sleeper sees the unlock, or the unlocking thread sees the sleeper. If the system refuses that
+// call, each unlock has a barrier of its own. tests/formal/mutex.pml checks this.
 //   bound    of a wait: the spin, plus the sections of the threads before it, once these run. Priorities are
 //            not inherited: a thread of a priority in between that never sleeps delays both.
-//   source   U. Drepper, Futexes Are Tricky (2011), mutex 2
+//   source   U. Drepper, Futexes Are Tricky (2011); D. Dice, H. Huang and M. Yang, Asymmetric Dekker
+//            Synchronization (2001)
 class INFLIGHT_CAPABILITY("mutex") Mutex {
  public:
   Mutex() noexcept = default;
@@ -43,19 +50,39 @@ class INFLIGHT_CAPABILITY("mutex") Mutex {
   // Tells clang's analysis that the caller holds it. Does nothing.
   void assert_held() const noexcept INFLIGHT_ASSERT_CAPABILITY(this) {}
   // Requires that the calling thread holds it. Another thread may lock it at once and destroy it: nothing
-  // here reads the mutex after the exchange.
+  // here reads the mutex after the store.
   void unlock() noexcept INFLIGHT_RELEASE() {
-    if (state_.exchange(kFree, std::memory_order_release) == kContended) wake();
+    Sleepers& sleepers = sleepers_of(this);
+    state_.store(kFree, std::memory_order_release);
+    std::atomic_signal_fence(std::memory_order_seq_cst);  // the compiler keeps this order
+    if (sleepers.word.load(std::memory_order_relaxed) != 0) wake(state_, sleepers);
   }
 
  private:
   static constexpr std::uint32_t kFree = 0;
   static constexpr std::uint32_t kHeld = 1;
-  static constexpr std::uint32_t kContended = 2;  // held, and a thread may sleep on state_
   static constexpr int kSpinsMax = 128;
+  static constexpr std::size_t kBuckets = 256;
+
+  static constexpr std::uint32_t kNoBarrier = std::uint32_t{1} << 31U;
+
+  // Those of the mutexes whose addresses share a bucket. Outside of the mutex, which may be gone when the
+  // thread that unlocked it looks.
+  struct Sleepers {
+    // How many threads sleep or are about to; and kNoBarrier, unless the system has the barrier.
+    std::atomic<std::uint32_t> word{kNoBarrier};
+  };
+  static Sleepers& sleepers_of(const Mutex* mutex) noexcept {
+    return sleepers_[reinterpret_cast<std::uintptr_t>(mutex) / 64 % kBuckets];
+  }
+  static bool use_barrier() noexcept;
 
   void lock_contended() noexcept;
-  void wake() noexcept;
+  // Reads nothing of the mutex: it may be gone.
+  static void wake(const std::atomic<std::uint32_t>& state, Sleepers& sleepers) noexcept;
+
+  static Sleepers sleepers_[kBuckets];
+  static const bool uses_barrier_;
 
   std::atomic<std::uint32_t> state_{kFree};
 };
