@@ -106,7 +106,6 @@ class Program {
   // capacity / concurrency units of the device.
   //   returns  1 to Backend::capacity()
   virtual int concurrency(Width width) const noexcept = 0;
-  // Makes what one slot needs.
   virtual Result<std::unique_ptr<BoundProgram>> bind() = 0;
 };
 
@@ -116,7 +115,6 @@ class Backend {
   virtual ~Backend() = default;
   // "openvino", "null".
   virtual std::string_view name() const noexcept = 0;
-  // The device that it was opened for.
   virtual Device device() const noexcept = 0;
   // The device in words, such as "cpu (AMD EPYC, 2 threads)".
   virtual std::string device_description() const = 0;

@@ -38,7 +38,7 @@ void Mutex::lock_contended() noexcept INFLIGHT_NO_THREAD_SAFETY_ANALYSIS {
       // After the barrier, this thread sees every unlock whose thread has not seen this sleeper.
       syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) == 0;
   while (!try_lock()) {
-    // A program may forbid itself the call once it has started (seccomp); then this thread looks again by itself.
+    // A program may forbid itself the call once it has started (seccomp); then this thread looks by itself.
     const TimePoint look_again = std::chrono::steady_clock::now() + kLookAgain;
     futex_wait(state_, kHeld, unlocks_wake ? nullptr : &look_again);
   }
