@@ -39,12 +39,17 @@ void quiet_log() {
 
 void forget_complaint() { last_complaint[0] = '\0'; }
 
+std::string complaint() {
+  std::string_view reason = last_complaint.data();
+  while (!reason.empty() && reason.back() == '\n') reason.remove_suffix(1);
+  return std::string(reason);
+}
+
 std::string error_text(int error) {
   std::array<char, AV_ERROR_MAX_STRING_SIZE> text{};
   av_strerror(error, text.data(), text.size());
   std::string result = text.data();
-  std::string_view reason = last_complaint.data();
-  while (!reason.empty() && reason.back() == '\n') reason.remove_suffix(1);
+  const std::string reason = complaint();
   if (!reason.empty()) result += fmt::format(" ({})", reason);
   return without_credentials(std::move(result));
 }

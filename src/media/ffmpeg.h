@@ -42,6 +42,8 @@ void quiet_log();
 
 // Forgets what FFmpeg has complained about on this thread.
 void forget_complaint();
+// What FFmpeg has complained about last on this thread; nothing where it has not.
+std::string complaint();
 // The text of an error code, with FFmpeg's last complaint on this thread where there is one. No user name and
 // password of an address is in it.
 std::string error_text(int error);
