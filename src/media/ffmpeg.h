@@ -42,11 +42,14 @@ void quiet_log();
 
 // Forgets what FFmpeg has complained about on this thread.
 void forget_complaint();
+// What FFmpeg has complained about last on this thread; nothing where it has not.
+std::string complaint();
 // The text of an error code, with FFmpeg's last complaint on this thread where there is one. No user name and
 // password of an address is in it.
 std::string error_text(int error);
 
-// `text` with the credentials of every address in it replaced: rtsp://user:secret@host -> rtsp://***@host.
+// `text` with the credentials of every address in it replaced: rtsp://user:secret@host/?pwd=x ->
+// rtsp://***@host/?pwd=***.
 std::string without_credentials(std::string text);
 
 }  // namespace inflight::ffmpeg

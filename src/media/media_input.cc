@@ -24,8 +24,6 @@ constexpr std::string_view noun(MediaKind kind) {
   switch (kind) {
     case MediaKind::kVideo:
       return "video";
-    case MediaKind::kPicture:
-      return "picture";
     case MediaKind::kStream:
       return "stream";
     case MediaKind::kCamera:
@@ -111,7 +109,7 @@ Status MediaInput::open() {
   format_.reset(format);
   // FFmpeg would draw any .txt file as a terminal.
   if (std::string_view(format->iformat->name) == "tty") {
-    return failure(StatusCode::kInvalidMedia, "is text, not a video or a picture");
+    return failure(StatusCode::kInvalidMedia, "is text, not a video");
   }
   arm();
   const int info = avformat_find_stream_info(format, nullptr);
@@ -129,6 +127,7 @@ void MediaInput::choose(int index) {
 
 void MediaInput::note(const AVPacket& packet) {
   bad_reads_ = 0;
+  last_is_partial_ = (packet.flags & AV_PKT_FLAG_CORRUPT) != 0;
   const AVStream& stream = *format_->streams[packet.stream_index];
   if (packet.stream_index == video_) ++video_packets_;
   const std::int64_t stamp = packet.pts != AV_NOPTS_VALUE ? packet.pts : packet.dts;
@@ -158,7 +157,11 @@ MediaInput::Got MediaInput::stop(int error) {
       why_ = ffmpeg::error_text(file->error);
       return Got::kCut;
     }
-    return why_.find("prematurely") != std::string::npos ? Got::kCut : Got::kEnd;
+    if (why_.find("prematurely") != std::string::npos) return Got::kCut;
+    // Elsewhere the flag says that a number was missed on the way, which is no more than a hint.
+    if (!last_is_partial_ || (format_->iformat->flags & AVFMT_TS_DISCONT) != 0) return Got::kEnd;
+    why_ = "its last packet is cut short";
+    return Got::kCut;
   }
   why_ = ffmpeg::error_text(error);
   // A demuxer looks for the next sound place after damage, but for the end of the file there is none.
@@ -175,8 +178,8 @@ bool MediaInput::declares_more() const {
   }
   const std::int64_t start_us = format_->start_time == AV_NOPTS_VALUE ? 0 : format_->start_time;
   std::int64_t declared_us = 0;
-  if (container == "avi" && stream.duration > 0) {
-    declared_us = av_rescale_q(stream.duration, stream.time_base, {1, AV_TIME_BASE});
+  if (container == "avi" && stream.nb_frames > 0) {  // its duration is guessed from the file's size
+    declared_us = av_rescale_q(stream.nb_frames, stream.time_base, {1, AV_TIME_BASE});
   } else if (declares_its_length(*format_)) {
     declared_us = format_->duration;
   }

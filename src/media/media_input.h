@@ -14,7 +14,7 @@
 namespace inflight {
 
 // What kind of thing is opened: it decides the words of the messages and how damage is taken.
-enum class MediaKind : std::uint8_t { kVideo, kPicture, kStream, kCamera };
+enum class MediaKind : std::uint8_t { kVideo, kStream, kCamera };
 
 struct MediaAddress {
   std::string url;   // as FFmpeg opens it

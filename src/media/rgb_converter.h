@@ -25,6 +25,7 @@ class RgbConverter {
   // Writes the frame, rgb[height,width,3] dense, turned as `orientation` says, to `pixels`.
   //   errors   kUnsupported: a pixel format that cannot be turned to RGB; kOutOfMemory
   Status convert(const AVFrame& frame, const Orientation& orientation, std::byte* pixels);
+  Status convert(const AVFrame& frame, std::byte* pixels) { return convert(frame, Orientation(), pixels); }
 
  private:
   Status prepare(const AVFrame& frame);

@@ -62,11 +62,9 @@ Status StreamDecoder::open_codec(const AVCodec* decoder, int stream_index) {
   int error = avcodec_parameters_to_context(codec.get(), stream->codecpar);
   // Two threads keep one large video going; more would take cores from the predictions. Frame threads hold
   // pictures back, which what is live must not.
-  codec->thread_count = address_.kind == MediaKind::kPicture || address_.live ? 1 : 2;
+  codec->thread_count = address_.live ? 1 : 2;
   codec->pkt_timebase = stream->time_base;
   if (address_.live && stream->codecpar->video_delay == 0) codec->flags |= AV_CODEC_FLAG_LOW_DELAY;
-  // A picture is whole or of no use; half of one would be made up in grey.
-  if (address_.kind == MediaKind::kPicture) codec->err_recognition |= AV_EF_EXPLODE;
   if (error >= 0) error = avcodec_open2(codec.get(), decoder, nullptr);
   if (error < 0) return input_.open_failure(error);
   codec_ = std::move(codec);

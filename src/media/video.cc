@@ -5,7 +5,6 @@
 #include <sys/stat.h>
 
 #include <algorithm>
-#include <array>
 #include <atomic>
 #include <cerrno>
 #include <chrono>
@@ -36,11 +35,9 @@ class VideoSource final : public FrameSource {
 
   Status open() {
     INFLIGHT_TRY(connect());
-    // What the rate of frames without stamps is, the timeline says; a picture is not shown at any rate.
-    if (address_.kind != MediaKind::kPicture) {
-      fps_ = decoder_->fps() > 0 || address_.kind == MediaKind::kCamera ? decoder_->fps()
-                                                                        : StreamDecoder::kFpsUsual;
-    }
+    // A rate that nobody declares is the usual one, as it is for frames without stamps.
+    fps_ = decoder_->fps();
+    if (fps_ == 0 && !address_.live) fps_ = StreamDecoder::kFpsUsual;
     if (address_.kind == MediaKind::kCamera) {
       // What the device is set to; waiting for a picture here could not be interrupted.
       width_ = decoder_->coded_width();
@@ -71,9 +68,6 @@ class VideoSource final : public FrameSource {
       }
       ended_ = true;
       count_losses(*got == StreamDecoder::Got::kCut);
-      if (address_.kind == MediaKind::kPicture && !decoder_->first_damage().empty()) {
-        return outcome_ = failure(StatusCode::kInvalidMedia, decoder_->first_damage());
-      }
     }
     return std::optional<VideoFrame>();
   }
@@ -149,7 +143,7 @@ class VideoSource final : public FrameSource {
     count_losses(false);
     VideoFrame frame;
     frame.index = place.index;
-    if (address_.kind != MediaKind::kPicture) frame.pts = place.pts;
+    frame.pts = place.pts;
     const Orientation turned = orientation();
     frame.height = turned.swaps_sides() ? decoded.width : decoded.height;
     frame.width = turned.swaps_sides() ? decoded.height : decoded.width;
@@ -226,17 +220,6 @@ class VideoSource final : public FrameSource {
 
 }  // namespace
 
-bool is_picture_name(std::string_view name) {
-  static constexpr std::array<std::string_view, 8> kEndings = {".bmp", ".jpg", ".jpeg", ".png",
-                                                               ".ppm", ".tif", ".tiff", ".webp"};
-  return std::any_of(kEndings.begin(), kEndings.end(), [name](std::string_view ending) {
-    if (name.size() <= ending.size()) return false;
-    return std::equal(
-        ending.begin(), ending.end(), name.end() - static_cast<std::ptrdiff_t>(ending.size()),
-        [](char want, char got) { return want == (got >= 'A' && got <= 'Z' ? got + ('a' - 'A') : got); });
-  });
-}
-
 Result<std::unique_ptr<FrameSource>> open_media(const MediaAddress& address, bool rotate,
                                                 SharedBufferPool pool) {
   ffmpeg::quiet_log();
@@ -246,12 +229,11 @@ Result<std::unique_ptr<FrameSource>> open_media(const MediaAddress& address, boo
   return std::unique_ptr<FrameSource>(std::move(source));
 }
 
-Result<std::unique_ptr<FrameSource>> open_video(const std::string& path, SharedBufferPool pool, bool rotate) {
+Result<std::unique_ptr<FrameSource>> open_video(const std::string& path, bool rotate, SharedBufferPool pool) {
   MediaAddress address;
   // "file:" keeps a name with a colon in it from being taken for an address.
   address.url = "file:" + path;
   address.text = path;
-  address.kind = is_picture_name(path) ? MediaKind::kPicture : MediaKind::kVideo;
   const auto failure = [&](StatusCode code, std::string_view message) {
     return Status(code, fmt::format("{}: {}", address.name(), message));
   };

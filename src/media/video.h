@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Video files, single pictures, streams and cameras, through FFmpeg.
+// Video files, streams and cameras, through FFmpeg.
 #pragma once
 
 #include <memory>
 #include <string>
-#include <string_view>
 
 #include "inflight/buffer.h"
 #include "media/media_input.h"
@@ -14,10 +13,6 @@ namespace inflight {
 
 // Where the frames' buffers come from; shared so that sources which follow each other reuse them.
 using SharedBufferPool = std::shared_ptr<BufferPool>;
-
-// Whether a file of this name is taken for a single picture: bmp, jpg, jpeg, png, ppm, tif, tiff, webp, in
-// either case.
-bool is_picture_name(std::string_view name);
 
 // Opens what `address` names and decodes its best video stream to RGB. The first frame is decoded at once, but
 // for a camera's. Pixels equal those of other programs that convert by libswscale's default (bicubic, no
@@ -35,16 +30,15 @@ bool is_picture_name(std::string_view name);
 //            `damage` is kOverloaded
 //   pool     null: one of its own
 //   errors   those of MediaInput::open(); kInvalidMedia: nothing in it decodes.
-//            next(): kOutOfMemory; kUnsupported: a pixel format that cannot be turned to RGB; kInvalidMedia: a
-//            picture is damaged
+//            next(): kOutOfMemory; kUnsupported: a pixel format that cannot be turned to RGB
 Result<std::unique_ptr<FrameSource>> open_media(const MediaAddress& address, bool rotate = true,
                                                 SharedBufferPool pool = nullptr);
 
-// Opens a video or picture file.
+// Opens a video file.
 //   errors   those of open_media(); kNotFound: no such file; kInvalidMedia: is empty; kInvalidArgument: is a
 //            directory
-Result<std::unique_ptr<FrameSource>> open_video(const std::string& path, SharedBufferPool pool = nullptr,
-                                                bool rotate = true);
+Result<std::unique_ptr<FrameSource>> open_video(const std::string& path, bool rotate = true,
+                                                SharedBufferPool pool = nullptr);
 
 // Opens a video capture device of the system, such as /dev/video0, as it is configured.
 //   errors   those of open_media(); kNoSuchDevice: there is none of that name; kDeviceError: it cannot be
