@@ -74,6 +74,7 @@ class MediaInput {
   int video_ = -1;                  // the stream that is wanted
   std::int64_t video_packets_ = 0;  // of it
   std::int64_t end_us_ = 0;         // of all that has been read
+  bool last_is_partial_ = false;    // the last packet holds less than its head says
   int bad_reads_ = 0;               // one after another
   std::string why_;
 };

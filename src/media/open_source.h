@@ -19,6 +19,9 @@ struct SourceOptions {
       std::chrono::seconds(5);  // of what is live: a connection that gives nothing is lost
 };
 
+// Whether open_source() would open a live source: a camera or a live address.
+bool is_live(std::string_view text);
+
 // Opens what a user names:
 //   synthetic          the generator
 //   0                  the camera /dev/video0, and so on; also by its name
