@@ -176,7 +176,6 @@ bool MediaInput::declares_more() const {
   if (container == "mov,mp4,m4a,3gp,3g2,mj2") {
     return video_packets_ < avformat_index_get_entries_count(&stream);
   }
-  const std::int64_t start_us = format_->start_time == AV_NOPTS_VALUE ? 0 : format_->start_time;
   std::int64_t declared_us = 0;
   if (container == "avi" && stream.nb_frames > 0) {  // its duration is guessed from the file's size
     declared_us = av_rescale_q(stream.nb_frames, stream.time_base, {1, AV_TIME_BASE});
@@ -185,7 +184,7 @@ bool MediaInput::declares_more() const {
   }
   // Writers round, and count the last frame or do not.
   const std::int64_t slack_us = std::max<std::int64_t>(AV_TIME_BASE / 4, declared_us / 50);
-  return declared_us > 0 && end_us_ - start_us + slack_us < declared_us;
+  return declared_us > 0 && end_us_ + slack_us < declared_us;
 }
 
 }  // namespace inflight

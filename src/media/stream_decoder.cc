@@ -102,6 +102,7 @@ Result<StreamDecoder::Got> StreamDecoder::next() {
     const int error = avcodec_receive_frame(codec_.get(), frame_.get());
     if (error == 0) {
       errors_in_a_row_ = 0;
+      note_complaints();
       return Got::kFrame;
     }
     if (error == AVERROR(ENOMEM)) return input_.failure(StatusCode::kOutOfMemory, "a frame does not fit");
@@ -163,6 +164,7 @@ void StreamDecoder::read() {
 
 void StreamDecoder::feed_packet(const AVPacket& packet) {
   if (packet.data == nullptr || packet.size == 0) return;  // a frame that AVI repeats
+  note_complaints();
   codec_->reordered_opaque = timeline_->add({.pts = stamp(packet.pts),
                                              .dts = stamp(packet.dts),
                                              .key = (packet.flags & AV_PKT_FLAG_KEY) != 0,
@@ -197,6 +199,12 @@ Status StreamDecoder::follow() {
   INFLIGHT_TRY(open_codec(decoder, stream));
   timeline_->restart(rules(), Duration(0));
   return Status();
+}
+
+// A decoder's threads and the demuxer say more in the log than by their codes.
+void StreamDecoder::note_complaints() {
+  const std::uint64_t complaints = ffmpeg::complaints();
+  if (std::exchange(complaints_, complaints) != complaints) timeline_->add_hint();
 }
 
 void StreamDecoder::note_damage(int error) {

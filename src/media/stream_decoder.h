@@ -75,6 +75,7 @@ class StreamDecoder {
   void consider(ffmpeg::Packet packet);
   Status follow();
   void note_damage(int error);
+  void note_complaints();
 
   const MediaAddress address_;
   const std::atomic<bool>& interrupted_;
@@ -91,6 +92,7 @@ class StreamDecoder {
   bool input_ended_ = false;
   bool draining_ = false;  // the decoder has been told that no more comes
   int errors_in_a_row_ = 0;
+  std::uint64_t complaints_ = ffmpeg::complaints();  // of which the timeline knows
   std::string first_damage_;
   std::string why_cut_;
 };
