@@ -50,7 +50,7 @@ AVDictionary* options_for(const MediaAddress& address) {
   // What waits in buffers grows old. RTSP by TCP loses nothing; servers that refuse it are asked for UDP.
   av_dict_set(&options, "rtsp_flags", "prefer_tcp", 0);
   av_dict_set(&options, "max_delay", "100000", 0);
-  av_dict_set(&options, "analyzeduration", "1000000", 0);
+  av_dict_set(&options, "analyzeduration", "500000", 0);
   av_dict_set(&options, "overrun_nonfatal", "1", 0);
   return options;
 }
@@ -64,9 +64,11 @@ Status MediaInput::failure(StatusCode code, std::string_view message) const {
 }
 
 int MediaInput::must_stop(void* input) {
-  const auto* const self = static_cast<MediaInput*>(input);
+  auto* const self = static_cast<MediaInput*>(input);
   if (self->interrupted_.load(std::memory_order_acquire)) return 1;
-  return self->give_up_ != TimePoint::max() && steady_clock().now() >= self->give_up_ ? 1 : 0;
+  if (self->give_up_ == TimePoint::max() || steady_clock().now() < self->give_up_) return 0;
+  self->stalled_ = true;
+  return 1;
 }
 
 void MediaInput::arm() {
@@ -136,8 +138,12 @@ void MediaInput::note(const AVPacket& packet) {
 }
 
 MediaInput::Got MediaInput::read(AVPacket& packet) {
+  // What FFmpeg still held when it was stopped has come with the last packet; it would go on waiting.
+  if (stalled_) return stop(AVERROR_EXIT);
   arm();
+  const TimePoint asked = steady_clock().now();
   const int error = av_read_frame(format_.get(), &packet);
+  last_wait_ = steady_clock().now() - asked;
   if (error < 0) return stop(error);
   note(packet);
   return Got::kPacket;
