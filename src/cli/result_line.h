@@ -35,6 +35,7 @@ struct FrameResult {
   Status refusal;                                     // why, then
   Outcome outcome = Outcome::kRejected;               // likewise
   std::shared_ptr<const std::string> file = nullptr;  // of a directory; null elsewhere
+  std::optional<Duration> pts = {};                   // where the media says
 };
 
 // Appends the line with its line end; formats without allocating once `out` has grown.

@@ -48,7 +48,8 @@ std::string complaint();
 // password of an address is in it.
 std::string error_text(int error);
 
-// `text` with the credentials of every address in it replaced: rtsp://user:secret@host -> rtsp://***@host.
+// `text` with the credentials of every address in it replaced: rtsp://user:secret@host/?pwd=x ->
+// rtsp://***@host/?pwd=***.
 std::string without_credentials(std::string text);
 
 }  // namespace inflight::ffmpeg
