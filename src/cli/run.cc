@@ -229,7 +229,6 @@ int run_command(const RunWords& words) {
   Display display;
   Tally tally = RunLoop(*session.predictor, source, session.plan, session.results.get(), display).run();
   display.finish();
-  for (const std::string& note : source.source().losses().notes) print_error(note);
   const bool may_be_stuck = !tally.source_ended && session.options.source != kSynthetic;
   const int code = finish(session, make_report(session, std::move(source_text), std::move(tally)));
   // A pipe that nobody writes to holds its reader in a system call that no flag ends, and joining it would
