@@ -122,8 +122,10 @@ void MediaInput::choose(int index) {
   video_ = index;
   video_packets_ = 0;
   if (declares_its_length(*format_)) return;
+  const bool may_go_on = (format_->iformat->flags & AVFMT_TS_DISCONT) != 0;  // as another stream
   for (unsigned i = 0; i < format_->nb_streams; ++i) {
-    if (static_cast<int>(i) != index) format_->streams[i]->discard = AVDISCARD_ALL;
+    const bool video = format_->streams[i]->codecpar->codec_type == AVMEDIA_TYPE_VIDEO;
+    if (static_cast<int>(i) != index && !(video && may_go_on)) format_->streams[i]->discard = AVDISCARD_ALL;
   }
 }
 

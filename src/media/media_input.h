@@ -78,7 +78,7 @@ class MediaInput {
   std::int64_t end_us_ = 0;         // of all that has been read
   bool last_is_partial_ = false;    // the last packet holds less than its head says
   int bad_reads_ = 0;               // one after another
-  bool stalled_ = false;  // it has been given up
+  bool stalled_ = false;            // it has been given up
   Duration last_wait_{0};
   std::string why_;
 };

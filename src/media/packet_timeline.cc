@@ -17,6 +17,8 @@ constexpr std::int64_t kSecond = 1'000'000'000;
 constexpr std::int64_t kStampMax = std::numeric_limits<std::int64_t>::max() / 4;
 // A decoder holds fewer packets than this.
 constexpr std::size_t kEntriesMax = 256;
+// No decoder shows a frame later than this many packets.
+constexpr std::int64_t kReorderMax = 32;
 // So many packets without a frame and without an error show a stream in which that is usual.
 constexpr std::int64_t kSilentUsual = 3;
 // Stamps in milliseconds round by so much, in nanoseconds, twice.
@@ -66,6 +68,7 @@ std::int64_t PacketTimeline::add(const Packet& packet) {
   watch_for_jump(pts, dts);
   // Where a recording may begin anywhere, it begins with its first key frame.
   key_seen_ = key_seen_ || packet.key || !rules_.jumps;
+  stamped_ = stamped_ && pts.has_value();
   Entry entry{next_number_++, pts, dts, packet.key, key_seen_ && !packet.hidden};
   if (entry.pts) *entry.pts += shift_;
   if (entry.dts) *entry.dts += shift_;
@@ -132,9 +135,7 @@ std::int64_t PacketTimeline::hole_before(std::int64_t stamp) const {
 // What is shown before a frame comes before it.
 std::optional<std::int64_t> PacketTimeline::take_stamped(std::size_t at, std::int64_t& lost) {
   const Entry taken = entries_[at];
-  const auto passed = [&](const Entry& entry) {
-    return entry.pts ? *entry.pts < *taken.pts : entry.number < taken.number;
-  };
+  const auto passed = [&](const Entry& entry) { return *entry.pts < *taken.pts; };
   lost = std::max(judge(passed), hole_before(*taken.pts));
   std::erase_if(entries_, [&](const Entry& entry) { return entry.number == taken.number || passed(entry); });
   return taken.pts;
@@ -154,7 +155,9 @@ std::optional<std::int64_t> PacketTimeline::take_unstamped(std::size_t at, bool 
     if (entries_[at].dts) lost = std::max(lost, hole_before(*entries_[at].dts));
   }
   const std::optional<std::int64_t> stamp = entries_[last].dts;
+  const std::int64_t newest = entries_.back().number;
   entries_.erase(entries_.begin(), entries_.begin() + static_cast<std::ptrdiff_t>(last) + 1);
+  std::erase_if(entries_, [newest](const Entry& entry) { return entry.number + kReorderMax < newest; });
   return stamp;
 }
 
@@ -164,13 +167,13 @@ PacketTimeline::Place PacketTimeline::take(std::int64_t number, bool reorders) {
   const auto found = std::find_if(entries_.begin(), entries_.end(),
                                   [number](const Entry& entry) { return entry.number == number; });
   // Of the entries without a stamp, another one may have been taken in this one's place.
-  const bool first_stands_in = reorders && !entries_.empty() && !entries_.front().pts;
+  const bool first_stands_in = reorders && !entries_.empty() && !stamped_;
   const auto at = found == entries_.end() && first_stands_in ? entries_.begin() : found;
   if (at != entries_.end()) {
     const auto position = static_cast<std::size_t>(at - entries_.begin());
     const bool clears = at->key && number >= suspicious_from_;
     const bool clears_hint = at->key && number >= hinted_from_;
-    stamp = at->pts ? take_stamped(position, lost) : take_unstamped(position, reorders, lost);
+    stamp = stamped_ ? take_stamped(position, lost) : take_unstamped(position, reorders, lost);
     if (clears) {
       suspicious_ = false;
       errors_ = 0;
@@ -202,6 +205,7 @@ void PacketTimeline::restart(const Rules& rules, Duration pts) {
   errors_ = 0;
   suspicious_ = false;
   hinted_ = false;
+  stamped_ = true;
   step_ = 0;
   last_stamp_.reset();
   starts_anew_ = true;

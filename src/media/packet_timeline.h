@@ -19,6 +19,7 @@ namespace inflight {
 //             counts where FFmpeg has complained since the last key frame.
 //   times     0 for the first frame, then always growing. Stamps that jump (a join, a wrap of 33 bits, a
 //             lost connection) go on at the usual distance; equal or missing ones follow at that distance.
+//   AVI says so for some packets only: then the decoding stamps in their order are the times of the frames.
 // Not thread-safe: one owner.
 class PacketTimeline {
  public:
@@ -90,6 +91,7 @@ class PacketTimeline {
   std::vector<Entry> entries_;  // given to the decoder and not yet back, in the order of their numbers
   std::int64_t next_number_ = 0;
   bool key_seen_ = false;
+  bool stamped_ = true;  // every packet has said when its frame is shown
 
   std::optional<std::int64_t> last_stamp_;  // the last packet's, in ns
   std::int64_t step_ = 0;                   // the last distance of two packets in ns; 0: none has been seen

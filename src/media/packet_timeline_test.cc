@@ -102,7 +102,7 @@ TEST(PacketTimeline, DecodingStampsAloneAreTheTimesInTheirOrder) {
   const std::int64_t i0 = line.add({.pts = {}, .dts = 0, .key = true});
   const std::int64_t p2 = line.add({.pts = {}, .dts = 40});
   EXPECT_EQ(line.take(i0, true).pts, milliseconds(0));
-  const std::int64_t b1 = line.add({.pts = {}, .dts = 120});
+  const std::int64_t b1 = line.add({.pts = 120, .dts = 120});  // as AVI has it
   EXPECT_EQ(line.take(b1, true).pts, milliseconds(40));
   const std::int64_t p4 = line.add({.pts = {}, .dts = 160});
   EXPECT_EQ(line.take(p2, true).pts, milliseconds(120));

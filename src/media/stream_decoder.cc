@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "media/stream_decoder.h"
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 #include <utility>
@@ -50,7 +51,6 @@ Status StreamDecoder::open() {
     return input_.failure(StatusCode::kUnsupported, "this FFmpeg has no decoder for its video");
   }
   if (stream < 0) return input_.failure(StatusCode::kInvalidMedia, "has no video in it");
-  streams_known_ = input_.format().nb_streams;
   input_.choose(stream);
   return open_codec(decoder, stream);
 }
@@ -157,7 +157,7 @@ void StreamDecoder::read() {
       return;
     case MediaInput::Got::kPacket:
       if (packet->stream_index != stream_) return consider(std::move(packet));
-      successor_.reset();
+      if (successor_) beside_.push_back(std::exchange(successor_, std::nullopt)->stream);
       return feed_packet(*packet);
   }
 }
@@ -175,11 +175,13 @@ void StreamDecoder::feed_packet(const AVPacket& packet) {
   if (error < 0) note_damage(error);
 }
 
-// A packet of another stream: of one that has begun since, it may be the one that ours goes on as.
+// A packet of another stream: if ours gives nothing any more, it is the one that ours goes on as.
 void StreamDecoder::consider(ffmpeg::Packet packet) {
-  const auto index = static_cast<unsigned>(packet->stream_index);
-  const AVCodecParameters& what = *input_.format().streams[index]->codecpar;
-  if (index < streams_known_ || what.codec_type != AVMEDIA_TYPE_VIDEO) return;
+  const int index = packet->stream_index;
+  const AVStream& stream = *input_.format().streams[index];
+  const bool picture = (stream.disposition & AV_DISPOSITION_ATTACHED_PIC) != 0;
+  if (stream.codecpar->codec_type != AVMEDIA_TYPE_VIDEO || picture) return;
+  if (std::find(beside_.begin(), beside_.end(), index) != beside_.end()) return;
   if (!successor_) successor_.emplace().stream = packet->stream_index;
   if (successor_->stream != packet->stream_index) return;
   successor_->bytes += static_cast<std::size_t>(packet->size);
@@ -191,7 +193,7 @@ Status StreamDecoder::follow() {
   backlog_ = std::move(successor_->packets);
   successor_.reset();
   draining_ = false;
-  streams_known_ = input_.format().nb_streams;
+  beside_.push_back(stream_);
   const AVCodec* decoder = avcodec_find_decoder(input_.format().streams[stream]->codecpar->codec_id);
   if (decoder == nullptr) {
     return input_.failure(StatusCode::kUnsupported, "this FFmpeg has no decoder for its video");

@@ -9,6 +9,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "media/media_input.h"
 #include "media/orientation.h"
@@ -84,7 +85,7 @@ class StreamDecoder {
   ffmpeg::Frame frame_;
   PacketTimeline* timeline_ = nullptr;
   int stream_ = -1;
-  unsigned streams_known_ = 0;
+  std::vector<int> beside_;  // other video streams that have come together with ours
   double fps_ = 0;
   double declared_fps_ = 0;
   std::optional<Successor> successor_;
