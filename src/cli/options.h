@@ -20,13 +20,16 @@ namespace inflight::cli {
 // The words as written; nothing where an option was not given.
 struct RunWords {
   std::optional<std::string> model, source, fps, limit, policy, device, precision, width, color, mean, scale,
-      frames, duration, seed, top, json, results;
+      frames, duration, seed, top, json, results, stall_timeout;
+  bool no_rotate = false;
+  bool strict = false;
 };
 
 struct RunOptions {
   std::optional<std::string> model;  // nothing: the embedded default model
   std::string source = "synthetic";
   SourceOptions source_options;
+  bool strict = false;           // damage that is passed over makes the run a failed one
   std::optional<FrameRate> fps;  // nothing: the source's own
   int limit = 8;
   OverloadPolicy policy = OverloadPolicy::kReject;
