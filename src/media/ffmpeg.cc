@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cctype>
 #include <cstdarg>
 #include <string_view>
@@ -20,9 +21,11 @@ namespace {
 // What FFmpeg last complained about on this thread: its error codes alone say "invalid data" for nearly
 // everything, and the reason ("moov atom not found") goes to the log only.
 thread_local std::array<char, 200> last_complaint;
+std::atomic<std::uint64_t> complaint_count{0};
 
 void keep_complaint(void* where, int level, const char* format, va_list args) {
   if (level > AV_LOG_ERROR) return;
+  complaint_count.fetch_add(1, std::memory_order_relaxed);
   int print_prefix = 0;
   av_log_format_line2(where, level, format, args, last_complaint.data(),
                       static_cast<int>(last_complaint.size()), &print_prefix);
@@ -37,6 +40,8 @@ void quiet_log() {
   }();
   static_cast<void>(done);
 }
+
+std::uint64_t complaints() { return complaint_count.load(std::memory_order_relaxed); }
 
 void forget_complaint() { last_complaint[0] = '\0'; }
 

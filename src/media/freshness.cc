@@ -5,7 +5,12 @@
 
 namespace inflight {
 
-bool Freshness::is_stale(Duration pts, Duration distance, TimePoint now) {
+bool Freshness::is_stale(Duration pts, Duration distance, Duration waited, TimePoint now) {
+  if (buffered_) {
+    if (!connected_) connected_ = now;
+    if (waited < distance / 4 && now - *connected_ < kPatience) return true;
+    buffered_ = false;
+  }
   const Duration delay = now.time_since_epoch() - pts;
   if (soonest_) {
     const auto passed = static_cast<double>((now - last_).count());
@@ -25,6 +30,12 @@ bool Freshness::is_stale(Duration pts, Duration distance, TimePoint now) {
   soonest_ = delay;
   stale_since_.reset();
   return false;
+}
+
+void Freshness::connect() {
+  buffered_ = true;
+  connected_.reset();
+  restart();
 }
 
 void Freshness::restart() {

@@ -14,25 +14,28 @@ constexpr TimePoint kStart(seconds(100));
 
 TEST(Freshness, AfterAStallOnlyTheNewestAreFresh) {
   Freshness freshness;
-  for (int i = 0; i < 25; ++i) EXPECT_FALSE(freshness.is_stale(i * kFrame, kFrame, kStart + i * kFrame));
+  for (int i = 0; i < 25; ++i)
+    EXPECT_FALSE(freshness.is_stale(i * kFrame, kFrame, kFrame, kStart + i * kFrame));
   // Three seconds of nothing; then 75 frames in 150 ms, and the usual again.
   int stale = 0;
   for (int i = 25; i < 100; ++i) {
     const TimePoint now = kStart + 100 * kFrame + milliseconds(2 * (i - 25));
-    stale += freshness.is_stale(i * kFrame, kFrame, now) ? 1 : 0;
-    EXPECT_EQ(freshness.is_stale(i * kFrame, kFrame, now), now - (kStart + i * kFrame) > kFrame * 3 / 2) << i;
+    stale += freshness.is_stale(i * kFrame, kFrame, kFrame, now) ? 1 : 0;
+    EXPECT_EQ(freshness.is_stale(i * kFrame, kFrame, kFrame, now),
+              now - (kStart + i * kFrame) > kFrame * 3 / 2)
+        << i;
   }
   EXPECT_GT(stale, 70);
   for (int i = 104; i < 200; ++i)
-    EXPECT_FALSE(freshness.is_stale(i * kFrame, kFrame, kStart + i * kFrame)) << i;
+    EXPECT_FALSE(freshness.is_stale(i * kFrame, kFrame, kFrame, kStart + i * kFrame)) << i;
 }
 
 TEST(Freshness, WhatStaysLateIsFreshAgain) {
   Freshness freshness;
-  EXPECT_FALSE(freshness.is_stale(Duration(0), kFrame, kStart));
+  EXPECT_FALSE(freshness.is_stale(Duration(0), kFrame, kFrame, kStart));
   int stale = 0;
   for (int i = 1; i < 200; ++i) {
-    stale += freshness.is_stale(i * kFrame, kFrame, kStart + i * kFrame + milliseconds(500)) ? 1 : 0;
+    stale += freshness.is_stale(i * kFrame, kFrame, kFrame, kStart + i * kFrame + milliseconds(500)) ? 1 : 0;
   }
   EXPECT_EQ(stale, 50);  // two seconds
 }
@@ -40,16 +43,25 @@ TEST(Freshness, WhatStaysLateIsFreshAgain) {
 TEST(Freshness, AClockThatRunsSlowerMakesNothingStale) {
   Freshness freshness;
   for (int i = 0; i < 100'000; ++i) {
-    EXPECT_FALSE(
-        freshness.is_stale(i * kFrame, kFrame, kStart + i * (kFrame + std::chrono::microseconds(20))));
+    EXPECT_FALSE(freshness.is_stale(i * kFrame, kFrame, kFrame,
+                                    kStart + i * (kFrame + std::chrono::microseconds(20))));
   }
+}
+
+TEST(Freshness, WhatWaitsInANewConnectionIsStale) {
+  Freshness freshness;
+  freshness.connect();
+  for (int i = 0; i < 20; ++i)
+    EXPECT_TRUE(freshness.is_stale(i * kFrame, kFrame, Duration(0), kStart + milliseconds(i)));
+  EXPECT_FALSE(freshness.is_stale(20 * kFrame, kFrame, kFrame / 2, kStart + milliseconds(40)));
+  EXPECT_FALSE(freshness.is_stale(21 * kFrame, kFrame, Duration(0), kStart + milliseconds(80)));
 }
 
 TEST(Freshness, RestartForgets) {
   Freshness freshness;
-  EXPECT_FALSE(freshness.is_stale(Duration(0), kFrame, kStart));
+  EXPECT_FALSE(freshness.is_stale(Duration(0), kFrame, kFrame, kStart));
   freshness.restart();
-  EXPECT_FALSE(freshness.is_stale(kFrame, kFrame, kStart + seconds(9)));
+  EXPECT_FALSE(freshness.is_stale(kFrame, kFrame, kFrame, kStart + seconds(9)));
 }
 
 }  // namespace

@@ -50,7 +50,7 @@ AVDictionary* options_for(const MediaAddress& address) {
   // What waits in buffers grows old. RTSP by TCP loses nothing; servers that refuse it are asked for UDP.
   av_dict_set(&options, "rtsp_flags", "prefer_tcp", 0);
   av_dict_set(&options, "max_delay", "100000", 0);
-  av_dict_set(&options, "analyzeduration", "1000000", 0);
+  av_dict_set(&options, "analyzeduration", "500000", 0);
   av_dict_set(&options, "overrun_nonfatal", "1", 0);
   return options;
 }
@@ -64,9 +64,11 @@ Status MediaInput::failure(StatusCode code, std::string_view message) const {
 }
 
 int MediaInput::must_stop(void* input) {
-  const auto* const self = static_cast<MediaInput*>(input);
+  auto* const self = static_cast<MediaInput*>(input);
   if (self->interrupted_.load(std::memory_order_acquire)) return 1;
-  return self->give_up_ != TimePoint::max() && steady_clock().now() >= self->give_up_ ? 1 : 0;
+  if (self->give_up_ == TimePoint::max() || steady_clock().now() < self->give_up_) return 0;
+  self->stalled_ = true;
+  return 1;
 }
 
 void MediaInput::arm() {
@@ -120,8 +122,10 @@ void MediaInput::choose(int index) {
   video_ = index;
   video_packets_ = 0;
   if (declares_its_length(*format_)) return;
+  const bool may_go_on = (format_->iformat->flags & AVFMT_TS_DISCONT) != 0;  // as another stream
   for (unsigned i = 0; i < format_->nb_streams; ++i) {
-    if (static_cast<int>(i) != index) format_->streams[i]->discard = AVDISCARD_ALL;
+    const bool video = format_->streams[i]->codecpar->codec_type == AVMEDIA_TYPE_VIDEO;
+    if (static_cast<int>(i) != index && !(video && may_go_on)) format_->streams[i]->discard = AVDISCARD_ALL;
   }
 }
 
@@ -136,8 +140,12 @@ void MediaInput::note(const AVPacket& packet) {
 }
 
 MediaInput::Got MediaInput::read(AVPacket& packet) {
+  // What FFmpeg still held when it was stopped has come with the last packet; it would go on waiting.
+  if (stalled_) return stop(AVERROR_EXIT);
   arm();
+  const TimePoint asked = steady_clock().now();
   const int error = av_read_frame(format_.get(), &packet);
+  last_wait_ = steady_clock().now() - asked;
   if (error < 0) return stop(error);
   note(packet);
   return Got::kPacket;
@@ -176,7 +184,6 @@ bool MediaInput::declares_more() const {
   if (container == "mov,mp4,m4a,3gp,3g2,mj2") {
     return video_packets_ < avformat_index_get_entries_count(&stream);
   }
-  const std::int64_t start_us = format_->start_time == AV_NOPTS_VALUE ? 0 : format_->start_time;
   std::int64_t declared_us = 0;
   if (container == "avi" && stream.nb_frames > 0) {  // its duration is guessed from the file's size
     declared_us = av_rescale_q(stream.nb_frames, stream.time_base, {1, AV_TIME_BASE});
@@ -185,7 +192,7 @@ bool MediaInput::declares_more() const {
   }
   // Writers round, and count the last frame or do not.
   const std::int64_t slack_us = std::max<std::int64_t>(AV_TIME_BASE / 4, declared_us / 50);
-  return declared_us > 0 && end_us_ - start_us + slack_us < declared_us;
+  return declared_us > 0 && end_us_ + slack_us < declared_us;
 }
 
 }  // namespace inflight

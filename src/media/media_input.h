@@ -50,6 +50,8 @@ class MediaInput {
   Got read(AVPacket& packet);
 
   const std::string& why() const { return why_; }
+  // How long the last read() waited for its packet.
+  Duration last_wait() const { return last_wait_; }
   // Of the streams, this one is wanted. Others may still come, where their times are needed or where they
   // begin later.
   void choose(int index);
@@ -76,6 +78,8 @@ class MediaInput {
   std::int64_t end_us_ = 0;         // of all that has been read
   bool last_is_partial_ = false;    // the last packet holds less than its head says
   int bad_reads_ = 0;               // one after another
+  bool stalled_ = false;            // it has been given up
+  Duration last_wait_{0};
   std::string why_;
 };
 

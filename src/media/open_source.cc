@@ -13,6 +13,16 @@
 
 namespace inflight {
 
+namespace {
+
+// One JPEG after another is a video by its name only: its content is that of a picture with bytes after it.
+bool is_motion_jpeg(std::string_view path) {
+  return path.ends_with(".mjpeg") || path.ends_with(".mjpg") || path.ends_with(".MJPEG") ||
+         path.ends_with(".MJPG");
+}
+
+}  // namespace
+
 bool is_live(std::string_view text) {
   if (camera_of_index(text)) return true;
   const std::string path = file_of_address(text).value_or(std::string(text));
@@ -40,7 +50,7 @@ Result<std::unique_ptr<FrameSource>> open_source(std::string_view text, const So
   struct stat found {};
   const bool exists = stat(path.c_str(), &found) == 0;
   if (exists && S_ISDIR(found.st_mode)) return open_directory(path, options.rotate);
-  if (exists && S_ISREG(found.st_mode) && is_still_picture(path)) {
+  if (exists && S_ISREG(found.st_mode) && !is_motion_jpeg(path) && is_still_picture(path)) {
     return open_picture(path, options.rotate);
   }
   if (!exists && is_address(path)) {

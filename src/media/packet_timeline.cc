@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
+#include <iterator>
 #include <limits>
 
 #include "base/check.h"
@@ -15,8 +17,12 @@ constexpr std::int64_t kSecond = 1'000'000'000;
 constexpr std::int64_t kStampMax = std::numeric_limits<std::int64_t>::max() / 4;
 // A decoder holds fewer packets than this.
 constexpr std::size_t kEntriesMax = 256;
+// No decoder shows a frame later than this many packets.
+constexpr std::int64_t kReorderMax = 32;
 // So many packets without a frame and without an error show a stream in which that is usual.
 constexpr std::int64_t kSilentUsual = 3;
+// Stamps in milliseconds round by so much, in nanoseconds, twice.
+constexpr std::int64_t kRounding = 1'100'000;
 
 }  // namespace
 
@@ -46,7 +52,8 @@ void PacketTimeline::watch_for_jump(std::optional<std::int64_t> pts, std::option
     // Without a decoding stamp the order of showing goes back a little with every B frame.
     const std::int64_t back_max = rules_.jumps && dts ? 0 : kSecond;
     jump = step < -back_max || (rules_.jumps && step > kJump.count());
-    if (!jump && step > 0 && dts) step_ = step;
+    // After a complaint the distance may be a hole.
+    if (!jump && step > 0 && dts && (!hinted_ || step_ == 0)) step_ = step;
   }
   last_stamp_ = stamp;
   if (!jump) return;
@@ -59,7 +66,9 @@ std::int64_t PacketTimeline::add(const Packet& packet) {
   const std::optional<std::int64_t> pts = ns(packet.pts);
   const std::optional<std::int64_t> dts = ns(packet.dts);
   watch_for_jump(pts, dts);
-  key_seen_ = key_seen_ || packet.key;
+  // Where a recording may begin anywhere, it begins with its first key frame.
+  key_seen_ = key_seen_ || packet.key || !rules_.jumps;
+  stamped_ = stamped_ && pts.has_value();
   Entry entry{next_number_++, pts, dts, packet.key, key_seen_ && !packet.hidden};
   if (entry.pts) *entry.pts += shift_;
   if (entry.dts) *entry.dts += shift_;
@@ -68,7 +77,8 @@ std::int64_t PacketTimeline::add(const Packet& packet) {
   }
   // The oldest will not come any more.
   if (entries_.size() == kEntriesMax) {
-    const std::int64_t lost = judge(entries_.front().counts ? 1 : 0);
+    const std::int64_t oldest = entries_.front().number;
+    const std::int64_t lost = judge([oldest](const Entry& each) { return each.number == oldest; });
     next_index_ += lost;
     skipped_ += lost;
     entries_.erase(entries_.begin());
@@ -83,25 +93,50 @@ void PacketTimeline::add_error() {
   suspicious_from_ = next_number_;
 }
 
-// How many of `passed` packets that gave no frame have lost one.
-std::int64_t PacketTimeline::judge(std::int64_t passed) {
-  if (!suspicious_) {
-    silent_ += passed;
+void PacketTimeline::add_hint() {
+  hinted_ = true;
+  hinted_from_ = next_number_;
+}
+
+// How many of the packets that `passed` chooses, which gave no frame, have lost one.
+template <typename Passed>
+std::int64_t PacketTimeline::judge(const Passed& passed) {
+  std::int64_t count = 0;
+  bool key = false;  // there is a picture in it, whatever it is
+  for (const Entry& entry : entries_) {
+    if (!entry.counts || !passed(entry)) continue;
+    ++count;
+    key = key || entry.key;
+  }
+  suspicious_ = suspicious_ || key;
+  if (!suspicious_ && !hinted_) {
+    silent_ += count;
     return 0;
   }
-  const std::int64_t lost = silent_ >= kSilentUsual ? std::min(passed, errors_) : passed;
+  const bool silence_is_usual = silent_ >= kSilentUsual;
+  const std::int64_t lost =
+      silence_is_usual ? std::min(count, std::max<std::int64_t>(errors_, key ? 1 : 0)) : count;
   errors_ = std::max<std::int64_t>(0, errors_ - lost);
   return lost;
+}
+
+// How many frames are missing between the last one taken and one that is shown at `stamp`.
+std::int64_t PacketTimeline::hole_before(std::int64_t stamp) const {
+  if (!hinted_ || !last_ || !origin_ || step_ == 0) return 0;
+  const auto step = static_cast<double>(step_);
+  const double declared = static_cast<double>(kSecond) / rules_.fps;
+  const auto length = static_cast<double>(stamp - *origin_ - last_->count());
+  const double frames = length / (std::abs(declared - step) <= kRounding ? declared : step);
+  // What does not fit the distance is no hole, but a pause.
+  if (frames < 1.5 || std::abs(frames - std::round(frames)) > 0.2) return 0;
+  return std::llround(frames) - 1;
 }
 
 // What is shown before a frame comes before it.
 std::optional<std::int64_t> PacketTimeline::take_stamped(std::size_t at, std::int64_t& lost) {
   const Entry taken = entries_[at];
-  const auto passed = [&](const Entry& entry) {
-    return entry.pts ? *entry.pts < *taken.pts : entry.number < taken.number;
-  };
-  lost = judge(std::count_if(entries_.begin(), entries_.end(),
-                             [&](const Entry& entry) { return entry.counts && passed(entry); }));
+  const auto passed = [&](const Entry& entry) { return *entry.pts < *taken.pts; };
+  lost = std::max(judge(passed), hole_before(*taken.pts));
   std::erase_if(entries_, [&](const Entry& entry) { return entry.number == taken.number || passed(entry); });
   return taken.pts;
 }
@@ -111,15 +146,18 @@ std::optional<std::int64_t> PacketTimeline::take_unstamped(std::size_t at, bool 
                                                            std::int64_t& lost) {
   std::size_t last = at;
   if (reorders) {
-    last = static_cast<std::size_t>(std::min<std::int64_t>(errors_, static_cast<std::int64_t>(at)));
+    last = static_cast<std::size_t>(std::min<std::int64_t>(errors_, std::ssize(entries_) - 1));
     lost = static_cast<std::int64_t>(last);
     errors_ = 0;
   } else {
-    lost = judge(std::count_if(entries_.begin(), entries_.begin() + static_cast<std::ptrdiff_t>(at),
-                               [](const Entry& entry) { return entry.counts; }));
+    const std::int64_t number = entries_[at].number;
+    lost = judge([number](const Entry& entry) { return entry.number < number; });
+    if (entries_[at].dts) lost = std::max(lost, hole_before(*entries_[at].dts));
   }
   const std::optional<std::int64_t> stamp = entries_[last].dts;
+  const std::int64_t newest = entries_.back().number;
   entries_.erase(entries_.begin(), entries_.begin() + static_cast<std::ptrdiff_t>(last) + 1);
+  std::erase_if(entries_, [newest](const Entry& entry) { return entry.number + kReorderMax < newest; });
   return stamp;
 }
 
@@ -129,16 +167,18 @@ PacketTimeline::Place PacketTimeline::take(std::int64_t number, bool reorders) {
   const auto found = std::find_if(entries_.begin(), entries_.end(),
                                   [number](const Entry& entry) { return entry.number == number; });
   // Of the entries without a stamp, another one may have been taken in this one's place.
-  const bool first_stands_in = reorders && !entries_.empty() && !entries_.front().pts;
+  const bool first_stands_in = reorders && !entries_.empty() && !stamped_;
   const auto at = found == entries_.end() && first_stands_in ? entries_.begin() : found;
   if (at != entries_.end()) {
     const auto position = static_cast<std::size_t>(at - entries_.begin());
     const bool clears = at->key && number >= suspicious_from_;
-    stamp = at->pts ? take_stamped(position, lost) : take_unstamped(position, reorders, lost);
+    const bool clears_hint = at->key && number >= hinted_from_;
+    stamp = stamped_ ? take_stamped(position, lost) : take_unstamped(position, reorders, lost);
     if (clears) {
       suspicious_ = false;
       errors_ = 0;
     }
+    if (clears_hint) hinted_ = false;
   }
   key_seen_ = true;
   next_index_ += lost;
@@ -152,8 +192,7 @@ PacketTimeline::Place PacketTimeline::take(std::int64_t number, bool reorders) {
 }
 
 void PacketTimeline::finish() {
-  const std::int64_t lost =
-      judge(std::count_if(entries_.begin(), entries_.end(), [](const Entry& entry) { return entry.counts; }));
+  const std::int64_t lost = judge([](const Entry&) { return true; });
   entries_.clear();
   next_index_ += lost;
   skipped_ += lost;
@@ -165,6 +204,8 @@ void PacketTimeline::restart(const Rules& rules, Duration pts) {
   key_seen_ = false;
   errors_ = 0;
   suspicious_ = false;
+  hinted_ = false;
+  stamped_ = true;
   step_ = 0;
   last_stamp_.reset();
   starts_anew_ = true;

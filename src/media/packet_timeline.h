@@ -14,9 +14,12 @@ namespace inflight {
 //   numbers   A packet holds one frame. Frames are numbered in the order in which they are shown, and a frame
 //             that does not decode keeps its number, so that no later one shifts. Packets that hold no frame of
 //             their own (second fields, hidden reference frames) take no number: a packet without a frame counts
-//             as damage only where the decoder has reported an error since the last key frame.
+//             as damage only where the decoder has reported an error since the last key frame, or where it was one.
+//             Packets that are lost with their containers leave a hole in stamps that were steady before; it
+//             counts where FFmpeg has complained since the last key frame.
 //   times     0 for the first frame, then always growing. Stamps that jump (a join, a wrap of 33 bits, a
 //             lost connection) go on at the usual distance; equal or missing ones follow at that distance.
+//   AVI says so for some packets only: then the decoding stamps in their order are the times of the frames.
 // Not thread-safe: one owner.
 class PacketTimeline {
  public:
@@ -46,6 +49,8 @@ class PacketTimeline {
   std::int64_t add(const Packet& packet);
   // The decoder has reported damage.
   void add_error();
+  // FFmpeg has complained, which may or may not mean damage.
+  void add_hint();
   // The frame of packet `number` has been decoded; `reorders`: the decoder shows frames in another order
   // than that of their packets.
   Place take(std::int64_t number, bool reorders);
@@ -75,7 +80,9 @@ class PacketTimeline {
 
   std::optional<std::int64_t> ns(std::optional<std::int64_t> stamp) const;
   void watch_for_jump(std::optional<std::int64_t> pts, std::optional<std::int64_t> dts);
-  std::int64_t judge(std::int64_t passed);
+  template <typename Passed>
+  std::int64_t judge(const Passed& passed);
+  std::int64_t hole_before(std::int64_t stamp) const;
   std::optional<std::int64_t> take_stamped(std::size_t at, std::int64_t& lost);
   std::optional<std::int64_t> take_unstamped(std::size_t at, bool reorders, std::int64_t& lost);
   std::int64_t distance() const;
@@ -84,6 +91,7 @@ class PacketTimeline {
   std::vector<Entry> entries_;  // given to the decoder and not yet back, in the order of their numbers
   std::int64_t next_number_ = 0;
   bool key_seen_ = false;
+  bool stamped_ = true;  // every packet has said when its frame is shown
 
   std::optional<std::int64_t> last_stamp_;  // the last packet's, in ns
   std::int64_t step_ = 0;                   // the last distance of two packets in ns; 0: none has been seen
@@ -94,7 +102,9 @@ class PacketTimeline {
   std::int64_t errors_ = 0;           // reported, and no frame missed for them yet
   bool suspicious_ = false;           // an error since the last key frame
   std::int64_t suspicious_from_ = 0;  // the packet that was next then
-  std::int64_t silent_ = 0;           // packets that had no frame, without an error
+  bool hinted_ = false;               // a complaint, likewise
+  std::int64_t hinted_from_ = 0;
+  std::int64_t silent_ = 0;  // packets that had no frame, without an error
 
   std::int64_t next_index_ = 0;
   std::int64_t skipped_ = 0;

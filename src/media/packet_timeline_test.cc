@@ -69,6 +69,24 @@ TEST(PacketTimeline, PacketsThatNeverHaveAFrameTakeNoNumber) {
   EXPECT_EQ(line.skipped(), 1);
 }
 
+TEST(PacketTimeline, AKeyPacketWithoutItsFrameIsDamage) {
+  PacketTimeline line(ticks_of_a_millisecond());
+  for (std::int64_t i = 0; i < 12; ++i) line.add({.pts = i * 100, .dts = i * 100, .key = i == 0});
+  EXPECT_EQ(pass(line, 1200, 1200, true).index, 12);
+  EXPECT_EQ(line.skipped(), 12);
+}
+
+TEST(PacketTimeline, AHoleInSteadyStampsCountsAfterAComplaint) {
+  for (const bool complaint : {false, true}) {
+    PacketTimeline line(ticks_of_a_millisecond());
+    for (std::int64_t i = 0; i < 5; ++i) pass(line, i * 100, i * 100, i == 0);
+    if (complaint) line.add_hint();
+    EXPECT_EQ(pass(line, 900, 900, true).index, complaint ? 9 : 5);
+    EXPECT_EQ(pass(line, 1300, 1300).index, complaint ? 10 : 6);  // a pause
+    EXPECT_EQ(line.skipped(), complaint ? 4 : 0);
+  }
+}
+
 TEST(PacketTimeline, WithoutStampsErrorsAreCounted) {
   PacketTimeline line(ticks_of_a_millisecond());
   EXPECT_EQ(pass(line, {}, {}, true).index, 0);
@@ -84,7 +102,7 @@ TEST(PacketTimeline, DecodingStampsAloneAreTheTimesInTheirOrder) {
   const std::int64_t i0 = line.add({.pts = {}, .dts = 0, .key = true});
   const std::int64_t p2 = line.add({.pts = {}, .dts = 40});
   EXPECT_EQ(line.take(i0, true).pts, milliseconds(0));
-  const std::int64_t b1 = line.add({.pts = {}, .dts = 120});
+  const std::int64_t b1 = line.add({.pts = 120, .dts = 120});  // as AVI has it
   EXPECT_EQ(line.take(b1, true).pts, milliseconds(40));
   const std::int64_t p4 = line.add({.pts = {}, .dts = 160});
   EXPECT_EQ(line.take(p2, true).pts, milliseconds(120));

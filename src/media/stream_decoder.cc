@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "media/stream_decoder.h"
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 #include <utility>
@@ -50,7 +51,6 @@ Status StreamDecoder::open() {
     return input_.failure(StatusCode::kUnsupported, "this FFmpeg has no decoder for its video");
   }
   if (stream < 0) return input_.failure(StatusCode::kInvalidMedia, "has no video in it");
-  streams_known_ = input_.format().nb_streams;
   input_.choose(stream);
   return open_codec(decoder, stream);
 }
@@ -102,6 +102,7 @@ Result<StreamDecoder::Got> StreamDecoder::next() {
     const int error = avcodec_receive_frame(codec_.get(), frame_.get());
     if (error == 0) {
       errors_in_a_row_ = 0;
+      note_complaints();
       return Got::kFrame;
     }
     if (error == AVERROR(ENOMEM)) return input_.failure(StatusCode::kOutOfMemory, "a frame does not fit");
@@ -156,13 +157,14 @@ void StreamDecoder::read() {
       return;
     case MediaInput::Got::kPacket:
       if (packet->stream_index != stream_) return consider(std::move(packet));
-      successor_.reset();
+      if (successor_) beside_.push_back(std::exchange(successor_, std::nullopt)->stream);
       return feed_packet(*packet);
   }
 }
 
 void StreamDecoder::feed_packet(const AVPacket& packet) {
   if (packet.data == nullptr || packet.size == 0) return;  // a frame that AVI repeats
+  note_complaints();
   codec_->reordered_opaque = timeline_->add({.pts = stamp(packet.pts),
                                              .dts = stamp(packet.dts),
                                              .key = (packet.flags & AV_PKT_FLAG_KEY) != 0,
@@ -173,11 +175,13 @@ void StreamDecoder::feed_packet(const AVPacket& packet) {
   if (error < 0) note_damage(error);
 }
 
-// A packet of another stream: of one that has begun since, it may be the one that ours goes on as.
+// A packet of another stream: if ours gives nothing any more, it is the one that ours goes on as.
 void StreamDecoder::consider(ffmpeg::Packet packet) {
-  const auto index = static_cast<unsigned>(packet->stream_index);
-  const AVCodecParameters& what = *input_.format().streams[index]->codecpar;
-  if (index < streams_known_ || what.codec_type != AVMEDIA_TYPE_VIDEO) return;
+  const int index = packet->stream_index;
+  const AVStream& stream = *input_.format().streams[index];
+  const bool picture = (stream.disposition & AV_DISPOSITION_ATTACHED_PIC) != 0;
+  if (stream.codecpar->codec_type != AVMEDIA_TYPE_VIDEO || picture) return;
+  if (std::find(beside_.begin(), beside_.end(), index) != beside_.end()) return;
   if (!successor_) successor_.emplace().stream = packet->stream_index;
   if (successor_->stream != packet->stream_index) return;
   successor_->bytes += static_cast<std::size_t>(packet->size);
@@ -189,7 +193,7 @@ Status StreamDecoder::follow() {
   backlog_ = std::move(successor_->packets);
   successor_.reset();
   draining_ = false;
-  streams_known_ = input_.format().nb_streams;
+  beside_.push_back(stream_);
   const AVCodec* decoder = avcodec_find_decoder(input_.format().streams[stream]->codecpar->codec_id);
   if (decoder == nullptr) {
     return input_.failure(StatusCode::kUnsupported, "this FFmpeg has no decoder for its video");
@@ -197,6 +201,12 @@ Status StreamDecoder::follow() {
   INFLIGHT_TRY(open_codec(decoder, stream));
   timeline_->restart(rules(), Duration(0));
   return Status();
+}
+
+// A decoder's threads and the demuxer say more in the log than by their codes.
+void StreamDecoder::note_complaints() {
+  const std::uint64_t complaints = ffmpeg::complaints();
+  if (std::exchange(complaints_, complaints) != complaints) timeline_->add_hint();
 }
 
 void StreamDecoder::note_damage(int error) {

@@ -9,6 +9,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "media/media_input.h"
 #include "media/orientation.h"
@@ -75,6 +76,7 @@ class StreamDecoder {
   void consider(ffmpeg::Packet packet);
   Status follow();
   void note_damage(int error);
+  void note_complaints();
 
   const MediaAddress address_;
   const std::atomic<bool>& interrupted_;
@@ -83,7 +85,7 @@ class StreamDecoder {
   ffmpeg::Frame frame_;
   PacketTimeline* timeline_ = nullptr;
   int stream_ = -1;
-  unsigned streams_known_ = 0;
+  std::vector<int> beside_;  // other video streams that have come together with ours
   double fps_ = 0;
   double declared_fps_ = 0;
   std::optional<Successor> successor_;
@@ -91,6 +93,7 @@ class StreamDecoder {
   bool input_ended_ = false;
   bool draining_ = false;  // the decoder has been told that no more comes
   int errors_in_a_row_ = 0;
+  std::uint64_t complaints_ = ffmpeg::complaints();  // of which the timeline knows
   std::string first_damage_;
   std::string why_cut_;
 };

@@ -107,6 +107,7 @@ class VideoSource final : public FrameSource {
     else
       timeline_->restart(decoder_->rules(), steady_clock().now() - first_at_);
     decoder_->set_timeline(*timeline_);
+    freshness_.connect();
     return Status();
   }
 
@@ -121,7 +122,7 @@ class VideoSource final : public FrameSource {
       while (steady_clock().now() < when && !interrupted_.load(std::memory_order_acquire)) {
         std::this_thread::sleep_for(kInterruptSlice);
       }
-      if (connect().ok()) return freshness_.restart();
+      if (connect().ok()) return;
       backoff = std::min(2 * backoff, kBackoffMost);
     }
   }
@@ -147,11 +148,12 @@ class VideoSource final : public FrameSource {
     const Orientation turned = orientation();
     frame.height = turned.swaps_sides() ? decoded.width : decoded.height;
     frame.width = turned.swaps_sides() ? decoded.height : decoded.width;
-    if (address_.live && before) {
+    if (address_.live) {
       if (jumps != jumps_seen_) freshness_.restart();
       jumps_seen_ = jumps;
       const Duration usual(static_cast<Duration::rep>(1e9 / (fps_ > 0 ? fps_ : StreamDecoder::kFpsUsual)));
-      if (freshness_.is_stale(place.pts, std::max(usual, place.pts - *before), now)) {
+      if (freshness_.is_stale(place.pts, std::max(usual, place.pts - before.value_or(place.pts)),
+                              decoder_->input().last_wait(), now)) {
         frame.damage = Status(StatusCode::kOverloaded, "it came late, and newer ones have come");
         return std::optional<VideoFrame>(std::move(frame));
       }
