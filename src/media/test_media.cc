@@ -88,7 +88,7 @@ void paint(AVFrame* frame) {
     if (palette && plane == 1) {
       for (unsigned i = 0; i < 256; ++i) {
         const unsigned color = 0xFF000000U | i * 0x00010307U;
-        std::memcpy(frame->data[1] + i * 4, &color, 4);
+        std::memcpy(frame->data[1] + std::size_t{4} * i, &color, 4);
       }
       continue;
     }
