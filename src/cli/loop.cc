@@ -44,8 +44,8 @@ std::int64_t frames_due(Duration duration, FrameRate rate) {
   return static_cast<std::int64_t>(std::min<Wide>(frames, std::numeric_limits<std::int64_t>::max()));
 }
 
-RunLoop::RunLoop(Predictor& predictor, PrefetchedSource& source, const LoopPlan& plan, ResultsWriter* results,
-                 Display& display)
+RunLoop::RunLoop(SizedPredictors& predictor, PrefetchedSource& source, const LoopPlan& plan,
+                 ResultsWriter* results, Display& display)
     : predictor_(predictor),
       source_(source),
       plan_(plan),
@@ -154,7 +154,7 @@ void RunLoop::submit(TimePoint due) {
   Frame frame = Frame::of(std::move(*pixels), make_tag(index, video.label));
   frame.due = due;
   const TimePoint called = clock_.now();
-  const Result<Prediction> prediction = predictor_.submit(std::move(frame));
+  const Result<Prediction> prediction = predictor_.submit(std::move(frame), video.height, video.width);
   const TimePoint returned = clock_.now();
   const TimePoint since = std::exchange(waits_since_, std::nullopt).value_or(called);
   tally_.submit_ns.add((returned - since).count());

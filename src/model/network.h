@@ -4,6 +4,7 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,6 +24,8 @@ struct ModelRep {
   std::vector<TensorSpec> outputs;  // in the network's order
   std::map<std::string, std::string> metadata;
   ModelSummary summary;
+  std::optional<ImageUse> image_use;
+  std::vector<std::string> conversions;
   std::shared_ptr<const ov::Model> network;  // null where opaque; nobody changes it any more
 };
 

@@ -117,7 +117,7 @@ class OpenVinoSlot final : public BoundProgram {
     try {
       request->request.infer();
       copy_aliases(launch);
-      outcome_ = Status();
+      outcome_ = check_ranks(*request);
     } catch (const std::exception& error) {
       outcome_ = Status(StatusCode::kDeviceError, internal::distil_openvino_error(error.what()));
     } catch (...) {
@@ -138,7 +138,7 @@ class OpenVinoSlot final : public BoundProgram {
       const ov::Tensor tensor = requests_[last_]->request.get_output_tensor(index);
       std::array<std::int64_t, Shape::kRankMax> dims{};
       const ov::Shape& shape = tensor.get_shape();
-      INFLIGHT_CHECK(shape.size() == port.spec.shape.rank());
+      INFLIGHT_CHECK(shape.size() <= dims.size());  // check_ranks() has looked
       std::copy(shape.begin(), shape.end(), dims.begin());
       Result<Shape> made = Shape::make({dims.data(), shape.size()});
       INFLIGHT_CHECK(made.ok());
@@ -213,6 +213,19 @@ class OpenVinoSlot final : public BoundProgram {
     }
   }
 
+  // An output of open rank may turn out to have more dimensions than a Shape has.
+  Status check_ranks(Request& request) const {
+    for (std::size_t i = 0; i < compiled_->outputs.size(); ++i) {
+      const Port& port = compiled_->outputs[i];
+      if (!port.spec.shape.has_open_rank()) continue;
+      const std::size_t rank = request.request.get_output_tensor(i).get_shape().size();
+      if (rank <= Shape::kRankMax) continue;
+      return {StatusCode::kUnsupported, fmt::format("output \"{}\": got rank {}, want at most {}",
+                                                    port.spec.name, rank, Shape::kRankMax)};
+    }
+    return {};
+  }
+
   void copy_aliases(const Launch& launch) {
     for (std::size_t i = 0; i < launch.outputs.size(); ++i) {
       const Alias alias = compiled_->aliases[i];
@@ -233,10 +246,13 @@ class OpenVinoSlot final : public BoundProgram {
 class OpenVinoProgram final : public Program {
  public:
   OpenVinoProgram(Model model, std::shared_ptr<const Compiled> compiled, int threads)
-      : model_(std::move(model)), compiled_(std::move(compiled)), threads_(threads) {}
+      : model_(std::move(model)), compiled_(std::move(compiled)), threads_(threads) {
+    for (const Port& port : compiled_->outputs) outputs_.push_back(port.spec);
+  }
 
   std::span<const TensorSpec> inputs() const noexcept override { return model_.inputs(); }
-  std::span<const TensorSpec> outputs() const noexcept override { return model_.outputs(); }
+  // What compiling tells of them may be more than the network says.
+  std::span<const TensorSpec> outputs() const noexcept override { return outputs_; }
   int concurrency(Width width) const noexcept override { return width == Width::kWide ? 1 : threads_; }
 
   Result<std::unique_ptr<BoundProgram>> bind() override {
@@ -253,15 +269,27 @@ class OpenVinoProgram final : public Program {
  private:
   Model model_;
   std::shared_ptr<const Compiled> compiled_;
+  std::vector<TensorSpec> outputs_;
   int threads_;
 };
 
-std::vector<Port> ports_of(const std::vector<ov::Output<const ov::Node>>& outputs,
-                           std::span<const TensorSpec> specs) {
+Result<Shape> shape_of(const ov::PartialShape& partial) {
+  if (partial.rank().is_dynamic()) return Shape::of_open_rank();
+  std::vector<std::int64_t> dims;
+  for (const ov::Dimension& dim : partial)
+    dims.push_back(dim.is_static() ? dim.get_length() : Shape::kDynamic);
+  return Shape::make(dims);
+}
+
+// The compiled model alone says what is static: compiling may find out more than reading, and the network's shapes
+// must not be mixed with its own.
+Result<std::vector<Port>> ports_of(const std::vector<ov::Output<const ov::Node>>& outputs,
+                                   std::span<const TensorSpec> specs) {
   INFLIGHT_CHECK(outputs.size() == specs.size());
   std::vector<Port> ports;
   for (std::size_t i = 0; i < outputs.size(); ++i) {
     Port port{outputs[i].get_element_type(), {}, specs[i], outputs[i].get_partial_shape().is_dynamic()};
+    INFLIGHT_TRY_ASSIGN(port.spec.shape, shape_of(outputs[i].get_partial_shape()));
     if (!port.dynamic) port.shape = outputs[i].get_shape();
     ports.push_back(std::move(port));
   }
@@ -376,8 +404,8 @@ class OpenVinoBackend final : public Backend {
       for (const Width width : options.widths) {
         std::optional<ov::CompiledModel>& place = compiled->models[index_of(width)];
         if (!place.has_value()) place = compile_width(network, properties, width, threads);
-        compiled->inputs = ports_of(place->inputs(), model.inputs());
-        compiled->outputs = ports_of(place->outputs(), model.outputs());
+        INFLIGHT_TRY_ASSIGN(compiled->inputs, ports_of(place->inputs(), model.inputs()));
+        INFLIGHT_TRY_ASSIGN(compiled->outputs, ports_of(place->outputs(), model.outputs()));
       }
     } catch (const std::exception& error) {
       return Status(StatusCode::kInvalidModel, internal::distil_openvino_error(error.what()));
