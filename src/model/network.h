@@ -19,8 +19,7 @@ namespace internal {
 
 struct ModelRep {
   std::string name;
-  std::vector<TensorSpec>
-      inputs;  // as frames bring them: an image input has rank 3 here and rank 4 in the network
+  std::vector<TensorSpec> inputs;   // as frames bring them
   std::vector<TensorSpec> outputs;  // in the network's order
   std::map<std::string, std::string> metadata;
   ModelSummary summary;

@@ -46,10 +46,12 @@ std::string distil_openvino_error(std::string_view what) {
     const std::size_t end = std::min(what.find('\n'), what.size());
     const std::string_view line = without_source(trim(what.substr(0, end)));
     what.remove_prefix(std::min(end + 1, what.size()));
-    // What introduces the next line is of use where it names something.
-    if (line.empty() || (line.back() == ':' && line.find('\'') == std::string_view::npos)) continue;
+    // Pages to read are no reason, and what introduces the next line is of use where it names something.
+    if (line.empty() || line.find("://") != std::string_view::npos ||
+        (line.back() == ':' && line.find('\'') == std::string_view::npos))
+      continue;
     if (!kept.empty()) kept += kept.back() == ':' ? " " : "; ";
-    kept += line;
+    kept += line.substr(0, line.find_last_not_of('.') + 1);
   }
   return kept.empty() ? "no reason given" : shortened(std::move(kept));
 }

@@ -121,7 +121,7 @@ Status check(const fs::path& folder, const std::string& name, std::uint64_t byte
   std::error_code error;
   const fs::file_status status = fs::status(file, error);
   if (!fs::exists(status))
-    return {StatusCode::kNotFound, fmt::format("its weights \"{}\": no such file", file.string())};
+    return {StatusCode::kInvalidModel, fmt::format("its weights \"{}\": no such file", file.string())};
   if (!fs::is_regular_file(status))
     return {StatusCode::kInvalidModel, fmt::format("its weights \"{}\": not a regular file", file.string())};
   const std::uintmax_t size = fs::file_size(file, error);

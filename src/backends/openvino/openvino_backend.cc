@@ -49,7 +49,7 @@ struct Cpu {
 struct Port {
   ov::element::Type type;
   ov::Shape shape;  // where static
-  TensorSpec spec;  // what a launch brings: the same bytes, though an image's shape lacks the leading 1
+  TensorSpec spec;  // what a launch brings
   bool dynamic = false;
 };
 
