@@ -37,7 +37,9 @@ enum class Fit : std::uint8_t {
 //   integers   rounded to the nearest (half to even), and held to the bounds of the type
 //   batch      of more than 1: each place has the same frame
 struct ImageInput {
-  int height = 0;  // of the frames
+  // Of the frames. Both 0: of any size, which may change from frame to frame; the model's height and width must not be
+  // open then.
+  int height = 0;
   int width = 0;
   ColorOrder color = ColorOrder::kRgb;
   // One value, or one a channel in the model's colour order. None: 0, and 128 for an i8 input, whose values are
@@ -68,6 +70,7 @@ struct ImageUse {
   int channels = 3;
   int batch = 1;            // places, each of which has the same frame
   bool frame_size = false;  // height and width were open, and are the frame's
+  bool any_size = false;    // takes frames u8[?,?,3] of changing size
   Fit fit = Fit::kStretch;
 };
 

@@ -89,6 +89,8 @@ class Shape {
   std::int64_t operator[](std::size_t axis) const noexcept { return dims_[axis]; }
   std::span<const std::int64_t> dims() const noexcept { return {dims_.data(), rank_}; }
   bool is_static() const noexcept;
+  // Whether `actual`, which is static, is what this shape stands for: the same where that is known.
+  bool allows(const Shape& actual) const noexcept;
   // Number of elements; 1 for a scalar. Requires is_static(), and at most kElementsMax.
   std::size_t elements() const noexcept;
   // "[1,3,224,224]", with ? for kDynamic.

@@ -84,6 +84,13 @@ bool Shape::is_static() const noexcept {
          std::none_of(dims().begin(), dims().end(), [](std::int64_t d) { return d == kDynamic; });
 }
 
+bool Shape::allows(const Shape& actual) const noexcept {
+  if (open_rank_) return true;
+  return std::ranges::equal(dims(), actual.dims(), [](std::int64_t mine, std::int64_t other) {
+    return mine == kDynamic || mine == other;
+  });
+}
+
 std::size_t Shape::elements() const noexcept {
   INFLIGHT_CHECK(!open_rank_);
   std::int64_t count = 1;

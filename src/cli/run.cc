@@ -106,13 +106,17 @@ Result<std::unique_ptr<SizedPredictors>> make_predictors(const Model& model, con
                                                          const LoadedModel& loaded, const FrameSource& source,
                                                          bool reload) {
   INFLIGHT_TRY_ASSIGN(Predictor first, make_predictor(model, runtime, options, plan));
-  const auto make = [=](int height, int width) -> Result<Predictor> {
+  const auto make = [=](int height, int width) -> Result<SizedPredictors::Made> {
     LoadedModel for_size = loaded;
     if (reload) {
       INFLIGHT_TRY_ASSIGN(for_size, load_model(options.model, model_options(options, height, width)));
     }
-    INFLIGHT_TRY_ASSIGN(const Model fitted, fit_to_frames(for_size, options, height, width));
-    return make_predictor(fitted, runtime, options, plan);
+    // The first size's program stays static, which is the fastest. One program takes all others, where it can.
+    const bool any_size = !model.image_use()->frame_size;
+    INFLIGHT_TRY_ASSIGN(const Model fitted,
+                        fit_to_frames(for_size, options, any_size ? 0 : height, any_size ? 0 : width));
+    INFLIGHT_TRY_ASSIGN(Predictor predictor, make_predictor(fitted, runtime, options, plan));
+    return SizedPredictors::Made{std::move(predictor), any_size};
   };
   return std::make_unique<SizedPredictors>(std::move(first), source.height(), source.width(),
                                            plan.in_flight_limit, plan.finished_limit, make);

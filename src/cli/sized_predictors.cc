@@ -41,7 +41,7 @@ SizedPredictors::SizedPredictors(Predictor first, int height, int width, int in_
       first_outputs_(first.outputs().begin(), first.outputs().end()),
       device_(first.device_description()),
       slots_(first.slots()) {
-  sized_.push_back(std::make_unique<Sized>(Sized{height, width, std::move(first)}));
+  sized_.push_back(std::make_unique<Sized>(Sized{height, width, std::move(first), false, 0}));
 }
 
 Result<Prediction> SizedPredictors::submit(Frame&& frame, int height, int width) {
@@ -82,17 +82,18 @@ Status SizedPredictors::room() const {
 
 Result<Predictor*> SizedPredictors::predictor_of(int height, int width) {
   for (const std::unique_ptr<Sized>& sized : sized_) {
-    if (sized->height != height || sized->width != width) continue;
+    if (!sized->any_size && (sized->height != height || sized->width != width)) continue;
     sized->used = ++uses_;
     return &sized->predictor;
   }
-  INFLIGHT_TRY_ASSIGN(Predictor made, make_(height, width));
+  INFLIGHT_TRY_ASSIGN(Made made, make_(height, width));
   if (sized_.size() >= kSizesMax) {
     const auto oldest = std::min_element(sized_.begin(), sized_.end(),
                                          [](const auto& a, const auto& b) { return a->used < b->used; });
     retire(static_cast<std::size_t>(oldest - sized_.begin()));
   }
-  sized_.push_back(std::make_unique<Sized>(Sized{height, width, std::move(made), ++uses_}));
+  sized_.push_back(
+      std::make_unique<Sized>(Sized{height, width, std::move(made.predictor), made.any_size, ++uses_}));
   return &sized_.back()->predictor;
 }
 

@@ -14,16 +14,21 @@
 
 namespace inflight::cli {
 
-// A predictor for each size of frames, made when the first frame of that size comes, all on one runtime; to the caller
-// they are one predictor with one limit and one set of books. Where frames keep their size, there is one, and nothing
-// is in its way.
+// One predictor for the first size of frames, and others for other sizes, made when the first such frame comes: one for
+// all of them where the model has a size of its own, else one for each. All are on one runtime, and to the caller they
+// are one predictor with one limit and one set of books. Where frames keep their size, there is one, and nothing is in
+// its way.
 //   bound    kSizesMax predictors: then the one that was used least recently finishes what it has, and goes
 //   thread   one
 class SizedPredictors {
  public:
   static constexpr std::size_t kSizesMax = 8;
-  // Makes the predictor for frames of a size. Takes as long as compiling does.
-  using Make = std::function<Result<Predictor>(int height, int width)>;
+  struct Made {
+    Predictor predictor;
+    bool any_size;  // serves other sizes as well
+  };
+  // Makes a predictor for frames of a size. Takes as long as compiling does.
+  using Make = std::function<Result<Made>(int height, int width)>;
 
   //   first    the predictor for frames of height x width
   //   limits   those that each of the predictors was told
@@ -49,6 +54,7 @@ class SizedPredictors {
     int height;
     int width;
     Predictor predictor;
+    bool any_size = false;
     std::uint64_t used = 0;
   };
 

@@ -2,6 +2,7 @@
 #include "model/image_graph.h"
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <limits>
 #include <openvino/op/add.hpp>
@@ -24,6 +25,7 @@
 #include <openvino/op/unsqueeze.hpp>
 #include <vector>
 
+#include "model/fit_graph.h"
 #include "model/image_fit.h"
 
 namespace inflight::internal {
@@ -56,10 +58,7 @@ Value cut(const Value& value, const PixelRect& part) {
                                          integers({1, 1}), integers({1, 2}));
 }
 
-// f32[1,H,W,3] to another size: bilinear, half-pixel centres.
-Value resized(const Value& value, std::int64_t height, std::int64_t width) {
-  const ov::Shape from = value.get_shape();
-  if (from[1] == static_cast<std::size_t>(height) && from[2] == static_cast<std::size_t>(width)) return value;
+op::v4::Interpolate::InterpolateAttrs bilinear() {
   using Interpolate = op::v4::Interpolate;
   Interpolate::InterpolateAttrs how;
   how.mode = Interpolate::InterpolateMode::LINEAR;
@@ -67,9 +66,17 @@ Value resized(const Value& value, std::int64_t height, std::int64_t width) {
   how.coordinate_transformation_mode = Interpolate::CoordinateTransformMode::HALF_PIXEL;
   how.pads_begin = {0, 0};
   how.pads_end = {0, 0};
+  return how;
+}
+
+// f32[1,H,W,3] to another size: bilinear, half-pixel centres.
+Value resized(const Value& value, std::int64_t height, std::int64_t width) {
+  const ov::Shape from = value.get_shape();
+  if (from[1] == static_cast<std::size_t>(height) && from[2] == static_cast<std::size_t>(width)) return value;
   const Value scales = floats({2}, {static_cast<float>(height) / static_cast<float>(from[1]),
                                     static_cast<float>(width) / static_cast<float>(from[2])});
-  return std::make_shared<Interpolate>(value, integers({height, width}), scales, integers({1, 2}), how);
+  return std::make_shared<op::v4::Interpolate>(value, integers({height, width}), scales, integers({1, 2}),
+                                               bilinear());
 }
 
 // u8[1,H,W,3] as f32[1,height,width,3].
@@ -90,6 +97,46 @@ Value fitted(const Value& frame, Fit fit, std::int64_t height, std::int64_t widt
       inside, integers({0, place.y, place.x, 0}),
       integers({0, height - place.height - place.y, width - place.width - place.x, 0}), floats({}, {kBorder}),
       op::PadMode::CONSTANT);
+}
+
+// The same for frames of any size, by sizes that the network computes.
+Value resized_to(const Value& value, const Value& sizes) {
+  return std::make_shared<op::v4::Interpolate>(value, sizes, floats({2}, {1, 1}), integers({1, 2}),
+                                               bilinear());
+}
+
+Value joined(const ov::OutputVector& values) { return std::make_shared<op::v0::Concat>(values, 0); }
+
+Value small(std::int64_t value) {
+  return op::v0::Constant::create(ov::element::i32, {1}, {static_cast<std::int32_t>(value)});
+}
+
+// u8[1,H,W,3] of any size as f32[1,height,width,3].
+//   frame    the same without the batch
+Value fitted_of_any_size(const Value& frame, const Value& batched, Fit fit, std::int64_t height,
+                         std::int64_t width) {
+  const Value whole = integers({height, width});
+  if (fit == Fit::kStretch) return resized_to(converted(batched, ov::element::f32), whole);
+  if (fit == Fit::kCrop) {
+    const RectInGraph part = crop_in_graph(frame, height, width);
+    const Value ends = joined({std::make_shared<op::v1::Add>(part.y, part.height),
+                               std::make_shared<op::v1::Add>(part.x, part.width)});
+    const Value kept = std::make_shared<op::v8::Slice>(
+        batched, joined({part.y, part.x}), ends, joined({small(1), small(1)}), joined({small(1), small(2)}));
+    return resized_to(converted(kept, ov::element::f32), whole);
+  }
+  const RectInGraph place = letterbox_in_graph(frame, height, width);
+  const Value inside = resized_to(converted(batched, ov::element::f32), joined({place.height, place.width}));
+  const auto rest = [](std::int64_t all, const Value& before, const Value& taken) -> Value {
+    const Value after = std::make_shared<op::v1::Subtract>(small(all), before);
+    return std::make_shared<op::v1::Subtract>(after, taken);
+  };
+  const Value padded = std::make_shared<op::v1::Pad>(
+      inside, joined({small(0), place.y, place.x, small(0)}),
+      joined({small(0), rest(height, place.y, place.height), rest(width, place.x, place.width), small(0)}),
+      floats({}, {kBorder}), op::PadMode::CONSTANT);
+  // From here on everything is static again.
+  return std::make_shared<op::v1::Reshape>(padded, integers({1, height, width, 3}), false);
 }
 
 // f32[1,H,W,3], RGB, with the channels that the model wants.
@@ -158,20 +205,22 @@ Value laid_out(Value value, const ov::Shape& shape, const ImageLayout& layout) {
 
 ImageGraph make_image_graph(const ImageInput& image, const ov::element::Type& type, const ov::Shape& shape,
                             const ImageLayout& layout) {
-  const auto frame =
-      std::make_shared<op::v0::Parameter>(ov::element::u8, ov::PartialShape{image.height, image.width, 3});
+  const bool any_size = image.height == 0;
+  const ov::Dimension side(1, kFrameExtentMax);
+  const ov::PartialShape frame_shape =
+      any_size ? ov::PartialShape{side, side, 3} : ov::PartialShape{image.height, image.width, 3};
+  const auto frame = std::make_shared<op::v0::Parameter>(ov::element::u8, frame_shape);
   const Value batched = std::make_shared<op::v0::Unsqueeze>(frame, integers({0}));
-  const std::size_t height = shape[layout.height_axis()];
-  const std::size_t width = shape[layout.width_axis()];
-  const bool same_size =
-      height == static_cast<std::size_t>(image.height) && width == static_cast<std::size_t>(image.width);
-  const bool as_it_is =
-      all_are(image.mean, 0) && all_are(image.scale, 1) && same_size && layout.channels != 1;
+  const auto height = static_cast<std::int64_t>(shape[layout.height_axis()]);
+  const auto width = static_cast<std::int64_t>(shape[layout.width_axis()]);
+  const bool as_it_is = all_are(image.mean, 0) && all_are(image.scale, 1) && height == image.height &&
+                        width == image.width && layout.channels != 1;
   Value value;
   if (type == ov::element::u8 && as_it_is) {
     value = with_channels(batched, layout.channels, image.color);
   } else {
-    value = fitted(batched, image.fit, static_cast<std::int64_t>(height), static_cast<std::int64_t>(width));
+    value = any_size ? fitted_of_any_size(frame, batched, image.fit, height, width)
+                     : fitted(batched, image.fit, height, width);
     value = with_channels(value, layout.channels, image.color);
     value = of_type(normalised(value, image.mean, image.scale), type);
   }

@@ -11,11 +11,14 @@
 
 namespace inflight::internal {
 
+inline constexpr int kFrameExtentMax = 1 << 15;  // pixels along one side of a frame
+
 struct ImageGraph {
   std::shared_ptr<ov::op::v0::Parameter> frame;  // u8[H,W,3]
   ov::Output<ov::Node> input;                    // what the network's input was
 };
 
+//   image    of height and width 0: frames of any size
 //   shape    of the network's input: static
 //   throws   what OpenVINO throws
 ImageGraph make_image_graph(const ImageInput& image, const ov::element::Type& type, const ov::Shape& shape,

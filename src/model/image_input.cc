@@ -21,7 +21,7 @@ namespace {
 using internal::ImageLayout;
 using internal::ModelRep;
 
-constexpr int kExtentMax = 1 << 15;  // pixels along one side of a frame
+using internal::kFrameExtentMax;
 constexpr std::string_view kWanted =
     "numbers [N,C,H,W], [N,H,W,C], [C,H,W], [H,W,C] or [H,W], with C 3, 1 or 4";
 
@@ -43,10 +43,12 @@ Status check_channel_values(std::string_view what, const std::vector<float>& val
 }
 
 Status check_size(const ImageInput& image) {
-  if (image.height >= 1 && image.width >= 1 && image.height <= kExtentMax && image.width <= kExtentMax)
+  if (image.height == 0 && image.width == 0) return {};  // any
+  if (image.height >= 1 && image.width >= 1 && image.height <= kFrameExtentMax &&
+      image.width <= kFrameExtentMax)
     return {};
   return invalid(fmt::format("frame: got {}x{} (height x width), want 1 to {} each", image.height,
-                             image.width, kExtentMax));
+                             image.width, kFrameExtentMax));
 }
 
 struct Found {
@@ -96,6 +98,17 @@ struct Closed {
 };
 
 Result<Closed> close_input(const ModelRep& rep, const Found& found, const ImageInput& image) {
+  const ov::PartialShape open = rep.network->input(found.index).get_partial_shape();
+  if (image.height == 0) {
+    const ImageLayout& layout = found.layouts.front();
+    const auto closed = [&open](std::size_t axis) {
+      return open[axis].is_static() && open[axis].get_length() <= kFrameExtentMax;
+    };
+    if (open.rank().is_dynamic() || !closed(layout.height_axis()) || !closed(layout.width_axis())) {
+      return invalid(fmt::format("input \"{}\" {}: want the frames' height and width, as it takes them over",
+                                 rep.inputs[found.index].name, rep.inputs[found.index].type_string()));
+    }
+  }
   Status first;
   for (const ImageLayout& layout : found.layouts) {
     try {
@@ -138,7 +151,8 @@ std::string_view fit_in_words(Fit fit) {
   return "";
 }
 
-ImageUse use_of(const TensorSpec& input, const ov::Shape& shape, const ImageLayout& layout, Fit fit) {
+ImageUse use_of(const TensorSpec& input, const ov::Shape& shape, const ImageLayout& layout,
+                const ImageInput& image) {
   ImageUse use;
   use.height = static_cast<int>(shape[layout.height_axis()]);
   use.width = static_cast<int>(shape[layout.width_axis()]);
@@ -146,7 +160,8 @@ ImageUse use_of(const TensorSpec& input, const ov::Shape& shape, const ImageLayo
   use.batch = layout.rank == 4 ? static_cast<int>(shape[0]) : 1;
   use.frame_size = input.shape.has_open_rank() || input.shape[layout.height_axis()] == Shape::kDynamic ||
                    input.shape[layout.width_axis()] == Shape::kDynamic;
-  use.fit = fit;
+  use.fit = image.fit;
+  use.any_size = image.height == 0;
   return use;
 }
 
@@ -223,7 +238,7 @@ Result<Model> convert(const ModelRep& rep, ImageInput image) {
     const ov::Shape shape = port.get_shape();
     const internal::ImageGraph graph =
         internal::make_image_graph(image, port.get_element_type(), shape, closed.layout);
-    use = use_of(input, shape, closed.layout, image.fit);
+    use = use_of(input, shape, closed.layout, image);
     conversions.push_back(in_words(input, use, closed.layout, image));
     closed.network = rebuilt(*closed.network, rep, found.index, graph, shape, closed.layout,
                              image.fill_others, inputs, conversions);

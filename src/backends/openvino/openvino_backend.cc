@@ -48,7 +48,7 @@ struct Cpu {
 // One input or output as the compiled model has it.
 struct Port {
   ov::element::Type type;
-  ov::Shape shape;  // where static
+  ov::Shape shape;  // where static; of an image input of any size, one that it can have
   TensorSpec spec;  // what a launch brings
   bool dynamic = false;
 };
@@ -91,6 +91,7 @@ class OpenVinoSlot final : public BoundProgram {
       try {
         for (std::size_t i = 0; i < compiled_->inputs.size(); ++i) {
           ov::Tensor input = request->request.get_input_tensor(i);
+          if (compiled_->inputs[i].dynamic) input.set_shape(compiled_->inputs[i].shape);
           std::memset(input.data(), 0, input.get_byte_size());
         }
         request->request.infer();
@@ -158,9 +159,13 @@ class OpenVinoSlot final : public BoundProgram {
     std::vector<const void*> outputs;
   };
 
+  static ov::Shape shape_of_view(const TensorView& view) {
+    return {view.shape.dims().begin(), view.shape.dims().end()};
+  }
+
   static Status check_one(std::string_view role, const Port& port, const void* data, DType dtype,
                           const Shape& shape) {
-    if (dtype != port.spec.dtype || !(shape == port.spec.shape)) {
+    if (dtype != port.spec.dtype || !port.spec.shape.allows(shape)) {
       return {StatusCode::kInvalidArgument,
               fmt::format("{} \"{}\": got {}, want {}", role, port.spec.name,
                           TensorSpec{"", dtype, shape}.type_string(), port.spec.type_string())};
@@ -195,11 +200,12 @@ class OpenVinoSlot final : public BoundProgram {
   void set_tensors(Request& request, const Launch& launch) {
     for (std::size_t i = 0; i < launch.inputs.size(); ++i) {
       const void* data = launch.inputs[i].data;
-      if (request.inputs[i] == data) continue;
-      request.inputs[i] = nullptr;  // until it is known to be set
       const Port& port = compiled_->inputs[i];
+      if (request.inputs[i] == data && !port.dynamic) continue;
+      request.inputs[i] = nullptr;  // until it is known to be set
       // The request only reads its inputs, but its interface takes a tensor that could be written.
-      request.request.set_input_tensor(i, ov::Tensor(port.type, port.shape, const_cast<void*>(data)));
+      const ov::Shape shape = port.dynamic ? shape_of_view(launch.inputs[i]) : port.shape;
+      request.request.set_input_tensor(i, ov::Tensor(port.type, shape, const_cast<void*>(data)));
       request.inputs[i] = data;
     }
     for (std::size_t i = 0; i < launch.outputs.size(); ++i) {
@@ -317,10 +323,16 @@ std::vector<Alias> aliases_of(const ov::Model& network) {
   return aliases;
 }
 
-// Every input must be static: the predictor makes the slots' memory before any frame comes.
+bool is_picture(const TensorSpec& input) {
+  return input.dtype == DType::kU8 && input.shape.rank() == 3 && input.shape[2] == 3;
+}
+
+// Every input must be static, but for pictures of any size, which are resized to one at once: the predictor makes the
+// slots' memory before any frame comes.
 Status check_static(const Model& model) {
+  const bool any_size = model.image_use() && model.image_use()->any_size;
   for (const TensorSpec& input : model.inputs()) {
-    if (input.shape.is_static()) continue;
+    if (input.shape.is_static() || (any_size && is_picture(input))) continue;
     return {
         StatusCode::kInvalidArgument,
         fmt::format(
@@ -405,6 +417,11 @@ class OpenVinoBackend final : public Backend {
         std::optional<ov::CompiledModel>& place = compiled->models[index_of(width)];
         if (!place.has_value()) place = compile_width(network, properties, width, threads);
         INFLIGHT_TRY_ASSIGN(compiled->inputs, ports_of(place->inputs(), model.inputs()));
+        for (Port& input : compiled->inputs) {
+          if (!input.dynamic) continue;
+          input.shape = {static_cast<std::size_t>(model.image_use()->height),
+                         static_cast<std::size_t>(model.image_use()->width), 3};
+        }
         INFLIGHT_TRY_ASSIGN(compiled->outputs, ports_of(place->outputs(), model.outputs()));
       }
     } catch (const std::exception& error) {
