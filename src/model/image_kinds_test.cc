@@ -1,15 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 // Image inputs of every kind that models have: what the network gets of a frame, worked out by hand.
 #include <gtest/gtest.h>
+#include <sys/mman.h>
 
 #include <algorithm>
 #include <cmath>
 #include <openvino/core/model.hpp>
+#include <openvino/op/concat.hpp>
+#include <openvino/op/parameter.hpp>
 #include <openvino/runtime/core.hpp>
 #include <openvino/runtime/properties.hpp>
 #include <random>
 
 #include "inflight/model.h"
+#include "model/fit_graph.h"
 #include "model/image_fit.h"
 #include "model/network.h"
 #include "onnx_writer.h"
@@ -250,6 +254,88 @@ TEST(FitRect, CropTakesTheMiddle) {
       frame.insert(frame.end(), 3, static_cast<std::uint8_t>(column));
   }
   EXPECT_EQ(fitted(Fit::kCrop, 2, 6, frame, 2), (std::vector<double>{2, 2, 2, 3, 3, 3, 2, 2, 2, 3, 3, 3}));
+}
+
+// One network for frames of any size, against the one for just that size, whose arithmetic was done before.
+TEST(AnySize, EqualsTheNetworkForThatSize) {
+  std::mt19937 random(5);
+  ov::Core core;
+  for (const Fit fit : {Fit::kStretch, Fit::kLetterbox, Fit::kCrop}) {
+    const Model model = identity(testing::kFloat, {1, 3, 17, 24});
+    const Model any = model.with_image_input({.fit = fit}).value();
+    EXPECT_EQ(any.inputs()[0].shape, (Shape{Shape::kDynamic, Shape::kDynamic, 3}));
+    EXPECT_EQ(any.outputs()[0].shape, (Shape{1, 3, 17, 24}));
+    auto request = core.compile_model(network(any), "CPU", ov::hint::inference_precision(ov::element::f32))
+                       .create_infer_request();
+    for (int round = 0; round < 25; ++round) {
+      // Sizes of every order of magnitude, and those of the network.
+      const auto side = [&random, round](int own) {
+        return round < 2 ? own : 1 + static_cast<int>(random() % (std::size_t{4} << (random() % 9)));
+      };
+      const int height = side(17);
+      const int width = round == 1 ? 48 : side(24);
+      std::vector<std::uint8_t> frame(static_cast<std::size_t>(height) * width * 3);
+      for (std::uint8_t& byte : frame) byte = static_cast<std::uint8_t>(random());
+      request.set_input_tensor(
+          ov::Tensor(ov::element::u8, {static_cast<std::size_t>(height), static_cast<std::size_t>(width), 3},
+                     frame.data()));
+      request.infer();
+      const std::vector<double> got = values<float>(request.get_output_tensor());
+      const std::vector<double> wanted =
+          run(model.with_image_input({.height = height, .width = width, .fit = fit}).value(), frame);
+      ASSERT_EQ(got.size(), wanted.size());
+      for (std::size_t i = 0; i < got.size(); ++i) {
+        ASSERT_NEAR(got[i], wanted[i], 2e-3)
+            << height << "x" << width << ", fit " << static_cast<int>(fit) << ", " << i;
+      }
+    }
+  }
+}
+
+// Where products come near to 2^31 and f32 has lost their last bits.
+TEST(AnySize, TheArithmeticIsExactAtTheBounds) {
+  std::mt19937 random(6);
+  ov::Core core;
+  // The frame's values are not looked at: its 3 GiB are there, and take no memory.
+  const std::size_t bytes = std::size_t{3} << 30;
+  void* const memory = mmap(nullptr, bytes, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  ASSERT_NE(memory, MAP_FAILED);
+  for (const auto& [to_height, to_width] : {std::pair{640, 640}, std::pair{32767, 32768}, std::pair{3, 7}}) {
+    const auto frame = std::make_shared<ov::op::v0::Parameter>(ov::element::u8, ov::PartialShape{-1, -1, 3});
+    const internal::RectInGraph box = internal::letterbox_in_graph(frame, to_height, to_width);
+    const internal::RectInGraph cut = internal::crop_in_graph(frame, to_height, to_width);
+    const auto all = std::make_shared<ov::op::v0::Concat>(
+        ov::OutputVector{box.x, box.y, box.width, box.height, cut.x, cut.y, cut.width, cut.height}, 0);
+    auto request =
+        core.compile_model(std::make_shared<ov::Model>(ov::OutputVector{all}, ov::ParameterVector{frame}),
+                           "CPU")
+            .create_infer_request();
+    for (int round = 0; round < 300; ++round) {
+      const int height =
+          round % 3 == 0 ? 32768 - static_cast<int>(random() % 4) : 1 + static_cast<int>(random() % 32768);
+      const int width =
+          round % 5 == 0 ? 32768 - static_cast<int>(random() % 4) : 1 + static_cast<int>(random() % 32768);
+      request.set_input_tensor(ov::Tensor(
+          ov::element::u8, {static_cast<std::size_t>(height), static_cast<std::size_t>(width), 3}, memory));
+      request.infer();
+      const auto* const got = request.get_output_tensor().data<std::int32_t>();
+      const auto letterbox = internal::letterbox_rect(height, width, to_height, to_width);
+      const auto crop = internal::crop_rect(height, width, to_height, to_width);
+      const std::int64_t wanted[] = {letterbox.x, letterbox.y, letterbox.width, letterbox.height,
+                                     crop.x,      crop.y,      crop.width,      crop.height};
+      for (std::size_t i = 0; i < 8; ++i) {
+        ASSERT_EQ(got[i], wanted[i]) << height << "x" << width << " to " << to_height << "x" << to_width
+                                     << ", " << i;
+      }
+    }
+  }
+  munmap(memory, bytes);
+}
+
+TEST(AnySize, WantsANetworkWithASizeOfItsOwn) {
+  const Result<Model> open = identity(testing::kFloat, {1, 3, "h", "w"}).with_image_input({});
+  EXPECT_EQ(open.status().code(), StatusCode::kInvalidArgument);
+  EXPECT_FALSE(identity(testing::kFloat, {1, 3, 4, 4}).with_image_input({.height = 4}).ok());
 }
 
 }  // namespace
