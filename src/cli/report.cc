@@ -31,6 +31,7 @@ Json quantiles(const Histogram& ns) {
 
 // The first thing that went wrong.
 const Status& first_error(const Tally& tally) {
+  if (!tally.first_damage.ok()) return tally.first_damage;
   if (!tally.first_failure.ok()) return tally.first_failure;
   return tally.source_error.ok() ? tally.submit_error : tally.source_error;
 }
@@ -104,6 +105,8 @@ std::string json_text(const RunReport& report) {
   json["source"] = report.source;
   json["fps_wanted"] = report.fps ? Json(*report.fps) : Json(nullptr);
   json["frames"] = tally.frames;
+  json["frames_skipped"] = tally.losses.skipped;
+  json["ended_early"] = tally.losses.ended_early;
   json["duration_s"] = seconds(tally.wall);
   json["limit"] = report.limit;
   json["slots"] = report.slots;

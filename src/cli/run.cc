@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <memory>
 #include <optional>
+#include <string>
 #include <utility>
 
 #include "cli/display.h"
@@ -66,15 +67,14 @@ Result<LoopPlan> plan_loop(const RunOptions& options, const FrameSource& source)
     INFLIGHT_TRY_ASSIGN(plan.rate, FrameRate::from_double(source.fps()));
   }
   plan.pace = plan.rate.num > 0 ? Pace::kPaced : Pace::kUnpaced;
+  // At its own rate a frame is due when its media shows it; what has no stamps is paced by the rate.
+  if (!options.fps && plan.pace == Pace::kPaced) plan.pace = Pace::kStamped;
   // A camera has its own time; asked for another rate, it is read at that.
   if (!options.fps && source.live()) plan.pace = Pace::kLive;
   if (options.frames) plan.frames_max = *options.frames;
   plan.duration = options.duration;
   if (options.source == kSynthetic && !options.frames && !options.duration)
     plan.duration = kSyntheticDuration;
-  if (plan.pace == Pace::kPaced && plan.duration) {
-    plan.frames_max = std::min(plan.frames_max, frames_due(*plan.duration, plan.rate));
-  }
   return plan;
 }
 
@@ -177,10 +177,11 @@ Status reserve_frames(FrameSource& source, int in_flight_limit) {
   return source.reserve(std::min(frames, kBytesMax / std::max<std::size_t>(frame_bytes, 1)));
 }
 
-int exit_code_of(const Tally& tally, const Statistics& statistics) {
+int exit_code_of(const Tally& tally, const Statistics& statistics, bool strict) {
   if (tally.signal != 0) return 128 + tally.signal;
   if (statistics.failed > 0 || !tally.submit_error.ok()) return 1;
   if (!tally.source_error.ok()) return tally.frames > 0 ? 1 : exit_code(tally.source_error.code());
+  if (strict && (tally.losses.skipped > 0 || tally.losses.ended_early)) return 1;
   return 0;
 }
 
@@ -194,12 +195,15 @@ RunReport make_report(const Session& session, std::string source, Tally tally) {
   report.precision = precision_name(options.precision);
   report.limit = options.limit;
   report.slots = session.predictor->slots();
-  if (session.plan.pace == Pace::kPaced) {
+  if (session.plan.pace == Pace::kPaced || session.plan.pace == Pace::kStamped) {
     report.fps = static_cast<double>(session.plan.rate.num) / static_cast<double>(session.plan.rate.den);
   }
   report.judged = session.plan.judge;
   report.statistics = session.predictor->statistics();
-  report.exit_code = exit_code_of(tally, report.statistics);
+  report.statistics.submitted += tally.damaged + tally.dropped;
+  report.statistics.dropped += tally.dropped;
+  report.statistics.failed += tally.damaged;
+  report.exit_code = exit_code_of(tally, report.statistics, options.strict);
   report.tally = std::move(tally);
   return report;
 }
@@ -210,11 +214,19 @@ void fail(RunReport& report, const Status& status) {
   if (report.exit_code == 0) report.exit_code = 1;
 }
 
+// All of it in one line.
+Status damage_of(const Tally& tally) {
+  if (tally.damaged == 1) return tally.first_damage;
+  return tally.first_damage.with_context(fmt::format("{} pictures cannot be read; the first", tally.damaged));
+}
+
 int finish(Session& session, RunReport report) {
   const Status results = session.results ? session.results->finish() : Status();
   fmt::print(stdout, "{}", summary_text(report));
   std::fflush(stdout);
   const Tally& tally = report.tally;
+  for (const std::string& note : tally.losses.notes) print_error(note);
+  if (!tally.first_damage.ok()) fail(report, damage_of(tally));
   if (!tally.first_failure.ok()) fail(report, tally.first_failure.with_context("a prediction failed"));
   if (!tally.source_error.ok()) fail(report, tally.source_error);
   if (!tally.submit_error.ok()) fail(report, tally.submit_error);
