@@ -7,7 +7,7 @@ usage: cli_inputs_test.py PROGRAM MODELS_FOLDER DATA_FOLDER SANITIZERS [unittest
 import sys
 import unittest
 
-from cli_test_support import DATA, Case, field, onnx_model, onnx_node, ppm
+from cli_test_support import DATA, Case, field, onnx_model, onnx_node, png, ppm
 
 CASES = DATA.parent / "cases"
 RED, GREEN = (255, 0, 0), (0, 255, 0)
@@ -176,9 +176,70 @@ class Inputs(Case):
         self.file("w.bin", b"\0\0\x80\x3f" * 3)
         self.assertEqual(self.output(path, source)["values"], [2, 3, 4])
 
-    def test_sizes_change(self):
-        self.case("videos/resize.ts")
-        self.skipTest("sources of changing size are the next step")
+    # ---- Sizes that change
+
+    def test_video_changes_its_size(self):
+        video = self.case("videos/resize.ts")
+        results = self.folder / "r.jsonl"
+        statistics, _ = self.run_json(CASES / "identity.onnx", "--source", video, "--results", results, "--fps", "0")
+        lines = sorted(self.read_results(results), key=lambda line: line["frame"])
+        self.assertEqual(statistics["completed"], len(lines))
+        shapes = [line["outputs"]["y"]["shape"] for line in lines]
+        self.assertEqual([line["frame"] for line in lines[:5]], list(range(5)))
+        self.assertEqual(shapes[:5], [[1, 3, 64, 96]] * 5)
+        self.assertGreater(len(shapes), 5)
+        self.assertEqual(shapes[5:], [[1, 3, 96, 128]] * (len(shapes) - 5))
+
+    def test_folder_of_sizes(self):
+        folder = self.case("folders/sizes")
+        outputs = self.outputs(CASES / "models/square32.onnx", folder)
+        self.assertEqual([o["y"]["shape"] for o in outputs], [[1, 3, 32, 32]] * 3)
+
+    def test_many_sizes(self):
+        for i in range(20):
+            self.file(f"many/{i:02}.png", png(3 + i, 30 - i, RED if i % 2 else GREEN))
+        many = self.folder / "many"
+        results = self.folder / "r.jsonl"
+        fixed = self.file("fixed.onnx", identity("f32", [1, 4, 4, 3]))
+        followed = self.file("open.onnx", identity("f32", ["n", "h", "w", 3]))
+        for model, args in ((fixed, ()), (fixed, ("--fit", "crop")), (followed, ())):
+            statistics, _ = self.run_json(model, "--source", many, "--results", results, "--limit", "3", *args)
+            self.assertEqual((statistics["completed"], statistics["submitted"]), (20, 20))
+            self.assertLessEqual(statistics["in_flight_max"], 3)
+            for line in self.read_results(results):
+                i = line["frame"]
+                output = line["outputs"]["y"]
+                self.assertEqual(output["shape"], [1, 4, 4, 3] if model == fixed else [1, 30 - i, 3 + i, 3])
+                for got, want in zip(output["values"], (RED if i % 2 else GREEN) * 4):
+                    self.assertAlmostEqual(got, want, places=3)
+
+    def test_a_size_that_the_model_cannot_take(self):
+        # Two rows are given off, so that a frame of fewer has nothing left: only its own outcome is a failure.
+        nodes = [onnx_node("MaxPool", ["x"], ["y"])]
+        pool = onnx_model([nodes[0] + field(5, field(1, "kernel_shape") + field(8, 3) + field(8, 3) + field(20, 7))],
+                          [("x", "f32", [1, 3, "h", "w"])], [("y", "f32", [1, 3, "a", "b"])])
+        model = self.file("pool.onnx", pool)
+        for name, height in (("a", 5), ("b", 1), ("c", 5)):
+            self.file(f"some/{name}.png", png(5, height, RED))
+        results = self.folder / "r.jsonl"
+        done = self.run_program("run", model, "--source", self.folder / "some", "--results", results)
+        self.assertEqual(done.returncode, 1, done.stderr)
+        outcomes = {line["source"]: line["outcome"] for line in self.read_results(results)}
+        self.assertEqual(outcomes, {"a.png": "completed", "b.png": "failed", "c.png": "completed"})
+
+    def test_quantised_to_signed_bytes(self):
+        # The quantised case with i8 (9) in place of u8 (3), and other zero points.
+        unsigned = self.case("models/quant_u8.tflite").read_bytes()
+        picture = self.case("pictures/rgb.png")
+        for zero in (-128, -1, 0, 5):
+            signed = bytearray(unsigned)
+            for at in (44, 291):
+                self.assertEqual(signed[at], 3)
+                signed[at] = 9
+            at = signed.index((128).to_bytes(8, "little"))
+            signed[at:at + 8] = zero.to_bytes(8, "little", signed=True)
+            output = self.output(self.file("i8.tflite", bytes(signed)), picture)
+            self.assertEqual(output["values"][:3], [(127 - zero) / 128, (-128 - zero) / 128, (-128 - zero) / 128])
 
 
 if __name__ == "__main__":

@@ -156,7 +156,9 @@ bool RunLoop::has_place() const {
 }
 
 void RunLoop::submit(TimePoint due) {
-  const VideoFrame video = *std::exchange(frame_, std::nullopt);
+  VideoFrame video = *std::exchange(frame_, std::nullopt);
+  // A size that the model cannot take is a fault of this frame, not of the run.
+  if (video.damage.ok()) video.damage = predictor_.prepare(video.height, video.width);
   if (!video.damage.ok()) return lose(video, due);
   ++submitted_;
   Result<NDArray> pixels =

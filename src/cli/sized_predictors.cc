@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/check.h"
+
 namespace inflight::cli {
 namespace {
 
@@ -44,24 +46,43 @@ SizedPredictors::SizedPredictors(Predictor first, int height, int width, int in_
   sized_.push_back(std::make_unique<Sized>(Sized{height, width, std::move(first), false, 0}));
 }
 
-Result<Prediction> SizedPredictors::submit(Frame&& frame, int height, int width) {
-  const auto refuse = [this](const Status& why) {
-    ++own_.submitted;
-    ++own_.rejected;
-    return why;
-  };
-  const bool several = sized_.size() > 1 || sized_[0]->height != height || sized_[0]->width != width;
-  std::uint64_t in_flight = 0;
-  if (several) {
-    if (const Status full = room(); !full.ok()) return refuse(full);
-    in_flight = statistics().in_flight;
+SizedPredictors::Sized* SizedPredictors::find(int height, int width) {
+  for (const std::unique_ptr<Sized>& sized : sized_) {
+    if (sized->any_size || (sized->height == height && sized->width == width)) return sized.get();
   }
-  Result<Predictor*> predictor = predictor_of(height, width);
-  if (!predictor.ok()) return refuse(predictor.status());
-  Result<Prediction> prediction = (*predictor)->submit(std::move(frame));
+  return nullptr;
+}
+
+Status SizedPredictors::prepare(int height, int width) {
+  if (find(height, width) != nullptr) return {};
+  INFLIGHT_TRY_ASSIGN(Made made, make_(height, width));
+  if (sized_.size() >= kSizesMax) {
+    const auto oldest = std::min_element(sized_.begin(), sized_.end(),
+                                         [](const auto& a, const auto& b) { return a->used < b->used; });
+    retire(static_cast<std::size_t>(oldest - sized_.begin()));
+  }
+  sized_.push_back(
+      std::make_unique<Sized>(Sized{height, width, std::move(made.predictor), made.any_size, ++uses_}));
+  return {};
+}
+
+Result<Prediction> SizedPredictors::submit(Frame&& frame, int height, int width) {
+  const bool several = sized_.size() > 1;
+  if (several) {
+    if (const Status full = room(); !full.ok()) {
+      ++own_.submitted;
+      ++own_.rejected;
+      return full;
+    }
+  }
+  const std::uint64_t in_flight = several ? statistics().in_flight : 0;
+  Sized* const sized = find(height, width);
+  INFLIGHT_CHECK(sized != nullptr);
+  sized->used = ++uses_;
+  Result<Prediction> prediction = sized->predictor.submit(std::move(frame));
   if (prediction.ok()) {
     ++admitted_;
-    // With the others' that have finished since: no more than there were, and never above the limit.
+    // Others may have finished since, so that it is that many at most, and never above the limit.
     if (several) own_.in_flight_max = std::max(own_.in_flight_max, in_flight + 1);
   }
   return prediction;
@@ -78,23 +99,6 @@ Status SizedPredictors::room() const {
             fmt::format("{} finished predictions wait to be taken, as many as may", finished_limit_)};
   }
   return {};
-}
-
-Result<Predictor*> SizedPredictors::predictor_of(int height, int width) {
-  for (const std::unique_ptr<Sized>& sized : sized_) {
-    if (!sized->any_size && (sized->height != height || sized->width != width)) continue;
-    sized->used = ++uses_;
-    return &sized->predictor;
-  }
-  INFLIGHT_TRY_ASSIGN(Made made, make_(height, width));
-  if (sized_.size() >= kSizesMax) {
-    const auto oldest = std::min_element(sized_.begin(), sized_.end(),
-                                         [](const auto& a, const auto& b) { return a->used < b->used; });
-    retire(static_cast<std::size_t>(oldest - sized_.begin()));
-  }
-  sized_.push_back(
-      std::make_unique<Sized>(Sized{height, width, std::move(made.predictor), made.any_size, ++uses_}));
-  return &sized_.back()->predictor;
 }
 
 void SizedPredictors::retire(std::size_t index) {

@@ -34,8 +34,10 @@ class SizedPredictors {
   //   limits   those that each of the predictors was told
   SizedPredictors(Predictor first, int height, int width, int in_flight_limit, int finished_limit, Make make);
 
-  // As Predictor::submit. The frame is one array of height x width.
-  //   errors   besides: what making the predictor of a new size answers, which counts as a refusal
+  // Makes the predictor for frames of a size, where there is none yet.
+  //   errors   what making it answers: the model cannot take frames of that size
+  Status prepare(int height, int width);
+  // As Predictor::submit. The frame is one array of height x width, for which prepare() was ok.
   Result<Prediction> submit(Frame&& frame, int height, int width);
   // As of Predictor; what several predictors finished is in the order in which it finished.
   void take_finished(std::vector<Prediction>& finished);
@@ -58,7 +60,7 @@ class SizedPredictors {
     std::uint64_t used = 0;
   };
 
-  Result<Predictor*> predictor_of(int height, int width);
+  Sized* find(int height, int width);
   void retire(std::size_t index);
   Status room() const;
   bool poll_until(TimePoint when);
