@@ -14,6 +14,7 @@
 #include "cli/display.h"
 #include "cli/report.h"
 #include "cli/results.h"
+#include "cli/sized_predictors.h"
 #include "inflight/clock.h"
 #include "inflight/predictor.h"
 #include "media/pacing.h"
@@ -52,7 +53,7 @@ class RunLoop {
   static constexpr Duration kDrainAfterSignal = std::chrono::seconds(2);
 
   //   results   null: no results are written
-  RunLoop(Predictor& predictor, PrefetchedSource& source, const LoopPlan& plan, ResultsWriter* results,
+  RunLoop(SizedPredictors& predictor, PrefetchedSource& source, const LoopPlan& plan, ResultsWriter* results,
           Display& display);
 
   // Runs to the end and returns when nothing is in flight any more. Once.
@@ -80,7 +81,7 @@ class RunLoop {
   bool settle(const Prediction& prediction);
   void show_progress();
 
-  Predictor& predictor_;
+  SizedPredictors& predictor_;
   PrefetchedSource& source_;
   const LoopPlan plan_;
   ResultsWriter* const results_;
