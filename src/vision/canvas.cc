@@ -11,6 +11,7 @@ namespace inflight::vision {
 namespace {
 
 constexpr std::uint32_t kPanel = 0x202020;
+constexpr std::size_t kPadding = 64;
 
 cairo_t* pen_of(const std::unique_ptr<void, auto>& pen) { return static_cast<cairo_t*>(pen.get()); }
 
@@ -55,7 +56,12 @@ std::uint32_t colour_of(int category) {
 Status Canvas::load(const std::byte* rgb, int height, int width) {
   if (surface_ == nullptr || height != height_ || width != width_) {
     pen_.reset();
-    surface_.reset(cairo_image_surface_create(CAIRO_FORMAT_RGB24, width, height));
+    // In memory of ours, for what reads it next may read a few bytes beyond the last row, as libswscale does.
+    const int row_bytes = cairo_format_stride_for_width(CAIRO_FORMAT_RGB24, width);
+    if (row_bytes > 0)
+      memory_.assign(static_cast<std::size_t>(row_bytes) * static_cast<std::size_t>(height) + kPadding, 0);
+    surface_.reset(
+        cairo_image_surface_create_for_data(memory_.data(), CAIRO_FORMAT_RGB24, width, height, row_bytes));
     auto* const surface = static_cast<cairo_surface_t*>(surface_.get());
     const cairo_status_t made = cairo_surface_status(surface);
     if (made != CAIRO_STATUS_SUCCESS) {

@@ -7,6 +7,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "inflight/status.h"
 #include "vision/boxes.h"
@@ -50,6 +51,7 @@ class Canvas {
   struct FreePen {
     void operator()(void* pen) const noexcept;
   };
+  std::vector<std::uint8_t> memory_;            // of the picture
   std::unique_ptr<void, FreeSurface> surface_;  // a cairo_surface_t
   std::unique_ptr<void, FreePen> pen_;          // a cairo_t that draws on it
   int height_ = 0;
