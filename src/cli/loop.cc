@@ -145,6 +145,7 @@ bool RunLoop::has_place() const {
 void RunLoop::submit(TimePoint due) {
   const VideoFrame video = *std::exchange(frame_, std::nullopt);
   const std::int64_t index = next_++;
+  if (!video.damage.ok()) return lose(index, video, due);
   Result<NDArray> pixels =
       NDArray::from_buffer(video.pixels, DType::kU8, Shape{video.height, video.width, 3});
   if (!pixels.ok()) {
@@ -161,14 +162,25 @@ void RunLoop::submit(TimePoint due) {
   tally_.late_max = std::max(tally_.late_max, called - due);
   if (prediction.ok()) {
     ++admitted_;
+    if (video.file != nullptr) files_.emplace(index, video.file);
     return;
   }
-  refuse(index, video.label, due, prediction.status());
+  refuse(index, video, due, prediction.status());
 }
 
-void RunLoop::refuse(std::int64_t frame, std::optional<int> truth, TimePoint due, const Status& why) {
+// A frame that came without its picture has an outcome like every other one.
+void RunLoop::lose(std::int64_t frame, const VideoFrame& video, TimePoint due) {
+  waits_since_.reset();
+  if (tally_.damaged++ == 0) tally_.first_damage = video.damage;
+  if (results_ == nullptr) return;
+  FrameResult result{frame, video.label, due, std::nullopt, video.damage, Outcome::kFailed, video.file};
+  const bool put = results_->put(result);
+  INFLIGHT_CHECK(put);  // advance() has asked for room
+}
+
+void RunLoop::refuse(std::int64_t frame, const VideoFrame& video, TimePoint due, const Status& why) {
   if (results_ != nullptr) {
-    FrameResult result{frame, truth, due, std::nullopt, why};
+    FrameResult result{frame, video.label, due, std::nullopt, why, Outcome::kRejected, video.file};
     const bool put = results_->put(result);
     INFLIGHT_CHECK(put);  // advance() has asked for room
   }
@@ -241,10 +253,13 @@ void RunLoop::account() {
 bool RunLoop::settle(const Prediction& prediction) {
   const PredictionTimes times = prediction.times();
   const std::optional<int> truth = truth_of(prediction.tag());
+  const auto file = files_.find(frame_of(prediction.tag()));
   if (results_ != nullptr) {
     FrameResult result{frame_of(prediction.tag()), truth, times.due, prediction, Status()};
+    if (file != files_.end()) result.file = file->second;
     if (!results_->put(result)) return false;
   }
+  if (file != files_.end()) files_.erase(file);
   if (prediction.outcome() == Outcome::kCompleted) {
     if (plan_.judge && truth) {
       const Result<TensorView> scores = prediction.output(std::size_t{0}).read();

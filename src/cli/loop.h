@@ -5,7 +5,10 @@
 #include <array>
 #include <cstdint>
 #include <limits>
+#include <memory>
 #include <optional>
+#include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "cli/display.h"
@@ -66,7 +69,8 @@ class RunLoop {
   Need take_frame(Taken taken);
   bool has_place() const;
   void submit(TimePoint due);
-  void refuse(std::int64_t frame, std::optional<int> truth, TimePoint due, const Status& why);
+  void refuse(std::int64_t frame, const VideoFrame& video, TimePoint due, const Status& why);
+  void lose(std::int64_t frame, const VideoFrame& video, TimePoint due);
   void wait(Need need);
   void wait_finished_until(TimePoint when);
   void drain();
@@ -87,6 +91,8 @@ class RunLoop {
   std::optional<VideoFrame> frame_;       // it, once it has been decoded
   TimePoint frame_taken_;                 // when that was seen
   std::optional<TimePoint> waits_since_;  // for a place, under the policy block
+  // The files of frames in flight, where they come from a directory.
+  std::unordered_map<std::int64_t, std::shared_ptr<const std::string>> files_;
   std::uint64_t admitted_ = 0;
   std::uint64_t taken_ = 0;
   std::vector<Prediction> finished_;  // taken; those from settled_ on wait for room in the results

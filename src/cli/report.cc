@@ -31,6 +31,7 @@ Json quantiles(const Histogram& ns) {
 
 // The first thing that went wrong.
 const Status& first_error(const Tally& tally) {
+  if (!tally.first_damage.ok()) return tally.first_damage;
   if (!tally.first_failure.ok()) return tally.first_failure;
   return tally.source_error.ok() ? tally.submit_error : tally.source_error;
 }

@@ -22,6 +22,8 @@ struct Tally {
   std::uint64_t correct = 0;  // completed ones whose best class was the truth
   Duration wall{0};           // from the first frame's due time until nothing was in flight
   bool source_ended = false;  // it has no more frames, or broke
+  std::uint64_t damaged = 0;  // frames that came without a picture: they count as submitted and failed
+  Status first_damage;        // why, of the first
   Status first_failure;       // of a prediction
   Status source_error;        // why the source ended early
   Status submit_error;        // why submitting had to stop, other than for want of room

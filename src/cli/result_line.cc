@@ -172,9 +172,10 @@ void ResultLine::append_outputs(const Prediction& prediction, Out& out) {
 
 void ResultLine::append(const FrameResult& result, TimePoint start, Out& out) {
   const std::optional<Prediction>& prediction = result.prediction;
-  const Outcome outcome = prediction ? prediction->outcome() : Outcome::kRejected;
+  const Outcome outcome = prediction ? prediction->outcome() : result.outcome;
   print(out, "{{\"frame\":{},\"outcome\":\"{}\",\"due_us\":{:.3f}", result.frame, outcome_name(outcome),
         us(result.due - start));
+  if (result.file != nullptr) print(out, ",\"source\":{}", json_string(*result.file));
   if (prediction) {
     const PredictionTimes times = prediction->times();
     print(out, ",\"latency_us\":{:.3f}", us(times.finished - result.due));

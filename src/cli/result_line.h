@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -30,8 +31,10 @@ struct FrameResult {
   std::int64_t frame = 0;
   std::optional<int> truth;
   TimePoint due;
-  std::optional<Prediction> prediction;  // nothing: refused
-  Status refusal;                        // why, then
+  std::optional<Prediction> prediction;               // nothing: refused, or it came without a picture
+  Status refusal;                                     // why, then
+  Outcome outcome = Outcome::kRejected;               // likewise
+  std::shared_ptr<const std::string> file = nullptr;  // of a directory; null elsewhere
 };
 
 // Appends the line with its line end; formats without allocating once `out` has grown.

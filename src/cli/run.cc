@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <memory>
 #include <optional>
+#include <string>
 #include <utility>
 
 #include "cli/display.h"
@@ -169,6 +170,8 @@ RunReport make_report(const Session& session, std::string source, Tally tally) {
   }
   report.judged = session.plan.judge;
   report.statistics = session.predictor->statistics();
+  report.statistics.submitted += tally.damaged;
+  report.statistics.failed += tally.damaged;
   report.exit_code = exit_code_of(tally, report.statistics);
   report.tally = std::move(tally);
   return report;
@@ -180,11 +183,18 @@ void fail(RunReport& report, const Status& status) {
   if (report.exit_code == 0) report.exit_code = 1;
 }
 
+// All of it in one line.
+Status damage_of(const Tally& tally) {
+  if (tally.damaged == 1) return tally.first_damage;
+  return tally.first_damage.with_context(fmt::format("{} pictures cannot be read; the first", tally.damaged));
+}
+
 int finish(Session& session, RunReport report) {
   const Status results = session.results ? session.results->finish() : Status();
   fmt::print(stdout, "{}", summary_text(report));
   std::fflush(stdout);
   const Tally& tally = report.tally;
+  if (!tally.first_damage.ok()) fail(report, damage_of(tally));
   if (!tally.first_failure.ok()) fail(report, tally.first_failure.with_context("a prediction failed"));
   if (!tally.source_error.ok()) fail(report, tally.source_error);
   if (!tally.submit_error.ok()) fail(report, tally.submit_error);
@@ -217,6 +227,7 @@ int run_command(const RunWords& words) {
   Display display;
   Tally tally = RunLoop(*session.predictor, source, session.plan, session.results.get(), display).run();
   display.finish();
+  for (const std::string& note : source.source().losses().notes) print_error(note);
   const bool may_be_stuck = !tally.source_ended && session.options.source != kSynthetic;
   const int code = finish(session, make_report(session, std::move(source_text), std::move(tally)));
   // A pipe that nobody writes to holds its reader in a system call that no flag ends, and joining it would

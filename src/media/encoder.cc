@@ -59,12 +59,6 @@ void set_options(AVCodecContext& context, const AVCodec& codec) {
 
 }  // namespace
 
-std::string ffmpeg_error(int error) {
-  std::array<char, AV_ERROR_MAX_STRING_SIZE> text{};
-  av_strerror(error, text.data(), text.size());
-  return text.data();
-}
-
 Result<std::unique_ptr<Encoder>> Encoder::open(const Plan& plan) {
   std::unique_ptr<Encoder> encoder(new Encoder());
   encoder->context_.reset(avcodec_alloc_context3(plan.codec));
@@ -91,7 +85,7 @@ Result<std::unique_ptr<Encoder>> Encoder::open(const Plan& plan) {
   if (const int error = avcodec_open2(&context, plan.codec, nullptr); error < 0) {
     return Status(StatusCode::kUnsupported,
                   fmt::format("FFmpeg's encoder {} does not take {}x{} at {:.5g} fps: {}", plan.codec->name,
-                              plan.width, plan.height, plan.fps, ffmpeg_error(error)));
+                              plan.width, plan.height, plan.fps, ffmpeg::error_text(error)));
   }
   encoder->plan_height_ = plan.height;
   encoder->plan_width_ = plan.width;
@@ -197,7 +191,7 @@ Status Encoder::send(const WriterPicture& picture, std::int64_t pts, std::int64_
   const int error = avcodec_send_frame(context_.get(), frame_.get());
   if (error < 0)
     return {StatusCode::kInternal,
-            fmt::format("the encoder {}: {}", context_->codec->name, ffmpeg_error(error))};
+            fmt::format("the encoder {}: {}", context_->codec->name, ffmpeg::error_text(error))};
   return {};
 }
 
@@ -205,7 +199,7 @@ Status Encoder::send_end() {
   const int error = avcodec_send_frame(context_.get(), nullptr);
   if (error < 0 && error != AVERROR_EOF)
     return {StatusCode::kInternal,
-            fmt::format("the encoder {}: {}", context_->codec->name, ffmpeg_error(error))};
+            fmt::format("the encoder {}: {}", context_->codec->name, ffmpeg::error_text(error))};
   return {};
 }
 
@@ -215,7 +209,7 @@ Result<AVPacket*> Encoder::receive() {
   if (error == AVERROR(EAGAIN) || error == AVERROR_EOF) return static_cast<AVPacket*>(nullptr);
   if (error < 0) {
     return Status(StatusCode::kInternal,
-                  fmt::format("the encoder {}: {}", context_->codec->name, ffmpeg_error(error)));
+                  fmt::format("the encoder {}: {}", context_->codec->name, ffmpeg::error_text(error)));
   }
   return packet_.get();
 }

@@ -6,17 +6,10 @@
 #include <optional>
 #include <string>
 
+#include "media/ffmpeg.h"
 #include "media/video_writer.h"
 
-extern "C" {
-#include <libavcodec/avcodec.h>
-#include <libswscale/swscale.h>
-}
-
 namespace inflight::internal {
-
-// The message of an FFmpeg error.
-std::string ffmpeg_error(int error);
 
 // Owns an encoder, a frame in its pixel format, and what converts to that. Not thread-safe.
 class Encoder {
@@ -44,28 +37,15 @@ class Encoder {
   const AVCodecContext& context() const noexcept { return *context_; }
 
  private:
-  struct FreeContext {
-    void operator()(AVCodecContext* context) const { avcodec_free_context(&context); }
-  };
-  struct FreeFrame {
-    void operator()(AVFrame* frame) const { av_frame_free(&frame); }
-  };
-  struct FreePacket {
-    void operator()(AVPacket* packet) const { av_packet_free(&packet); }
-  };
-  struct FreeScaler {
-    void operator()(SwsContext* scaler) const { sws_freeContext(scaler); }
-  };
-
   Status make_frame();
   Status convert(const WriterPicture& picture);
   Status prepare_scaler(const WriterPicture& picture);
   void repeat_edges();
 
-  std::unique_ptr<AVCodecContext, FreeContext> context_;
-  std::unique_ptr<AVFrame, FreeFrame> frame_;
-  std::unique_ptr<AVPacket, FreePacket> packet_;
-  std::unique_ptr<SwsContext, FreeScaler> scaler_;
+  ffmpeg::Codec context_;
+  ffmpeg::Frame frame_;
+  ffmpeg::Packet packet_;
+  ffmpeg::Scaler scaler_;
   int source_height_ = 0;  // what scaler_ takes
   int source_width_ = 0;
   // Where pictures lie in the frame.

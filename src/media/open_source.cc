@@ -6,6 +6,7 @@
 #include <string>
 
 #include "media/directory.h"
+#include "media/picture.h"
 #include "media/synthetic.h"
 #include "media/video.h"
 
@@ -24,7 +25,10 @@ Result<std::unique_ptr<FrameSource>> open_source(std::string_view text, const So
   const std::string path(text);
   struct stat found {};
   const bool exists = stat(path.c_str(), &found) == 0;
-  if (exists && S_ISDIR(found.st_mode)) return open_directory(path);
+  if (exists && S_ISDIR(found.st_mode)) return open_directory(path, options.rotate);
+  if (exists && S_ISREG(found.st_mode) && is_still_picture(path)) {
+    return open_picture(path, options.rotate);
+  }
   // A camera that is not plugged in has no file; its name still says what was meant.
   if ((exists && S_ISCHR(found.st_mode)) || (!exists && text.starts_with("/dev/"))) return open_camera(path);
   return open_video(path);

@@ -18,7 +18,7 @@ struct SourceOptions {
 // Opens `synthetic`, a video or picture file, a directory of pictures, or a capture device (/dev/video0).
 // A file that happens to be called "synthetic" is reached as "./synthetic".
 //   thread   any; may block while a file or a device is opened
-//   errors   those of open_synthetic, open_video, open_directory and open_camera
+//   errors   those of open_synthetic, open_video, open_picture, open_directory and open_camera
 Result<std::unique_ptr<FrameSource>> open_source(std::string_view text, const SourceOptions& options = {});
 
 }  // namespace inflight

@@ -8,150 +8,20 @@
 #include <array>
 #include <atomic>
 #include <cerrno>
-#include <cstdarg>
-#include <cstdio>
-#include <cstring>
 #include <string_view>
 #include <system_error>
 #include <utility>
 
 extern "C" {
-#include <libavcodec/avcodec.h>
 #include <libavdevice/avdevice.h>
-#include <libavformat/avformat.h>
-#include <libavutil/log.h>
-#include <libswscale/swscale.h>
 }
 
 #include "base/check.h"
+#include "media/ffmpeg.h"
+#include "media/rgb_converter.h"
 
 namespace inflight {
 namespace {
-
-struct CloseFormat {
-  void operator()(AVFormatContext* format) const { avformat_close_input(&format); }
-};
-struct FreeCodec {
-  void operator()(AVCodecContext* codec) const { avcodec_free_context(&codec); }
-};
-struct FreeFrame {
-  void operator()(AVFrame* frame) const { av_frame_free(&frame); }
-};
-struct FreePacket {
-  void operator()(AVPacket* packet) const { av_packet_free(&packet); }
-};
-struct FreeScaler {
-  void operator()(SwsContext* scaler) const { sws_freeContext(scaler); }
-};
-
-// What FFmpeg last complained about on this thread: its error codes alone say "invalid data" for nearly
-// everything, and the reason ("moov atom not found") goes to the log only.
-thread_local std::array<char, 200> last_complaint;
-
-void keep_complaint(void* where, int level, const char* format, va_list args) {
-  if (level > AV_LOG_ERROR) return;
-  int print_prefix = 0;
-  av_log_format_line2(where, level, format, args, last_complaint.data(),
-                      static_cast<int>(last_complaint.size()), &print_prefix);
-}
-
-// FFmpeg writes to stderr unless told otherwise, and has one log for the whole process. A library must not
-// print, so the first source that is opened takes the log over; a program that wants it sets its own callback
-// after that.
-void quiet_ffmpeg() {
-  static const bool done = [] {
-    av_log_set_callback(keep_complaint);
-    return true;
-  }();
-  static_cast<void>(done);
-}
-
-std::string error_text(int error) {
-  std::array<char, AV_ERROR_MAX_STRING_SIZE> text{};
-  av_strerror(error, text.data(), text.size());
-  std::string result = text.data();
-  std::string_view reason = last_complaint.data();
-  while (!reason.empty() && reason.back() == '\n') reason.remove_suffix(1);
-  if (!reason.empty()) result += fmt::format(" ({})", reason);
-  return result;
-}
-
-struct ColorSpace {
-  int coefficients = SWS_CS_DEFAULT;  // BT.601
-  bool full_range = false;
-  friend bool operator==(const ColorSpace&, const ColorSpace&) = default;
-};
-
-ColorSpace color_space_of(const AVFrame& frame) {
-  ColorSpace result;
-  if (frame.colorspace != AVCOL_SPC_UNSPECIFIED && frame.colorspace != AVCOL_SPC_RGB) {
-    result.coefficients = frame.colorspace;  // SWS_CS_* are the same numbers; unknown ones mean the default
-  }
-  // The yuvj formats are full range by their name.
-  result.full_range = frame.color_range == AVCOL_RANGE_JPEG || frame.format == AV_PIX_FMT_YUVJ420P ||
-                      frame.format == AV_PIX_FMT_YUVJ422P || frame.format == AV_PIX_FMT_YUVJ444P ||
-                      frame.format == AV_PIX_FMT_YUVJ440P || frame.format == AV_PIX_FMT_YUVJ411P;
-  return result;
-}
-
-// Turns decoded frames to dense RGB at their own size. Not thread-safe.
-class RgbConverter {
- public:
-  Status convert(const AVFrame& frame, std::byte* pixels) {
-    INFLIGHT_TRY(prepare(frame));
-    // The vector code of libswscale works on blocks of up to 32 pixels: where a dense row does not end with a
-    // block, it would leave the row's end unwritten or write past the picture, so such rows go by way of
-    // `wide_`.
-    const auto row_bytes = static_cast<std::size_t>(frame.width) * 3;
-    const bool dense = frame.width % kBlock == 0;
-    const std::size_t stride = dense ? row_bytes : (row_bytes + kBlock * 3 - 1) / (kBlock * 3) * kBlock * 3;
-    if (!dense && wide_.size() != stride * static_cast<std::size_t>(frame.height)) {
-      INFLIGHT_TRY_ASSIGN(wide_, Buffer::allocate(stride * static_cast<std::size_t>(frame.height)));
-    }
-    std::byte* target = dense ? pixels : wide_.bytes();
-    const std::array<std::uint8_t*, 4> planes = {reinterpret_cast<std::uint8_t*>(target)};
-    const std::array<int, 4> strides = {static_cast<int>(stride)};
-    const int rows =
-        sws_scale(scaler_.get(), frame.data, frame.linesize, 0, frame.height, planes.data(), strides.data());
-    if (rows != frame.height)
-      return Status(StatusCode::kInternal, "libswscale: a frame was not converted whole");
-    for (int y = 0; !dense && y < frame.height; ++y) {
-      const auto row = static_cast<std::size_t>(y);
-      std::memcpy(pixels + row * row_bytes, target + row * stride, row_bytes);
-    }
-    return Status();
-  }
-
- private:
-  static constexpr std::size_t kBlock = 32;
-
-  // A scaler for frames like this one; kept while they stay alike.
-  Status prepare(const AVFrame& frame) {
-    const ColorSpace color = color_space_of(frame);
-    if (scaler_ != nullptr && frame.format == format_ && color == color_) return Status();
-    scaler_.reset(sws_getContext(frame.width, frame.height, static_cast<AVPixelFormat>(frame.format),
-                                 frame.width, frame.height, AV_PIX_FMT_RGB24, SWS_BICUBIC, nullptr, nullptr,
-                                 nullptr));
-    if (scaler_ == nullptr) {
-      return Status(StatusCode::kUnsupported,
-                    fmt::format("pixel format {} cannot be turned to RGB", frame.format));
-    }
-    if (color != ColorSpace()) {
-      // Answers -1 for formats that need no such numbers (RGB in): nothing is lost then.
-      sws_setColorspaceDetails(scaler_.get(), sws_getCoefficients(color.coefficients),
-                               color.full_range ? 1 : 0, sws_getCoefficients(SWS_CS_DEFAULT), 1, 0, 1 << 16,
-                               1 << 16);
-    }
-    format_ = frame.format;
-    color_ = color;
-    return Status();
-  }
-
-  std::unique_ptr<SwsContext, FreeScaler> scaler_;
-  int format_ = AV_PIX_FMT_NONE;
-  ColorSpace color_;
-  Buffer wide_;
-};
 
 // What kind of thing is opened: it decides the words of the messages and how damage is taken.
 enum class MediaKind { kVideo, kPicture, kCamera };
@@ -162,7 +32,7 @@ class VideoSource final : public FrameSource {
       : path_(std::move(path)), kind_(kind), pool_(std::move(pool)) {}
 
   Status open() {
-    last_complaint[0] = '\0';
+    ffmpeg::forget_complaint();
     frame_.reset(av_frame_alloc());
     packet_.reset(av_packet_alloc());
     INFLIGHT_CHECK(frame_ != nullptr && packet_ != nullptr);
@@ -268,10 +138,10 @@ class VideoSource final : public FrameSource {
   }
 
   Status open_failure(int error) const {
-    if (kind_ != MediaKind::kCamera) return failure(StatusCode::kInvalidMedia, error_text(error));
+    if (kind_ != MediaKind::kCamera) return failure(StatusCode::kInvalidMedia, ffmpeg::error_text(error));
     const bool absent = error == AVERROR(ENODEV) || error == AVERROR(ENXIO) || error == AVERROR(ENOTTY) ||
                         error == AVERROR(EINVAL) || error == AVERROR(ENOENT);
-    return failure(absent ? StatusCode::kNoSuchDevice : StatusCode::kDeviceError, error_text(error));
+    return failure(absent ? StatusCode::kNoSuchDevice : StatusCode::kDeviceError, ffmpeg::error_text(error));
   }
 
   Status open_decoder() {
@@ -340,7 +210,7 @@ class VideoSource final : public FrameSource {
 
   // Fills packet_; leaves it empty at the end. False: nothing for us in it, ask again.
   bool read_packet() {
-    last_complaint[0] = '\0';
+    ffmpeg::forget_complaint();
     const int error = av_read_frame(format_.get(), packet_.get());
     if (error == AVERROR(EAGAIN)) return false;
     if (error == AVERROR_EOF || error == AVERROR_EXIT) {
@@ -373,7 +243,7 @@ class VideoSource final : public FrameSource {
   void note_damage(int error) {
     if (forgiven(error) || !damage_.empty()) return;
     damage_code_ = kind_ == MediaKind::kCamera ? StatusCode::kDeviceError : StatusCode::kInvalidMedia;
-    damage_ = error_text(error);
+    damage_ = ffmpeg::error_text(error);
   }
 
   std::size_t frame_bytes() const noexcept {
@@ -383,10 +253,10 @@ class VideoSource final : public FrameSource {
   const std::string path_;
   const MediaKind kind_;
   const SharedBufferPool pool_;
-  std::unique_ptr<AVFormatContext, CloseFormat> format_;
-  std::unique_ptr<AVCodecContext, FreeCodec> codec_;
-  std::unique_ptr<AVFrame, FreeFrame> frame_;
-  std::unique_ptr<AVPacket, FreePacket> packet_;
+  ffmpeg::Format format_;
+  ffmpeg::Codec codec_;
+  ffmpeg::Frame frame_;
+  ffmpeg::Packet packet_;
   RgbConverter converter_;
   int stream_ = -1;
   int width_ = 0;
@@ -405,7 +275,7 @@ class VideoSource final : public FrameSource {
 
 Result<std::unique_ptr<FrameSource>> open_media(const std::string& path, MediaKind kind,
                                                 SharedBufferPool pool) {
-  quiet_ffmpeg();
+  ffmpeg::quiet_log();
   if (pool == nullptr) pool = std::make_shared<BufferPool>();
   auto source = std::make_unique<VideoSource>(path, kind, std::move(pool));
   INFLIGHT_TRY(source->open());

@@ -13,11 +13,10 @@
 #include <utility>
 
 #include "media/encoder.h"
+#include "media/ffmpeg.h"
 #include "media/writer_file.h"
 
 extern "C" {
-#include <libavformat/avformat.h>
-#include <libavutil/log.h>
 #include <libavutil/mathematics.h>
 }
 
@@ -229,7 +228,7 @@ class ContainerWriter final : public VideoWriter {
   Status failure(int error) const {
     if (error_ != 0) return file_.failure(error_);
     return {StatusCode::kIoError, fmt::format("{}: cannot write \"{}\": {}", options_.option, path_,
-                                              internal::ffmpeg_error(error))};
+                                              ffmpeg::error_text(error))};
   }
 
   // The time in ticks of the encoder, at least one after that of the picture before.
@@ -315,8 +314,8 @@ Result<std::unique_ptr<VideoWriter>> open_container(const std::string& path,
 
 Result<std::unique_ptr<VideoWriter>> VideoWriter::open(const std::string& path,
                                                        const VideoWriterOptions& options) {
-  // Encoders speak to FFmpeg's log. A callback that a source or a program has set is not touched by this.
-  av_log_set_level(AV_LOG_QUIET);
+  ffmpeg::quiet_log();
+  ffmpeg::forget_complaint();
   std::error_code error;
   if (path.ends_with('/') || std::filesystem::is_directory(path, error))
     return open_folder(path, options.option);

@@ -1,0 +1,386 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "media/picture_file.h"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <optional>
+#include <string_view>
+#include <vector>
+
+#include "media/picture_boxes.h"
+
+extern "C" {
+#include <libavutil/crc.h>
+#include <libavutil/intreadwrite.h>
+}
+
+namespace inflight {
+namespace {
+
+bool starts_with(PictureBytes bytes, std::string_view text) {
+  return bytes.size() >= text.size() && std::memcmp(bytes.data(), text.data(), text.size()) == 0;
+}
+
+bool contains(PictureBytes bytes, std::string_view text) {
+  return std::search(bytes.begin(), bytes.end(), text.begin(), text.end(), [](std::uint8_t byte, char c) {
+           return byte == static_cast<std::uint8_t>(c);
+         }) != bytes.end();
+}
+
+// ---- TIFF, which EXIF is too ----
+
+constexpr std::size_t kEntryBytes = 12;
+constexpr unsigned kOrientationTag = 0x0112;
+
+// The first directory of a TIFF: entries of 12 bytes.
+struct TiffDirectory {
+  bool big_endian = false;
+  std::size_t offset = 0;   // of its first entry
+  std::size_t entries = 0;  // those that are wholly in the file
+
+  unsigned u16(PictureBytes tiff, std::size_t at) const {
+    return big_endian ? AV_RB16(tiff.data() + at) : AV_RL16(tiff.data() + at);
+  }
+  std::uint32_t u32(PictureBytes tiff, std::size_t at) const {
+    return big_endian ? AV_RB32(tiff.data() + at) : AV_RL32(tiff.data() + at);
+  }
+};
+
+TiffDirectory first_directory(PictureBytes tiff) {
+  using namespace std::string_view_literals;
+  TiffDirectory directory;
+  if (tiff.size() < 8) return directory;
+  directory.big_endian = starts_with(tiff, "MM"sv);
+  if (!directory.big_endian && !starts_with(tiff, "II"sv)) return directory;
+  const std::size_t offset = directory.u32(tiff, 4);
+  if (offset > tiff.size() - 2) return directory;
+  directory.offset = offset + 2;
+  directory.entries =
+      std::min<std::size_t>(directory.u16(tiff, offset), (tiff.size() - directory.offset) / kEntryBytes);
+  return directory;
+}
+
+Orientation tiff_orientation(PictureBytes tiff) {
+  constexpr unsigned kShort = 3;
+  constexpr unsigned kLong = 4;
+  const TiffDirectory directory = first_directory(tiff);
+  for (std::size_t i = 0; i < directory.entries; ++i) {
+    const std::size_t entry = directory.offset + i * kEntryBytes;
+    if (directory.u16(tiff, entry) != kOrientationTag || directory.u32(tiff, entry + 4) != 1) continue;
+    const unsigned type = directory.u16(tiff, entry + 2);
+    if (type == kShort) return Orientation::from_exif(static_cast<int>(directory.u16(tiff, entry + 8)));
+    if (type == kLong) return Orientation::from_exif(static_cast<int>(directory.u32(tiff, entry + 8)));
+    return {};
+  }
+  return {};
+}
+
+// Of EXIF as it stands in a file: some writers put the marker of JPEG before it elsewhere too.
+Orientation exif_orientation(PictureBytes block) {
+  using namespace std::string_view_literals;
+  if (starts_with(block, "Exif\0"sv) && block.size() >= 6) block = block.subspan(6);
+  return tiff_orientation(block);
+}
+
+// Tags that describe and do not say how pixels are stored: names, resolution, dates, positions, colour profiles.
+bool describes(unsigned tag) {
+  static constexpr std::array kTags = {269U,   270U,   271U,   272U,   282U,   283U,   285U,   286U,
+                                       287U,   296U,   297U,   305U,   306U,   315U,   316U,   700U,
+                                       33432U, 33550U, 33723U, 33922U, 34264U, 34377U, 34665U, 34675U,
+                                       34735U, 34736U, 34737U, 34853U, 37724U, 42112U, 42113U};
+  return std::find(kTags.begin(), kTags.end(), tag) != kTags.end();
+}
+
+// Takes those entries out, and puts the rest in the order that the standard and FFmpeg want and some writers do not keep.
+std::size_t strip_tiff(std::span<std::uint8_t> file) {
+  const TiffDirectory directory = first_directory(file);
+  if (directory.entries == 0) return file.size();
+  std::vector<std::array<std::uint8_t, kEntryBytes>> kept;
+  const auto tag_of = [&](const std::array<std::uint8_t, kEntryBytes>& entry) {
+    return directory.u16(entry, 0);
+  };
+  for (std::size_t i = 0; i < directory.entries; ++i) {
+    std::array<std::uint8_t, kEntryBytes> entry{};
+    std::memcpy(entry.data(), file.data() + directory.offset + i * kEntryBytes, kEntryBytes);
+    if (!describes(tag_of(entry))) kept.push_back(entry);
+  }
+  std::stable_sort(kept.begin(), kept.end(),
+                   [&](const auto& a, const auto& b) { return tag_of(a) < tag_of(b); });
+  std::uint8_t* at = file.data() + directory.offset;
+  std::array<std::uint8_t, 4> next{};  // where the next directory stands
+  const std::size_t rest = file.size() - directory.offset - directory.entries * kEntryBytes;
+  std::memcpy(next.data(), at + directory.entries * kEntryBytes, std::min(rest, next.size()));
+  const auto count = static_cast<unsigned>(kept.size());
+  if (directory.big_endian)
+    AV_WB16(at - 2, count);
+  else
+    AV_WL16(at - 2, count);
+  for (const auto& entry : kept) {
+    std::memcpy(at, entry.data(), kEntryBytes);
+    at += kEntryBytes;
+  }
+  if (kept.size() < directory.entries || rest >= next.size()) std::memcpy(at, next.data(), next.size());
+  return file.size();
+}
+
+// ---- JPEG ----
+
+constexpr unsigned kStartOfScan = 0xDA;
+constexpr unsigned kEndOfImage = 0xD9;
+
+struct JpegSegment {
+  unsigned marker = 0;
+  std::size_t begin = 0;  // of its marker
+  std::size_t end = 0;
+  PictureBytes body(PictureBytes file) const { return file.subspan(begin + 4, end - begin - 4); }
+};
+
+// The segment that begins at `at` (fill bytes skipped). Nothing: no whole one does.
+std::optional<JpegSegment> jpeg_segment(PictureBytes file, std::size_t at) {
+  while (at + 1 < file.size() && file[at] == 0xFF && file[at + 1] == 0xFF) ++at;
+  if (at + 2 > file.size() || file[at] != 0xFF) return std::nullopt;
+  JpegSegment segment{file[at + 1], at, at + 2};
+  const bool bare = segment.marker == 0x01 || (segment.marker >= 0xD0 && segment.marker <= kEndOfImage);
+  if (bare) return segment;
+  if (at + 4 > file.size()) return std::nullopt;
+  const std::size_t length = AV_RB16(file.data() + at + 2);
+  if (length < 2 || at + 2 + length > file.size()) return std::nullopt;
+  segment.end = at + 2 + length;
+  return segment;
+}
+
+Orientation jpeg_orientation(PictureBytes file) {
+  using namespace std::string_view_literals;
+  std::size_t at = 0;
+  while (const std::optional<JpegSegment> segment = jpeg_segment(file, at)) {
+    if (segment->marker == kStartOfScan || segment->marker == kEndOfImage) break;
+    if (segment->marker == 0xE1 && starts_with(segment->body(file), "Exif\0"sv)) {
+      return exif_orientation(segment->body(file));
+    }
+    at = segment->end;
+  }
+  return {};
+}
+
+// Application segments but those that say what the numbers mean (0: AVI1; 8: of JPEG-LS; 14: Adobe) go.
+std::size_t strip_jpeg(std::span<std::uint8_t> file) {
+  std::size_t at = 0;
+  std::size_t kept = 0;
+  while (const std::optional<JpegSegment> segment = jpeg_segment(file, at)) {
+    if (segment->marker == kStartOfScan || segment->marker == kEndOfImage) break;
+    const unsigned application = segment->marker - 0xE0;
+    const bool drop = application < 16 && application != 0 && application != 8 && application != 14;
+    if (!drop) {
+      std::memmove(file.data() + kept, file.data() + segment->begin, segment->end - segment->begin);
+      kept += segment->end - segment->begin;
+    }
+    at = segment->end;
+  }
+  std::memmove(file.data() + kept, file.data() + at, file.size() - at);
+  return kept + file.size() - at;
+}
+
+// Where one scan holds every component, its decoder reports an early end. Later scans refine or complete what is there
+// already, and nobody would miss one but for the mark of the end.
+Status check_jpeg(AVCodecID codec, PictureBytes file) {
+  using namespace std::string_view_literals;
+  std::size_t at = 0;
+  bool one_scan = codec != AV_CODEC_ID_JPEGLS;
+  unsigned components = 0;
+  while (const std::optional<JpegSegment> segment = jpeg_segment(file, at)) {
+    at = segment->end;
+    if (segment->marker == kEndOfImage) return Status();
+    const bool frame = segment->marker >= 0xC0 && segment->marker <= 0xCF && segment->marker != 0xC4 &&
+                       segment->marker != 0xC8 && segment->marker != 0xCC;
+    const PictureBytes body = segment->end > segment->begin + 4 ? segment->body(file) : PictureBytes();
+    if (frame && body.size() >= 6) {
+      components = body[5];
+      one_scan = one_scan && (segment->marker == 0xC0 || segment->marker == 0xC1);
+    }
+    if (segment->marker != kStartOfScan) continue;
+    if (body.empty() || (one_scan && body[0] == components) || contains(file.subspan(at), "\xFF\xD9"sv))
+      return Status();
+    return Status(StatusCode::kInvalidMedia, "is cut short (no end of image)");
+  }
+  return Status();  // the decoder says what is wrong
+}
+
+// ---- PNG ----
+
+constexpr std::size_t kPngSignatureBytes = 8;
+
+struct PngChunk {
+  std::size_t begin = 0;   // of its length
+  std::size_t length = 0;  // of its data
+  std::uint32_t type = 0;
+  std::size_t end() const { return begin + 12 + length; }
+  bool ancillary() const { return (type & 0x20000000) != 0; }
+};
+
+std::optional<PngChunk> png_chunk(PictureBytes file, std::size_t at) {
+  if (at > file.size() || file.size() - at < 12) return std::nullopt;
+  const PngChunk chunk{at, AV_RB32(file.data() + at), AV_RB32(file.data() + at + 4)};
+  if (chunk.length > file.size() - at - 12) return std::nullopt;
+  return chunk;
+}
+
+Orientation png_orientation(PictureBytes file) {
+  constexpr std::uint32_t kExif = 0x65584966;  // eXIf
+  std::size_t at = kPngSignatureBytes;
+  while (const std::optional<PngChunk> chunk = png_chunk(file, at)) {
+    at = chunk->end();
+    if (chunk->type != kExif) continue;
+    const PictureBytes checked = file.subspan(chunk->begin + 4, chunk->length + 4);
+    const std::uint32_t crc =
+        ~av_crc(av_crc_get_table(AV_CRC_32_IEEE_LE), ~0U, checked.data(), checked.size());
+    if (crc != AV_RB32(file.data() + at - 4)) continue;
+    return exif_orientation(checked.subspan(4));
+  }
+  return {};
+}
+
+// Leaves the signature and the critical chunks, to IEND. Transparency is ancillary: frames have none.
+std::size_t strip_png(std::span<std::uint8_t> file) {
+  constexpr std::uint32_t kEnd = 0x49454E44;  // IEND
+  std::size_t at = kPngSignatureBytes;
+  std::size_t kept = at;
+  while (const std::optional<PngChunk> chunk = png_chunk(file, at)) {
+    if (!chunk->ancillary()) {
+      std::memmove(file.data() + kept, file.data() + at, 12 + chunk->length);
+      kept += 12 + chunk->length;
+    }
+    at = chunk->end();
+    if (chunk->type == kEnd) return kept;
+  }
+  if (at >= file.size()) return std::min(kept, file.size());
+  std::memmove(file.data() + kept, file.data() + at, file.size() - at);
+  return kept + file.size() - at;
+}
+
+// ---- WebP ----
+
+constexpr std::size_t kRiffHeaderBytes = 12;
+
+// The next chunk of a RIFF file: its name, and where its data stands.
+struct RiffChunk {
+  std::string_view name;
+  std::size_t begin = 0;
+  std::size_t length = 0;
+  std::size_t end() const { return begin + length + length % 2; }
+};
+
+std::optional<RiffChunk> riff_chunk(PictureBytes file, std::size_t at) {
+  if (at > file.size() || file.size() - at < 8) return std::nullopt;
+  const RiffChunk chunk{std::string_view(reinterpret_cast<const char*>(file.data()) + at, 4), at + 8,
+                        AV_RL32(file.data() + at + 4)};
+  if (chunk.length > file.size() - chunk.begin) return std::nullopt;
+  return chunk;
+}
+
+Orientation webp_orientation(PictureBytes file) {
+  std::size_t at = kRiffHeaderBytes;
+  while (const std::optional<RiffChunk> chunk = riff_chunk(file, at)) {
+    if (chunk->name == "EXIF") return exif_orientation(file.subspan(chunk->begin, chunk->length));
+    at = chunk->end();
+  }
+  return {};
+}
+
+// FFmpeg reads EXIF in a WebP and complains of it as of damage, so it gets a name that nobody knows.
+std::size_t blank_webp(std::span<std::uint8_t> file) {
+  std::size_t at = kRiffHeaderBytes;
+  while (const std::optional<RiffChunk> chunk = riff_chunk(file, at)) {
+    if (chunk->name == "EXIF") std::memcpy(file.data() + chunk->begin - 8, "xxif", 4);
+    at = chunk->end();
+  }
+  const std::size_t whole = std::size_t{8} + (file.size() >= 8 ? AV_RL32(file.data() + 4) : 0);
+  return std::min(file.size(), std::max(whole, kRiffHeaderBytes));
+}
+
+Status check_webp(PictureBytes file) {
+  const std::optional<RiffChunk> first = riff_chunk(file, kRiffHeaderBytes);
+  constexpr std::uint8_t kAnimation = 0x02;
+  if (first && first->name == "VP8X" && first->length >= 1 && (file[first->begin] & kAnimation) != 0) {
+    return Status(StatusCode::kUnsupported, "is an animated WebP, which is not supported (still ones are)");
+  }
+  return Status();
+}
+
+// ---- Those whose decoders fill up what is missing ----
+
+Status check_qoi(PictureBytes file) {
+  using namespace std::string_view_literals;
+  if (contains(file, "\0\0\0\0\0\0\0\1"sv)) return Status();
+  return Status(StatusCode::kInvalidMedia, "is cut short (no end mark)");
+}
+
+// source   the header of a Sun raster file: magic, width, height, depth, length, type, map type, map length
+Status check_sun_raster(PictureBytes file) {
+  constexpr std::uint64_t kHeaderBytes = 32;
+  constexpr std::uint32_t kOldType = 0;
+  constexpr std::uint32_t kRunLengthType = 2;
+  if (file.size() < kHeaderBytes) return Status();  // the decoder says so
+  const auto number = [file](std::size_t index) { return AV_RB32(file.data() + 4 * index); };
+  const std::uint64_t row_bytes = (std::uint64_t{number(1)} * number(3) + 15) / 16 * 2;
+  const bool raw = number(5) != kRunLengthType;
+  const std::uint64_t length = raw || number(5) == kOldType ? row_bytes * number(2) : number(4);
+  const std::uint64_t want = kHeaderBytes + number(7) + length;
+  // The last row need not be padded.
+  if (file.size() + (raw ? 1 : 0) >= want) return Status();
+  return Status(StatusCode::kInvalidMedia, "is cut short");
+}
+
+}  // namespace
+
+Orientation picture_orientation(AVCodecID codec, PictureBytes file) {
+  switch (codec) {
+    case AV_CODEC_ID_MJPEG:
+      return jpeg_orientation(file);
+    case AV_CODEC_ID_PNG:
+      return png_orientation(file);
+    case AV_CODEC_ID_WEBP:
+      return webp_orientation(file);
+    case AV_CODEC_ID_TIFF:
+      return tiff_orientation(file);
+    case AV_CODEC_ID_AV1:
+    case AV_CODEC_ID_HEVC:
+      return boxes_orientation(file);
+    default:
+      return {};
+  }
+}
+
+std::size_t keep_pixels(AVCodecID codec, std::span<std::uint8_t> file) {
+  switch (codec) {
+    case AV_CODEC_ID_MJPEG:
+    case AV_CODEC_ID_JPEGLS:
+      return strip_jpeg(file);
+    case AV_CODEC_ID_PNG:
+      return file.size() > kPngSignatureBytes ? strip_png(file) : file.size();
+    case AV_CODEC_ID_WEBP:
+      return blank_webp(file);
+    case AV_CODEC_ID_TIFF:
+      return strip_tiff(file);
+    default:
+      return file.size();
+  }
+}
+
+Status check_picture(AVCodecID codec, PictureBytes file) {
+  switch (codec) {
+    case AV_CODEC_ID_MJPEG:
+    case AV_CODEC_ID_JPEGLS:
+      return check_jpeg(codec, file);
+    case AV_CODEC_ID_WEBP:
+      return check_webp(file);
+    case AV_CODEC_ID_QOI:
+      return check_qoi(file);
+    case AV_CODEC_ID_SUNRAST:
+      return check_sun_raster(file);
+    default:
+      return Status();
+  }
+}
+
+}  // namespace inflight
