@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <optional>
@@ -22,6 +23,13 @@ struct ModelRep;
 // What a model's image input wants its colours in. Frames are always RGB.
 enum class ColorOrder : std::uint8_t { kRgb, kBgr };
 
+// How a frame of another size comes into a model's image input.
+enum class Fit : std::uint8_t {
+  kStretch,    // resized to the input's height and width, whatever its aspect ratio
+  kLetterbox,  // resized as a whole, keeping its aspect ratio, to the middle; the borders are grey (114)
+  kCrop,       // the largest part of the input's aspect ratio, from the middle, resized
+};
+
 // How frames u8[H,W,3] become a model's image input. Runs inside the compiled network, in f32:
 // convert, resize (bilinear, half-pixel centres) where the sizes differ, colour order, (pixel - mean) /
 // scale.
@@ -32,6 +40,7 @@ struct ImageInput {
   std::vector<float> mean = {0.0F};   // one value, or one a channel in the model's colour order
   std::vector<float> scale = {1.0F};  // likewise; not 0
   std::string input = {};             // the input's name; "" where the model has one image input
+  Fit fit = Fit::kStretch;            // where the sizes differ
 };
 
 struct ModelOptions {
