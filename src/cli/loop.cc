@@ -2,6 +2,8 @@
 #include "cli/loop.h"
 
 #include <algorithm>
+#include <cmath>
+#include <tuple>
 #include <utility>
 
 #include "base/check.h"
@@ -45,11 +47,12 @@ std::int64_t frames_due(Duration duration, FrameRate rate) {
 }
 
 RunLoop::RunLoop(Predictor& predictor, PrefetchedSource& source, const LoopPlan& plan, ResultsWriter* results,
-                 Display& display)
+                 Annotator* output, Display& display)
     : predictor_(predictor),
       source_(source),
       plan_(plan),
       results_(results),
+      output_(output),
       display_(display),
       pacer_(plan.rate, clock_) {}
 
@@ -102,6 +105,9 @@ RunLoop::Need RunLoop::advance() {
     if (plan_.pace != Pace::kUnpaced && !waits_since_) waits_since_ = now;
     return Need::kPlace;
   }
+  // Where nothing may be lost, frames wait for the output as well.
+  if (output_ != nullptr && plan_.policy == OverloadPolicy::kBlock && !output_->has_room())
+    return Need::kOutputRoom;
   switch (plan_.pace) {
     case Pace::kPaced:
       submit(pacer_.due(next_));
@@ -152,6 +158,7 @@ void RunLoop::submit(TimePoint due) {
     tally_.submit_error = pixels.status();
     return;
   }
+  if (output_ != nullptr) output_->begin(index, video, shown_at(index, video, due));
   Frame frame = Frame::of(std::move(*pixels), make_tag(index, video.label));
   frame.due = due;
   const TimePoint called = clock_.now();
@@ -163,9 +170,18 @@ void RunLoop::submit(TimePoint due) {
   if (prediction.ok()) {
     ++admitted_;
     if (video.file != nullptr) files_.emplace(index, video.file);
+    if (results_ != nullptr) sizes_.emplace(index, std::pair(video.height, video.width));
     return;
   }
+  if (output_ != nullptr) output_->end(index, std::nullopt);
   refuse(index, video, due, prediction.status());
+}
+
+// When the frame is shown, counted from the first one: as the media says, else by its number; a camera's when it came.
+Duration RunLoop::shown_at(std::int64_t index, const VideoFrame& video, TimePoint due) const {
+  if (video.pts) return *video.pts;
+  if (plan_.pace == Pace::kLive) return due - pacer_.start();
+  return Duration(std::llround(static_cast<double>(index) * 1e9 / plan_.shown_fps));
 }
 
 // A frame that came without its picture has an outcome like every other one.
@@ -196,6 +212,8 @@ void RunLoop::wait(Need need) {
       return wait_finished_until(slice);
     case Need::kResultsRoom:
       return results_->wait_room_until(slice);
+    case Need::kOutputRoom:
+      return output_->wait_room_until(admitted_ > taken_ ? slice - kSlice + kFrameSlice : slice);
     case Need::kFrame: {
       const bool outstanding = admitted_ > taken_ || settled_ < finished_.size();
       // The end and an error are answered again by the next look.
@@ -257,8 +275,12 @@ bool RunLoop::settle(const Prediction& prediction) {
   if (results_ != nullptr) {
     FrameResult result{frame_of(prediction.tag()), truth, times.due, prediction, Status()};
     if (file != files_.end()) result.file = file->second;
+    const auto size = sizes_.find(result.frame);
+    if (size != sizes_.end()) std::tie(result.height, result.width) = size->second;
     if (!results_->put(result)) return false;
+    if (size != sizes_.end()) sizes_.erase(size);
   }
+  if (output_ != nullptr) output_->end(frame_of(prediction.tag()), prediction);
   if (file != files_.end()) files_.erase(file);
   if (prediction.outcome() == Outcome::kCompleted) {
     if (plan_.judge && truth) {

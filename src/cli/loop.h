@@ -9,8 +9,10 @@
 #include <optional>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
+#include "cli/annotator.h"
 #include "cli/display.h"
 #include "cli/report.h"
 #include "cli/results.h"
@@ -36,6 +38,7 @@ struct LoopPlan {
   OverloadPolicy policy = OverloadPolicy::kReject;
   int in_flight_limit = 8;    // as the predictor was told
   int finished_limit = 1024;  // likewise
+  double shown_fps = 25;      // what tells when frames are shown that do not say so themselves
   bool judge = false;  // the model's only output is a score for each of the truths that the source tells
 };
 
@@ -54,20 +57,22 @@ class RunLoop {
   static constexpr Duration kDrainAfterSignal = std::chrono::seconds(2);
 
   //   results   null: no results are written
+  //   output    null: no frames are written
   RunLoop(Predictor& predictor, PrefetchedSource& source, const LoopPlan& plan, ResultsWriter* results,
-          Display& display);
+          Annotator* output, Display& display);
 
   // Runs to the end and returns when nothing is in flight any more. Once.
   Tally run();
 
  private:
   // What stands between the loop and the next submission.
-  enum class Need : std::uint8_t { kNothing, kDue, kFrame, kPlace, kResultsRoom, kEnd };
+  enum class Need : std::uint8_t { kNothing, kDue, kFrame, kPlace, kResultsRoom, kOutputRoom, kEnd };
 
   void take_first_frame();
   Need advance();
   Need take_frame(Taken taken);
   bool has_place() const;
+  Duration shown_at(std::int64_t index, const VideoFrame& video, TimePoint due) const;
   void submit(TimePoint due);
   void refuse(std::int64_t frame, const VideoFrame& video, TimePoint due, const Status& why);
   void lose(std::int64_t frame, const VideoFrame& video, TimePoint due);
@@ -83,6 +88,7 @@ class RunLoop {
   PrefetchedSource& source_;
   const LoopPlan plan_;
   ResultsWriter* const results_;
+  Annotator* const output_;
   Display& display_;
   const Clock& clock_ = steady_clock();
   Pacer pacer_;
@@ -93,6 +99,8 @@ class RunLoop {
   std::optional<TimePoint> waits_since_;  // for a place, under the policy block
   // The files of frames in flight, where they come from a directory.
   std::unordered_map<std::int64_t, std::shared_ptr<const std::string>> files_;
+  // The height and width of frames in flight, where results say what is where on them.
+  std::unordered_map<std::int64_t, std::pair<int, int>> sizes_;
   std::uint64_t admitted_ = 0;
   std::uint64_t taken_ = 0;
   std::vector<Prediction> finished_;  // taken; those from settled_ on wait for room in the results

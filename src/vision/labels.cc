@@ -181,6 +181,14 @@ Result<Labels> Labels::parse(std::string_view text) {
   return labels;
 }
 
+Labels Labels::of(const std::vector<std::string>& names) {
+  Labels labels;
+  for (std::size_t i = 0; i < names.size() && i < kCountMax; ++i) {
+    if (!names[i].empty() && is_text(names[i])) labels.names_.emplace(static_cast<std::int64_t>(i), names[i]);
+  }
+  return labels;
+}
+
 Result<Labels> Labels::read(const std::string& path) {
   const auto close = [](std::FILE* file) { std::fclose(file); };
   const auto failed = [&path](int error) {

@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "inflight/status.h"
 
@@ -29,7 +30,9 @@ class Labels {
   //   errors   kInvalidArgument: empty, not UTF-8 text, above kBytesMax bytes or kCountMax names, a JSON value
   //            of another kind, a number twice
   static Result<Labels> parse(std::string_view text);
-  // The same of a file.
+  // Names for the classes 0, 1, ...; empty ones are none.
+  static Labels of(const std::vector<std::string>& names);
+  // As parse(), of a file.
   //   errors   kNotFound: cannot be read, and why; else as parse(), with the path
   static Result<Labels> read(const std::string& path);
 
