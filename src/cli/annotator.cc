@@ -2,34 +2,37 @@
 #include "cli/annotator.h"
 
 #include <fmt/format.h>
-#include <sys/resource.h>
+#include <pthread.h>
+#include <sched.h>
 
 #include <algorithm>
 #include <utility>
 
+#include "base/futex.h"
 #include "base/scheduling.h"
 #include "cli/classify.h"
 
 namespace inflight::cli {
 namespace {
 
-// Encoding takes the processor time that predictions leave: the nicest that there is. A share remains, so the output
-// goes on even where predictions could use all of it.
+// From now on the calling thread runs when nothing else wants the processor. It is preempted at once by whatever does,
+// where a merely nice one would finish its slice first and hold an inference up for milliseconds.
 void give_way() {
-  constexpr int kNicest = 19;
-  // Linux takes this for the calling thread and those that it starts. Failing does no harm.
-  static_cast<void>(setpriority(PRIO_PROCESS, 0, kNicest));
+  const sched_param parameters{};
+  pthread_setschedparam(pthread_self(), SCHED_IDLE, &parameters);
 }
 
 }  // namespace
 
 Annotator::Annotator(std::unique_ptr<VideoWriter> writer, const Interpretation& meaning, int top,
-                     std::size_t frame_bytes)
+                     std::size_t frame_bytes, OutputPace pace)
     : writer_(std::move(writer)),
       meaning_(meaning),
       top_(static_cast<std::size_t>(top)),
       waiting_max_(
-          std::clamp<std::size_t>(kBytesMax / std::max<std::size_t>(frame_bytes, 1), 2, kWaitingMax)) {
+          std::clamp<std::size_t>(kBytesMax / std::max<std::size_t>(frame_bytes, 1), 2, kWaitingMax)),
+      pace_(pace),
+      slots_(waiting_max_) {
   thread_ = std::thread([this] { write_loop(); });
 }
 
@@ -37,9 +40,15 @@ Annotator::~Annotator() {
   if (thread_.joinable()) static_cast<void>(finish());
 }
 
+bool Annotator::has_room() const {
+  const std::uint32_t handed_over =
+      pushed_.load(std::memory_order_relaxed) - done_.load(std::memory_order_acquire);
+  return ended_ + handed_over < waiting_max_;
+}
+
 void Annotator::begin(std::int64_t number, const VideoFrame& frame, Duration time) {
-  const internal::MutexLock lock(mutex_);
-  if (!has_room_locked()) {
+  hand_over();
+  if (!has_room()) {
     ++dropped_;
     return;
   }
@@ -47,71 +56,84 @@ void Annotator::begin(std::int64_t number, const VideoFrame& frame, Duration tim
 }
 
 void Annotator::end(std::int64_t number, std::optional<Prediction> prediction) {
-  {
-    const internal::MutexLock lock(mutex_);
-    const auto entry = std::lower_bound(entries_.begin(), entries_.end(), number,
-                                        [](const Entry& e, std::int64_t n) { return e.number < n; });
-    if (entry == entries_.end() || entry->number != number) return;  // it was left out
-    entry->prediction = std::move(prediction);
-    entry->ended = true;
-    ++waiting_;
-    if (!entries_.front().ended) return;
-  }
-  some_.notify_one();
+  const auto entry = std::lower_bound(entries_.begin(), entries_.end(), number,
+                                      [](const Entry& e, std::int64_t n) { return e.number < n; });
+  if (entry == entries_.end() || entry->number != number) return;  // it was left out
+  entry->prediction = std::move(prediction);
+  entry->ended = true;
+  ++ended_;
+  hand_over();
 }
 
-bool Annotator::has_room() {
-  const internal::MutexLock lock(mutex_);
-  return has_room_locked();
+// Gives the thread what has ended and comes next, as far as it has slots.
+void Annotator::hand_over() {
+  const std::uint32_t before = pushed_.load(std::memory_order_relaxed);
+  std::uint32_t next = before;
+  while (!entries_.empty() && entries_.front().ended &&
+         next - done_.load(std::memory_order_acquire) < slots_.size()) {
+    slots_[next % slots_.size()] = std::move(entries_.front());
+    entries_.pop_front();
+    --ended_;
+    pushed_.store(++next, std::memory_order_release);
+  }
+  if (next == before) return;
+  // In one order with the thread's: either it sees this, or this sees that it sleeps.
+  news_.fetch_add(1);
+  if (asleep_.load()) internal::futex_wake_one(news_);
 }
 
 void Annotator::wait_room_until(TimePoint when) {
-  internal::MutexLock lock(mutex_);
-  while (!has_room_locked() && room_.wait_until(lock, when)) {
+  for (hand_over(); !has_room(); hand_over()) {
+    const std::uint32_t done = done_.load(std::memory_order_acquire);
+    if (has_room() || !internal::futex_wait(done_, done, &when)) return;
   }
 }
 
 Status Annotator::finish() {
-  {
-    const internal::MutexLock lock(mutex_);
-    ending_ = true;
-  }
-  some_.notify_one();
+  ending_.store(true);
+  news_.fetch_add(1);
+  internal::futex_wake_one(news_);
   thread_.join();
-  return status_;
-}
-
-// The first entry, once it has ended; nothing at the end.
-std::optional<Annotator::Entry> Annotator::take_next() {
-  internal::MutexLock lock(mutex_);
-  while (!ending_ && (entries_.empty() || !entries_.front().ended)) some_.wait(lock);
-  if (entries_.empty()) return std::nullopt;
-  std::optional<Entry> entry(std::move(entries_.front()));
-  entries_.pop_front();
-  // Without an end it has been given up by a run that was cut short; it counts as it would with one.
-  if (!entry->ended) ++waiting_;
-  return entry;
+  // What is left is written here, with this thread's part of the processor. A frame without its end has been given up
+  // by a run that was cut short, and is written without a result.
+  for (Entry& entry : entries_) {
+    ended_ += entry.ended ? 0 : 1;
+    entry.ended = true;
+  }
+  for (hand_over(); done_.load() != pushed_.load(); hand_over()) write_next(done_.load());
+  const Status finished = writer_->finish();
+  return status_.ok() ? finished : status_;
 }
 
 void Annotator::write_loop() {
   const internal::BatchScheduling batch_thread;  // it is woken by the thread that submits
   internal::name_thread("inflight-draw");
-  give_way();
-  while (std::optional<Entry> entry = take_next()) {
+  if (pace_ == OutputPace::kGivesWay) give_way();
+  for (std::uint32_t next = 0;; ++next) {
+    while (true) {
+      const std::uint32_t news = news_.load();
+      if (ending_.load()) return;
+      if (pushed_.load(std::memory_order_acquire) != next) break;
+      asleep_.store(true);
+      if (news_.load() == news) internal::futex_wait(news_, news, nullptr);
+      asleep_.store(false);
+    }
+    write_next(next);
+  }
+}
+
+void Annotator::write_next(std::uint32_t number) {
+  {
+    const Entry entry = std::move(slots_[number % slots_.size()]);
+    slots_[number % slots_.size()] = Entry();
     // After a full disk the rest is released, so that the run goes on and says so at its end.
     if (status_.ok()) {
-      status_ = write(*entry);
+      status_ = write(entry);
       if (status_.ok()) ++written_;
     }
-    entry.reset();
-    {
-      const internal::MutexLock lock(mutex_);
-      --waiting_;
-    }
-    room_.notify_one();
   }
-  const Status finished = writer_->finish();
-  if (status_.ok()) status_ = finished;
+  done_.store(number + 1, std::memory_order_release);
+  if (pace_ == OutputPace::kKeepsPace) internal::futex_wake_one(done_);
 }
 
 Status Annotator::write(const Entry& entry) {

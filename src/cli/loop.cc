@@ -106,7 +106,7 @@ RunLoop::Need RunLoop::advance() {
     return Need::kPlace;
   }
   // Where nothing may be lost, frames wait for the output as well.
-  if (output_ != nullptr && plan_.policy == OverloadPolicy::kBlock && !output_->has_room())
+  if (output_ != nullptr && output_->pace() == OutputPace::kKeepsPace && !output_->has_room())
     return Need::kOutputRoom;
   switch (plan_.pace) {
     case Pace::kPaced:

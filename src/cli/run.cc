@@ -161,7 +161,9 @@ Status open_annotator(Session& session) {
   for (const TensorSpec& output : session.predictor->outputs()) {
     if (output.shape.is_static()) bytes += output.bytes();
   }
-  session.output = std::make_unique<Annotator>(std::move(writer), session.meaning, options.top, bytes);
+  session.output = std::make_unique<Annotator>(
+      std::move(writer), session.meaning, options.top, bytes,
+      options.policy == OverloadPolicy::kBlock ? OutputPace::kKeepsPace : OutputPace::kGivesWay);
   return {};
 }
 

@@ -74,7 +74,7 @@ Status Canvas::load(const std::byte* rgb, int height, int width) {
     height_ = height;
     width_ = width;
     const double side = std::min(height, width);
-    letter_ = std::clamp(side / 24, 10.0, 40.0);
+    letter_ = std::clamp(side / 40, 10.0, 32.0);
     line_ = std::max(1.0, std::round(side / 240));
     cairo_select_font_face(pen_of(pen_), "sans-serif", CAIRO_FONT_SLANT_NORMAL, CAIRO_FONT_WEIGHT_BOLD);
     cairo_set_font_size(pen_of(pen_), letter_);
