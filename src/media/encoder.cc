@@ -24,8 +24,11 @@ bool has_format(const AVCodec& codec, AVPixelFormat format) {
   return false;
 }
 
+constexpr int kPixelBytes = 4;
+
 // What everybody can play, where the encoder takes it; else what loses least.
 AVPixelFormat format_of(const AVCodec& codec) {
+  if (codec.id == AV_CODEC_ID_MJPEG) return AV_PIX_FMT_YUVJ420P;
   for (const AVPixelFormat format : {AV_PIX_FMT_YUV420P, AV_PIX_FMT_YUVJ420P, AV_PIX_FMT_RGB24}) {
     if (has_format(codec, format)) return format;
   }
@@ -71,7 +74,7 @@ Result<std::unique_ptr<Encoder>> Encoder::open(const Plan& plan) {
   context.height = even(plan.height, format->log2_chroma_h);
   context.width = even(plan.width, format->log2_chroma_w);
   context.time_base = plan.time_base;
-  context.framerate = av_d2q(plan.fps, 100'000);
+  context.framerate = plan.frame_rate;
   context.sample_aspect_ratio = {1, 1};
   const bool picture = (plan.codec->type == AVMEDIA_TYPE_VIDEO) && context.pix_fmt == AV_PIX_FMT_YUVJ420P;
   const bool rgb = (format->flags & AV_PIX_FMT_FLAG_RGB) != 0;
@@ -104,21 +107,18 @@ Status Encoder::make_frame() {
   return {};
 }
 
-// A picture of the planned size lies in the frame as it is; another one is scaled.
 Status Encoder::prepare_scaler(const WriterPicture& picture) {
   if (scaler_ != nullptr && picture.height == source_height_ && picture.width == source_width_) return {};
-  const bool planned = picture.height == plan_height_ && picture.width == plan_width_;
   const double scale = std::min(static_cast<double>(context_->width) / picture.width,
                                 static_cast<double>(context_->height) / picture.height);
   const auto scaled = [scale](int size, int most) {
     return std::clamp(static_cast<int>(std::lround(size * scale)), 1, most);
   };
-  picture_height_ = planned ? plan_height_ : scaled(picture.height, context_->height);
-  picture_width_ = planned ? plan_width_ : scaled(picture.width, context_->width);
-  is_planned_ = planned;
+  picture_height_ = scaled(picture.height, context_->height);
+  picture_width_ = scaled(picture.width, context_->width);
   const AVPixFmtDescriptor* const format = av_pix_fmt_desc_get(context_->pix_fmt);
   const auto centred = [](int outer, int inner, int log2_chroma) {
-    return ((outer - inner) / 2) >> log2_chroma << log2_chroma;  // 0 where only the even size is missing
+    return ((outer - inner) / 2) >> log2_chroma << log2_chroma;
   };
   y_ = centred(context_->height, picture_height_, format->log2_chroma_h);
   x_ = centred(context_->width, picture_width_, format->log2_chroma_w);
@@ -135,11 +135,35 @@ Status Encoder::prepare_scaler(const WriterPicture& picture) {
   return {};
 }
 
-Status Encoder::convert(const WriterPicture& picture) {
+// A picture of an odd size with its last column and row again, so that it is even. libswscale takes colours from pairs of
+// pixels, and would take the missing one from beyond the row.
+WriterPicture Encoder::made_even(const WriterPicture& picture) {
+  WriterPicture even = picture;
+  even.height = context_->height;
+  even.width = context_->width;
+  even.stride = context_->width * kPixelBytes;
+  even_.resize(static_cast<std::size_t>(even.stride) * static_cast<std::size_t>(even.height));
+  for (int y = 0; y < even.height; ++y) {
+    const std::uint8_t* const row =
+        picture.pixels + static_cast<std::ptrdiff_t>(std::min(y, picture.height - 1)) * picture.stride;
+    std::uint8_t* const out = even_.data() + static_cast<std::ptrdiff_t>(y) * even.stride;
+    std::memcpy(out, row, static_cast<std::size_t>(picture.width) * kPixelBytes);
+    for (int x = picture.width; x < even.width; ++x)
+      std::memcpy(out + static_cast<std::ptrdiff_t>(x) * kPixelBytes, row + (picture.width - 1) * kPixelBytes,
+                  kPixelBytes);
+  }
+  even.pixels = even_.data();
+  return even;
+}
+
+Status Encoder::convert(const WriterPicture& given) {
+  const bool planned = given.height == plan_height_ && given.width == plan_width_;
+  const bool even = plan_height_ == context_->height && plan_width_ == context_->width;
+  const WriterPicture picture = planned && !even ? made_even(given) : given;
   INFLIGHT_TRY(prepare_scaler(picture));
   // The encoder may still hold the frame before, so each has memory of its own unless it has been given back.
   if (frame_ == nullptr || av_frame_is_writable(frame_.get()) == 0) INFLIGHT_TRY(make_frame());
-  if (!is_planned_) {
+  if (picture_height_ != context_->height || picture_width_ != context_->width) {
     std::array<std::ptrdiff_t, 4> strides{};
     std::copy_n(frame_->linesize, 4, strides.begin());
     av_image_fill_black(frame_->data, strides.data(), context_->pix_fmt, context_->color_range,
@@ -162,24 +186,7 @@ Status Encoder::convert(const WriterPicture& picture) {
   const int rows = sws_scale(scaler_.get(), source.data(), source_strides.data(), 0, picture.height,
                              planes.data(), strides.data());
   if (rows != picture_height_) return {StatusCode::kInternal, "libswscale did not convert a picture whole"};
-  if (is_planned_) repeat_edges();
   return {};
-}
-
-// Where the frame is a column or a row larger, to be even: the last of the picture, again. Colours, of which there is
-// one for two pixels, are there already.
-void Encoder::repeat_edges() {
-  const int stride = frame_->linesize[0];
-  std::uint8_t* const luma = frame_->data[0];
-  for (int y = 0; picture_width_ < context_->width && y < picture_height_; ++y) {
-    std::uint8_t* const row = luma + static_cast<std::ptrdiff_t>(y) * stride;
-    std::fill(row + picture_width_, row + context_->width, row[picture_width_ - 1]);
-  }
-  for (int y = picture_height_; y < context_->height; ++y) {
-    std::memcpy(luma + static_cast<std::ptrdiff_t>(y) * stride,
-                luma + static_cast<std::ptrdiff_t>(picture_height_ - 1) * stride,
-                static_cast<std::size_t>(context_->width));
-  }
 }
 
 Status Encoder::send(const WriterPicture& picture, std::int64_t pts, std::int64_t duration) {

@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "media/ffmpeg.h"
 #include "media/video_writer.h"
@@ -19,8 +20,8 @@ class Encoder {
     int height = 0;  // of the pictures
     int width = 0;
     AVRational time_base{1, 90'000};
-    double fps = 25;
-    bool global_header = false;  // the container wants parameters in its header
+    AVRational frame_rate{25, 1};  // about
+    bool global_header = false;    // the container wants parameters in its header
   };
 
   //   errors   kUnsupported: the encoder does not take such pictures, with FFmpeg's words
@@ -40,7 +41,7 @@ class Encoder {
   Status make_frame();
   Status convert(const WriterPicture& picture);
   Status prepare_scaler(const WriterPicture& picture);
-  void repeat_edges();
+  WriterPicture made_even(const WriterPicture& picture);
 
   ffmpeg::Codec context_;
   ffmpeg::Frame frame_;
@@ -51,7 +52,7 @@ class Encoder {
   // Where pictures lie in the frame.
   int x_ = 0, y_ = 0, picture_height_ = 0, picture_width_ = 0;
   int plan_height_ = 0, plan_width_ = 0;
-  bool is_planned_ = false;  // scaler_ takes pictures of the planned size
+  std::vector<std::uint8_t> even_;  // see made_even()
 };
 
 }  // namespace inflight::internal

@@ -45,7 +45,7 @@ const AVCodec* picture_codec(const std::string& ending) {
 // Encodes a picture by itself into a file of its own.
 Status write_picture(WriterFile& file, const AVCodec& codec, const WriterPicture& picture) {
   INFLIGHT_TRY_ASSIGN(const std::unique_ptr<Encoder> encoder,
-                      Encoder::open({&codec, picture.height, picture.width, {1, 25}, 25, false}));
+                      Encoder::open({&codec, picture.height, picture.width, {1, 25}, {25, 1}, false}));
   INFLIGHT_TRY(encoder->send(picture, 0, 1));
   INFLIGHT_TRY(encoder->send_end());
   INFLIGHT_TRY_ASSIGN(const AVPacket* packet, encoder->receive());
@@ -134,13 +134,20 @@ const AVCodec* video_codec(const AVOutputFormat& format) {
 }
 
 // AVI and MPEG-4 count frames, and so does MPEG-1 and 2; others count a fine clock.
-AVRational time_base_of(const AVOutputFormat& format, const AVCodec& codec, double fps) {
+AVRational time_base_of(const AVOutputFormat& format, const AVCodec& codec, AVRational rate) {
   const std::string_view name = format.name;
   if (name == "avi" || codec.id == AV_CODEC_ID_MPEG1VIDEO || codec.id == AV_CODEC_ID_MPEG2VIDEO)
-    return av_inv_q(av_d2q(fps, 60'000));
+    return av_inv_q(rate);
   if (name == "gif") return {1, 100};
   if (codec.id == AV_CODEC_ID_MPEG4) return {1, 60'000};  // 16 bits at most
   return {1, 90'000};
+}
+
+// The rate, or the next one that the codec knows.
+AVRational frame_rate_of(const AVCodec& codec, double fps) {
+  const AVRational rate = av_d2q(fps, 60'000);
+  if (codec.supported_framerates == nullptr) return rate;
+  return codec.supported_framerates[av_find_nearest_q_idx(rate, codec.supported_framerates)];
 }
 
 class ContainerWriter final : public VideoWriter {
@@ -158,9 +165,10 @@ class ContainerWriter final : public VideoWriter {
     AVFormatContext* format = nullptr;
     if (avformat_alloc_output_context2(&format, &output, nullptr, path_.c_str()) < 0) return no_memory();
     format_.reset(format);
-    Encoder::Plan plan{&codec,         options_.height,
-                       options_.width, time_base_of(output, codec, options_.fps),
-                       options_.fps,   (output.flags & AVFMT_GLOBALHEADER) != 0};
+    const AVRational rate = frame_rate_of(codec, options_.fps);
+    const Encoder::Plan plan{&codec,         options_.height,
+                             options_.width, time_base_of(output, codec, rate),
+                             rate,           (output.flags & AVFMT_GLOBALHEADER) != 0};
     INFLIGHT_TRY_ASSIGN(encoder_, Encoder::open(plan));
     stream_ = avformat_new_stream(format, &codec);
     if (stream_ == nullptr) return no_memory();
@@ -227,8 +235,8 @@ class ContainerWriter final : public VideoWriter {
 
   Status failure(int error) const {
     if (error_ != 0) return file_.failure(error_);
-    return {StatusCode::kIoError, fmt::format("{}: cannot write \"{}\": {}", options_.option, path_,
-                                              ffmpeg::error_text(error))};
+    return {StatusCode::kIoError,
+            fmt::format("{}: cannot write \"{}\": {}", options_.option, path_, ffmpeg::error_text(error))};
   }
 
   // The time in ticks of the encoder, at least one after that of the picture before.
@@ -281,9 +289,9 @@ class ContainerWriter final : public VideoWriter {
 Result<std::unique_ptr<VideoWriter>> open_container(const std::string& path,
                                                     const VideoWriterOptions& options) {
   const AVOutputFormat* const format = av_guess_format(nullptr, path.c_str(), nullptr);
-  // A pattern for pictures, and formats without a file, are none.
+  // A pattern for pictures, formats without a file, and music with a picture on its cover (PNG) are none.
   if (format == nullptr || (format->flags & (AVFMT_NOFILE | AVFMT_NEEDNUMBER)) != 0 ||
-      format->video_codec == AV_CODEC_ID_NONE) {
+      format->video_codec == AV_CODEC_ID_NONE || format->video_codec == AV_CODEC_ID_PNG) {
     return Status(
         StatusCode::kInvalidArgument,
         fmt::format("{}: got \"{}\", want a video (.mp4, .mkv, .avi, .webm, ...), a picture (.png, .jpg, "
