@@ -16,33 +16,6 @@
 namespace inflight::cli {
 namespace {
 
-using std::chrono::milliseconds;
-using std::chrono::nanoseconds;
-using std::chrono::seconds;
-
-TEST(FramesDue, AreThoseBeforeTheEnd) {
-  EXPECT_EQ(frames_due(seconds(10), {60, 1}), 600);
-  EXPECT_EQ(frames_due(milliseconds(1), {60, 1}), 1);
-  EXPECT_EQ(frames_due(milliseconds(17), {60, 1}), 2);  // frame 1 is due at 16.67 ms
-  EXPECT_EQ(frames_due(seconds(1), {30000, 1001}), 30);
-  EXPECT_EQ(frames_due(nanoseconds(1), {1'000'000, 1}), 1);
-  EXPECT_EQ(frames_due(seconds(1'000'000'000), {1'000'000, 1}), 1'000'000'000'000'000);
-}
-
-// Frame k is counted exactly where the pacer has it due before the end.
-TEST(FramesDue, AgreesWithThePacer) {
-  const ManualClock clock;
-  for (const FrameRate rate :
-       {FrameRate{60, 1}, FrameRate{30000, 1001}, FrameRate{7, 3}, FrameRate{999'983, 1}}) {
-    const Pacer pacer(rate, clock);
-    for (const std::int64_t ns :
-         {1, 999'999'999, 16'666'666, 16'666'667, 33'366'666, 33'366'667, 428'571'428}) {
-      const std::int64_t frames = frames_due(nanoseconds(ns), rate);
-      EXPECT_LT((pacer.due(frames - 1) - pacer.start()).count(), ns);
-      EXPECT_GE((pacer.due(frames) - pacer.start()).count(), ns);
-    }
-  }
-}
 
 TEST(ParseRun, HasTheStatedDefaults) {
   const Result<RunOptions> options = parse_run({});

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <tuple>
 #include <utility>
 
 #include "base/check.h"
@@ -38,14 +37,6 @@ constexpr Duration kFrameSlice = std::chrono::milliseconds(5);
 
 }  // namespace
 
-std::int64_t frames_due(Duration duration, FrameRate rate) {
-  INFLIGHT_CHECK(rate.num > 0 && rate.den > 0 && duration.count() >= 0);
-  __extension__ using Wide = __int128;
-  const Wide second = Wide{1'000'000'000} * rate.den;
-  const Wide frames = (Wide{duration.count()} * rate.num + second - 1) / second;
-  return static_cast<std::int64_t>(std::min<Wide>(frames, std::numeric_limits<std::int64_t>::max()));
-}
-
 RunLoop::RunLoop(Predictor& predictor, PrefetchedSource& source, const LoopPlan& plan, ResultsWriter* results,
                  Annotator* output, Display& display)
     : predictor_(predictor),
@@ -74,7 +65,8 @@ Tally RunLoop::run() {
   }
   frame_.reset();
   drain();
-  tally_.frames = next_;
+  tally_.frames = submitted_;
+  tally_.losses = source_.source().losses();
   tally_.latencies = predictor_.latencies();
   tally_.wall = clock_.now() - pacer_.start();
   return std::move(tally_);
@@ -88,37 +80,57 @@ void RunLoop::take_first_frame() {
   }
 }
 
+// When the frame is due; one that is not paced is due when it can be submitted.
+TimePoint RunLoop::due(const VideoFrame& frame) const {
+  switch (plan_.pace) {
+    case Pace::kPaced:
+      return pacer_.due(frame.index);
+    case Pace::kStamped:
+      return frame.pts ? pacer_.due_at(*frame.pts) : pacer_.due(frame.index);
+    case Pace::kUnpaced:
+      return clock_.now();
+    case Pace::kLive:
+      return frame_taken_;
+  }
+  return clock_.now();
+}
+
 // Submits the next frame if nothing stands in its way.
 RunLoop::Need RunLoop::advance() {
-  if (next_ >= plan_.frames_max) return Need::kEnd;
+  if (submitted_ >= plan_.frames_max) return Need::kEnd;
   const TimePoint now = clock_.now();
-  if (plan_.pace == Pace::kPaced) {
-    if (now < pacer_.due(next_)) return Need::kDue;
-  } else if (plan_.duration && now - pacer_.start() >= *plan_.duration) {
-    return Need::kEnd;
-  }
+  const bool paced = plan_.pace == Pace::kPaced || plan_.pace == Pace::kStamped;
+  // What is live may give nothing until then.
+  const bool by_the_clock = !paced || source_.source().live();
+  if (by_the_clock && plan_.duration && now - pacer_.start() >= *plan_.duration) return Need::kEnd;
   if (!frame_) {
     if (const Need need = take_frame(source_.try_next()); need != Need::kNothing) return need;
   }
+  if (paced && plan_.duration && due(*frame_) - pacer_.start() >= *plan_.duration) return Need::kEnd;
+  if (paced && now < due(*frame_)) return Need::kDue;
   if (results_ != nullptr && !results_->has_room_for_refusal()) return Need::kResultsRoom;
-  if ((plan_.pace == Pace::kUnpaced || plan_.policy == OverloadPolicy::kBlock) && !has_place()) {
-    if (plan_.pace != Pace::kUnpaced && !waits_since_) waits_since_ = now;
-    return Need::kPlace;
-  }
+  const bool waits = plan_.pace == Pace::kUnpaced || plan_.policy == OverloadPolicy::kBlock;
+  if (frame_->damage.ok() && waits && !has_place()) return need_place();
   // Where nothing may be lost, frames wait for the output as well.
   if (output_ != nullptr && output_->pace() == OutputPace::kKeepsPace && !output_->has_room())
     return Need::kOutputRoom;
-  switch (plan_.pace) {
-    case Pace::kPaced:
-      submit(pacer_.due(next_));
-      break;
-    case Pace::kUnpaced:
-      submit(clock_.now());
-      break;
-    case Pace::kLive:
-      submit(frame_taken_);
-      break;
+  submit(due(*frame_));
+  return Need::kNothing;
+}
+
+// Waits for a place. Of a live source the newest frame waits, for it is the one worth a prediction.
+RunLoop::Need RunLoop::need_place() {
+  if (plan_.pace != Pace::kUnpaced && !waits_since_) waits_since_ = clock_.now();
+  if (plan_.pace != Pace::kLive) return Need::kPlace;
+  Taken newer = source_.try_next();
+  if (newer.state != Taken::State::kFrame) return Need::kPlace;
+  if (newer.frame.damage.ok()) {
+    frame_->damage = Status(StatusCode::kOverloaded, "no place was free before a newer frame came");
+    frame_->pixels = Buffer();
+    std::swap(*frame_, newer.frame);
   }
+  lose(newer.frame, frame_taken_);
+  frame_taken_ = clock_.now();
   return Need::kNothing;
 }
 
@@ -150,16 +162,16 @@ bool RunLoop::has_place() const {
 
 void RunLoop::submit(TimePoint due) {
   const VideoFrame video = *std::exchange(frame_, std::nullopt);
-  const std::int64_t index = next_++;
-  if (!video.damage.ok()) return lose(index, video, due);
+  if (!video.damage.ok()) return lose(video, due);
+  ++submitted_;
   Result<NDArray> pixels =
       NDArray::from_buffer(video.pixels, DType::kU8, Shape{video.height, video.width, 3});
   if (!pixels.ok()) {
     tally_.submit_error = pixels.status();
     return;
   }
-  if (output_ != nullptr) output_->begin(index, video, shown_at(index, video, due));
-  Frame frame = Frame::of(std::move(*pixels), make_tag(index, video.label));
+  if (output_ != nullptr) output_->begin(video.index, video, shown_at(video, due));
+  Frame frame = Frame::of(std::move(*pixels), make_tag(video.index, video.label));
   frame.due = due;
   const TimePoint called = clock_.now();
   const Result<Prediction> prediction = predictor_.submit(std::move(frame));
@@ -169,37 +181,43 @@ void RunLoop::submit(TimePoint due) {
   tally_.late_max = std::max(tally_.late_max, called - due);
   if (prediction.ok()) {
     ++admitted_;
-    if (video.file != nullptr) files_.emplace(index, video.file);
-    if (results_ != nullptr) sizes_.emplace(index, std::pair(video.height, video.width));
+    if (results_ != nullptr)
+      shown_.emplace(video.index, Shown{video.pts, video.file, video.height, video.width});
     return;
   }
-  if (output_ != nullptr) output_->end(index, std::nullopt);
-  refuse(index, video, due, prediction.status());
+  if (output_ != nullptr) output_->end(video.index, std::nullopt);
+  refuse(video, due, prediction.status());
 }
 
 // When the frame is shown, counted from the first one: as the media says, else by its number; a camera's when it came.
-Duration RunLoop::shown_at(std::int64_t index, const VideoFrame& video, TimePoint due) const {
+Duration RunLoop::shown_at(const VideoFrame& video, TimePoint due) const {
   if (video.pts) return *video.pts;
   if (plan_.pace == Pace::kLive) return due - pacer_.start();
-  return Duration(std::llround(static_cast<double>(index) * 1e9 / plan_.shown_fps));
+  return Duration(std::llround(static_cast<double>(video.index) * 1e9 / plan_.shown_fps));
 }
 
-// A frame that came without its picture has an outcome like every other one.
-void RunLoop::lose(std::int64_t frame, const VideoFrame& video, TimePoint due) {
+// A frame that came without its picture has an outcome like every other one: one of a live source that was too
+// old has been dropped, others have failed.
+void RunLoop::lose(const VideoFrame& video, TimePoint due) {
+  ++submitted_;
   waits_since_.reset();
-  if (tally_.damaged++ == 0) tally_.first_damage = video.damage;
+  const bool dropped = video.damage.code() == StatusCode::kOverloaded;
+  if (dropped)
+    ++tally_.dropped;
+  else if (tally_.damaged++ == 0)
+    tally_.first_damage = video.damage;
+  put_lost(video, due, dropped ? Outcome::kDropped : Outcome::kFailed, video.damage);
+}
+
+void RunLoop::put_lost(const VideoFrame& video, TimePoint due, Outcome outcome, const Status& why) {
   if (results_ == nullptr) return;
-  FrameResult result{frame, video.label, due, std::nullopt, video.damage, Outcome::kFailed, video.file};
+  FrameResult result{video.index, video.label, due, std::nullopt, why, outcome, video.file, video.pts};
   const bool put = results_->put(result);
   INFLIGHT_CHECK(put);  // advance() has asked for room
 }
 
-void RunLoop::refuse(std::int64_t frame, const VideoFrame& video, TimePoint due, const Status& why) {
-  if (results_ != nullptr) {
-    FrameResult result{frame, video.label, due, std::nullopt, why, Outcome::kRejected, video.file};
-    const bool put = results_->put(result);
-    INFLIGHT_CHECK(put);  // advance() has asked for room
-  }
+void RunLoop::refuse(const VideoFrame& video, TimePoint due, const Status& why) {
+  put_lost(video, due, Outcome::kRejected, why);
   if (why.code() != StatusCode::kOverloaded) tally_.submit_error = why;
 }
 
@@ -207,7 +225,7 @@ void RunLoop::wait(Need need) {
   const TimePoint slice = clock_.now() + kSlice;
   switch (need) {
     case Need::kDue:
-      return wait_finished_until(std::min(pacer_.due(next_), slice));
+      return wait_finished_until(std::min(due(*frame_), slice));
     case Need::kPlace:
       return wait_finished_until(slice);
     case Need::kResultsRoom:
@@ -271,17 +289,19 @@ void RunLoop::account() {
 bool RunLoop::settle(const Prediction& prediction) {
   const PredictionTimes times = prediction.times();
   const std::optional<int> truth = truth_of(prediction.tag());
-  const auto file = files_.find(frame_of(prediction.tag()));
+  const auto shown = shown_.find(frame_of(prediction.tag()));
   if (results_ != nullptr) {
     FrameResult result{frame_of(prediction.tag()), truth, times.due, prediction, Status()};
-    if (file != files_.end()) result.file = file->second;
-    const auto size = sizes_.find(result.frame);
-    if (size != sizes_.end()) std::tie(result.height, result.width) = size->second;
+    if (shown != shown_.end()) {
+      result.file = shown->second.file;
+      result.pts = shown->second.pts;
+      result.height = shown->second.height;
+      result.width = shown->second.width;
+    }
     if (!results_->put(result)) return false;
-    if (size != sizes_.end()) sizes_.erase(size);
   }
   if (output_ != nullptr) output_->end(frame_of(prediction.tag()), prediction);
-  if (file != files_.end()) files_.erase(file);
+  if (shown != shown_.end()) shown_.erase(shown);
   if (prediction.outcome() == Outcome::kCompleted) {
     if (plan_.judge && truth) {
       const Result<TensorView> scores = prediction.output(std::size_t{0}).read();

@@ -26,24 +26,22 @@ namespace inflight::cli {
 // When frames are due.
 enum class Pace : std::uint8_t {
   kPaced,    // frame k at start + k / rate
+  kStamped,  // at start + its time stamp; one without a stamp as kPaced
   kUnpaced,  // each as soon as there are a frame and a place for it
   kLive,     // each when the camera hands it over
 };
 
 struct LoopPlan {
   Pace pace = Pace::kPaced;
-  FrameRate rate{60, 1};  // of kPaced
+  FrameRate rate{60, 1};  // of kPaced and kStamped
   std::int64_t frames_max = std::numeric_limits<std::int64_t>::max();
-  std::optional<Duration> duration;  // of the others: no frame is submitted after it
+  std::optional<Duration> duration;  // no frame is submitted that is due after it
   OverloadPolicy policy = OverloadPolicy::kReject;
   int in_flight_limit = 8;    // as the predictor was told
   int finished_limit = 1024;  // likewise
   double shown_fps = 25;      // what tells when frames are shown that do not say so themselves
   bool judge = false;  // the model's only output is a score for each of the truths that the source tells
 };
-
-// How many frames are due before `duration` is over: those with due < duration. Requires a rate above 0.
-std::int64_t frames_due(Duration duration, FrameRate rate);
 
 // Sleeps until the next frame is due or a prediction has finished, submits, takes, accounts. Waits for
 // nothing else: decoding, writing and printing have their threads. What can be waited for without knowing how
@@ -71,11 +69,14 @@ class RunLoop {
   void take_first_frame();
   Need advance();
   Need take_frame(Taken taken);
+  TimePoint due(const VideoFrame& frame) const;
+  Need need_place();
   bool has_place() const;
-  Duration shown_at(std::int64_t index, const VideoFrame& video, TimePoint due) const;
+  Duration shown_at(const VideoFrame& video, TimePoint due) const;
   void submit(TimePoint due);
-  void refuse(std::int64_t frame, const VideoFrame& video, TimePoint due, const Status& why);
-  void lose(std::int64_t frame, const VideoFrame& video, TimePoint due);
+  void refuse(const VideoFrame& video, TimePoint due, const Status& why);
+  void lose(const VideoFrame& video, TimePoint due);
+  void put_lost(const VideoFrame& video, TimePoint due, Outcome outcome, const Status& why);
   void wait(Need need);
   void wait_finished_until(TimePoint when);
   void drain();
@@ -93,14 +94,18 @@ class RunLoop {
   const Clock& clock_ = steady_clock();
   Pacer pacer_;
 
-  std::int64_t next_ = 0;                 // the next frame to submit
-  std::optional<VideoFrame> frame_;       // it, once it has been decoded
+  std::int64_t submitted_ = 0;
+  std::optional<VideoFrame> frame_;       // the next one to submit, once it has been decoded
   TimePoint frame_taken_;                 // when that was seen
   std::optional<TimePoint> waits_since_;  // for a place, under the policy block
-  // The files of frames in flight, where they come from a directory.
-  std::unordered_map<std::int64_t, std::shared_ptr<const std::string>> files_;
-  // The height and width of frames in flight, where results say what is where on them.
-  std::unordered_map<std::int64_t, std::pair<int, int>> sizes_;
+  // What the results say of a frame in flight beside its prediction.
+  struct Shown {
+    std::optional<Duration> pts;
+    std::shared_ptr<const std::string> file;
+    int height = 0;
+    int width = 0;
+  };
+  std::unordered_map<std::int64_t, Shown> shown_;  // by the frame's number; used where there are results
   std::uint64_t admitted_ = 0;
   std::uint64_t taken_ = 0;
   std::vector<Prediction> finished_;  // taken; those from settled_ on wait for room in the results

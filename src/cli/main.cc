@@ -26,8 +26,11 @@ void add(CLI::App& command, const std::string& name, std::optional<std::string>&
 void add_run_options(CLI::App& run, RunWords& words) {
   add(run, "MODEL", words.model, "", "a model file; without one, the embedded classifier of shapes");
   add(run, "--source", words.source, "SOURCE",
-      "synthetic (the default), a video or picture, a directory of pictures, or a device");
-  add(run, "--fps", words.fps, "N", "frames a second; 0: as fast as accepted; default: the source's own");
+      "synthetic (the default), a video or picture, a directory of pictures, an address such as "
+      "rtsp://host/cam, a "
+      "device or a camera's number, or - for standard input");
+  add(run, "--fps", words.fps, "N",
+      "frames a second; 0: as fast as accepted; default: when the source's time stamps say");
   add(run, "--frames", words.frames, "N", "end after N frames");
   add(run, "--duration", words.duration, "S",
       "end after S seconds; the synthetic source, told neither, runs for 10");
@@ -43,6 +46,10 @@ void add_run_options(CLI::App& run, RunWords& words) {
   add(run, "--color", words.color, "rgb|bgr", "the colour order that the model wants, default rgb");
   add(run, "--mean", words.mean, "M[,M,M]", "the model's input is (pixel - mean) / scale, default 0");
   add(run, "--scale", words.scale, "S[,S,S]", "see --mean, default 1");
+  run.add_flag("--no-rotate", words.no_rotate, "leave frames as they are coded, whatever their file asks");
+  run.add_flag("--strict", words.strict, "fail at the end if frames were damaged or the file ended early");
+  add(run, "--stall-timeout", words.stall_timeout, "S",
+      "of a live source: a connection that gives nothing for S seconds is made again, default 5");
   add(run, "--seed", words.seed, "N", "of the synthetic source, default 1");
   add(run, "--json", words.json, "FILE", "write statistics of the run to FILE at its end");
   add(run, "--results", words.results, "FILE", "write one line of JSON a frame to FILE");

@@ -96,6 +96,12 @@ Result<Duration> parse_duration(const std::string& word) {
   return invalid("--duration", word, "seconds, above 0 and up to 1000000000");
 }
 
+Result<Duration> parse_stall_timeout(const std::string& word) {
+  const std::optional<double> seconds = parse_number<double>(word);
+  if (seconds && *seconds >= 0.1 && *seconds <= 3600) return Duration(std::llround(*seconds * 1e9));
+  return invalid("--stall-timeout", word, "seconds, 0.1 to 3600");
+}
+
 // One value, or one a channel.
 Result<std::vector<float>> parse_channels(std::string_view option, const std::string& word,
                                           bool zero_allowed) {
@@ -157,6 +163,16 @@ Status check_together(const RunWords& words, const RunOptions& options) {
   if (words.seed && options.source != "synthetic") {
     return {StatusCode::kInvalidArgument, "--seed: only the synthetic source has one"};
   }
+  if (words.stall_timeout && !is_live(options.source)) {
+    return {StatusCode::kInvalidArgument,
+            "--stall-timeout: only for a live source: a camera, rtsp:// or udp://"};
+  }
+  if (words.no_rotate && options.source == "synthetic") {
+    return {StatusCode::kInvalidArgument, "--no-rotate: the synthetic source is not turned"};
+  }
+  if (words.strict && options.source == "synthetic") {
+    return {StatusCode::kInvalidArgument, "--strict: the synthetic source has no damage"};
+  }
   if (words.top && !words.results && !words.output) {
     return {StatusCode::kInvalidArgument,
             "--top: only for --results and --output, neither of which is given"};
@@ -190,7 +206,7 @@ Result<RunOptions> parse_run(const RunWords& words) {
   options.model = words.model;
   if (words.source) options.source = *words.source;
   if (options.source.empty()) {
-    return invalid("--source", "", "synthetic, a file, a directory of pictures or a device");
+    return invalid("--source", "", "synthetic, a file, a directory of pictures, an address or a device");
   }
   INFLIGHT_TRY(set(options.fps, words.fps, parse_fps));
   INFLIGHT_TRY(set(options.limit, words.limit, [](const std::string& word) {
@@ -216,6 +232,9 @@ Result<RunOptions> parse_run(const RunWords& words) {
   INFLIGHT_TRY(set(options.source_options.seed, words.seed, [](const std::string& word) {
     return parse_between<std::uint64_t>("--seed", word, 0, std::numeric_limits<std::uint64_t>::max());
   }));
+  INFLIGHT_TRY(set(options.source_options.stall_timeout, words.stall_timeout, parse_stall_timeout));
+  options.source_options.rotate = !words.no_rotate;
+  options.strict = words.strict;
   INFLIGHT_TRY(set(options.top, words.top,
                    [](const std::string& word) { return parse_between("--top", word, 1, kTopMax); }));
   INFLIGHT_TRY(set_path(options.json, "--json", words.json));

@@ -21,7 +21,9 @@ namespace inflight::cli {
 // The words as written; nothing where an option was not given.
 struct RunWords {
   std::optional<std::string> model, source, fps, limit, policy, device, precision, width, color, mean, scale,
-      frames, duration, seed, top, json, results, output, task, head, labels, score, iou;
+      frames, duration, seed, top, json, results, stall_timeout, output, task, head, labels, score, iou;
+  bool no_rotate = false;
+  bool strict = false;
 };
 
 // What a model does.
@@ -31,6 +33,7 @@ struct RunOptions {
   std::optional<std::string> model;  // nothing: the embedded default model
   std::string source = "synthetic";
   SourceOptions source_options;
+  bool strict = false;           // damage that is passed over makes the run a failed one
   std::optional<FrameRate> fps;  // nothing: the source's own
   int limit = 8;
   OverloadPolicy policy = OverloadPolicy::kReject;

@@ -112,6 +112,8 @@ std::string json_text(const RunReport& report) {
   json["source"] = report.source;
   json["fps_wanted"] = report.fps ? Json(*report.fps) : Json(nullptr);
   json["frames"] = tally.frames;
+  json["frames_skipped"] = tally.losses.skipped;
+  json["ended_early"] = tally.losses.ended_early;
   json["duration_s"] = seconds(tally.wall);
   json["limit"] = report.limit;
   json["slots"] = report.slots;

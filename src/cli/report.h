@@ -10,6 +10,7 @@
 #include "inflight/histogram.h"
 #include "inflight/predictor.h"
 #include "inflight/status.h"
+#include "media/source.h"
 
 namespace inflight::cli {
 
@@ -22,6 +23,8 @@ struct Tally {
   std::uint64_t correct = 0;  // completed ones whose best class was the truth
   Duration wall{0};           // from the first frame's due time until nothing was in flight
   bool source_ended = false;  // it has no more frames, or broke
+  std::uint64_t dropped = 0;  // of a live source, too old when they came: they count as submitted and dropped
+  SourceLosses losses;        // of the source
   std::uint64_t damaged = 0;  // frames that came without a picture: they count as submitted and failed
   Status first_damage;        // why, of the first
   Status first_failure;       // of a prediction

@@ -36,6 +36,7 @@ struct FrameResult {
   Status refusal;                                     // why, then
   Outcome outcome = Outcome::kRejected;               // likewise
   std::shared_ptr<const std::string> file = nullptr;  // of a directory; null elsewhere
+  std::optional<Duration> pts = {};                   // where the media says
   int height = 0;                                     // of the frame; of those that were predicted
   int width = 0;
 };

@@ -73,9 +73,12 @@ Result<LoopPlan> plan_loop(const RunOptions& options, const FrameSource& source)
     INFLIGHT_TRY_ASSIGN(plan.rate, FrameRate::from_double(source.fps()));
   }
   plan.pace = plan.rate.num > 0 ? Pace::kPaced : Pace::kUnpaced;
+  // At its own rate a frame is due when its media shows it; what has no stamps is paced by the rate.
+  if (!options.fps && plan.pace == Pace::kPaced) plan.pace = Pace::kStamped;
   // A camera has its own time; asked for another rate, it is read at that.
   if (!options.fps && source.live()) plan.pace = Pace::kLive;
-  if (source.fps() > 0)
+  // A synthetic source has the rate that it is asked for.
+  if (source.fps() > 0 && (options.source != kSynthetic || plan.rate.num == 0))
     plan.shown_fps = source.fps();
   else if (plan.rate.num > 0)
     plan.shown_fps = static_cast<double>(plan.rate.num) / static_cast<double>(plan.rate.den);
@@ -83,9 +86,6 @@ Result<LoopPlan> plan_loop(const RunOptions& options, const FrameSource& source)
   plan.duration = options.duration;
   if (options.source == kSynthetic && !options.frames && !options.duration)
     plan.duration = kSyntheticDuration;
-  if (plan.pace == Pace::kPaced && plan.duration) {
-    plan.frames_max = std::min(plan.frames_max, frames_due(*plan.duration, plan.rate));
-  }
   return plan;
 }
 
@@ -217,10 +217,11 @@ Status reserve_frames(FrameSource& source, int in_flight_limit) {
   return source.reserve(std::min(frames, kBytesMax / std::max<std::size_t>(frame_bytes, 1)));
 }
 
-int exit_code_of(const Tally& tally, const Statistics& statistics) {
+int exit_code_of(const Tally& tally, const Statistics& statistics, bool strict) {
   if (tally.signal != 0) return 128 + tally.signal;
   if (statistics.failed > 0 || !tally.submit_error.ok()) return 1;
   if (!tally.source_error.ok()) return tally.frames > 0 ? 1 : exit_code(tally.source_error.code());
+  if (strict && (tally.losses.skipped > 0 || tally.losses.ended_early)) return 1;
   return 0;
 }
 
@@ -234,7 +235,7 @@ RunReport make_report(const Session& session, std::string source, Tally tally) {
   report.precision = precision_name(options.precision);
   report.limit = options.limit;
   report.slots = session.predictor->slots();
-  if (session.plan.pace == Pace::kPaced) {
+  if (session.plan.pace == Pace::kPaced || session.plan.pace == Pace::kStamped) {
     report.fps = static_cast<double>(session.plan.rate.num) / static_cast<double>(session.plan.rate.den);
   }
   report.judged = session.plan.judge;
@@ -244,9 +245,10 @@ RunReport make_report(const Session& session, std::string source, Tally tally) {
                                  session.output->dropped()};
   }
   report.statistics = session.predictor->statistics();
-  report.statistics.submitted += tally.damaged;
+  report.statistics.submitted += tally.damaged + tally.dropped;
+  report.statistics.dropped += tally.dropped;
   report.statistics.failed += tally.damaged;
-  report.exit_code = exit_code_of(tally, report.statistics);
+  report.exit_code = exit_code_of(tally, report.statistics, options.strict);
   report.tally = std::move(tally);
   return report;
 }
@@ -268,6 +270,7 @@ int finish(Session& session, RunReport report, const Status& output) {
   fmt::print(stdout, "{}", summary_text(report));
   std::fflush(stdout);
   const Tally& tally = report.tally;
+  for (const std::string& note : tally.losses.notes) print_error(note);
   if (!tally.first_damage.ok()) fail(report, damage_of(tally));
   if (!tally.first_failure.ok()) fail(report, tally.first_failure.with_context("a prediction failed"));
   if (!tally.source_error.ok()) fail(report, tally.source_error);

@@ -88,7 +88,7 @@ Result<std::unique_ptr<Encoder>> Encoder::open(const Plan& plan) {
   if (const int error = avcodec_open2(&context, plan.codec, nullptr); error < 0) {
     return Status(StatusCode::kUnsupported,
                   fmt::format("FFmpeg's encoder {} does not take {}x{} at {:.5g} fps: {}", plan.codec->name,
-                              plan.width, plan.height, plan.fps, ffmpeg::error_text(error)));
+                              plan.width, plan.height, av_q2d(plan.frame_rate), ffmpeg::error_text(error)));
   }
   encoder->plan_height_ = plan.height;
   encoder->plan_width_ = plan.width;

@@ -2,6 +2,7 @@
 // What every user of FFmpeg needs: owners of its objects, its log, and the words of its errors.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 
@@ -44,11 +45,14 @@ void quiet_log();
 void forget_complaint();
 // What FFmpeg has complained about last on this thread; nothing where it has not.
 std::string complaint();
+// How often FFmpeg has complained in this process, on any thread.
+std::uint64_t complaints();
 // The text of an error code, with FFmpeg's last complaint on this thread where there is one. No user name and
 // password of an address is in it.
 std::string error_text(int error);
 
-// `text` with the credentials of every address in it replaced: rtsp://user:secret@host -> rtsp://***@host.
+// `text` with the credentials of every address in it replaced: rtsp://user:secret@host/?pwd=x ->
+// rtsp://***@host/?pwd=***.
 std::string without_credentials(std::string text);
 
 }  // namespace inflight::ffmpeg

@@ -5,6 +5,7 @@
 
 #include <string>
 
+#include "media/address.h"
 #include "media/directory.h"
 #include "media/picture.h"
 #include "media/synthetic.h"
@@ -12,26 +13,45 @@
 
 namespace inflight {
 
+bool is_live(std::string_view text) {
+  if (camera_of_index(text)) return true;
+  const std::string path = file_of_address(text).value_or(std::string(text));
+  struct stat found {};
+  if (stat(path.c_str(), &found) == 0) return S_ISCHR(found.st_mode);
+  if (!is_address(path)) return path.starts_with("/dev/");
+  const Result<MediaAddress> address = parse_address(path, SourceOptions().stall_timeout);
+  return address.ok() && address->live;
+}
+
 Result<std::unique_ptr<FrameSource>> open_source(std::string_view text, const SourceOptions& options) {
   if (text.empty()) {
     return Status(StatusCode::kInvalidArgument,
-                  "source: got \"\", want synthetic, a file, a directory or a device");
+                  "source: got \"\", want synthetic, a file, a directory, an address or a device");
   }
   if (text == "synthetic") {
     SyntheticOptions synthetic;
     synthetic.seed = options.seed;
     return open_synthetic(synthetic);
   }
-  const std::string path(text);
+  if (text == "-") return open_media(standard_input(), options.rotate);
+  if (const auto camera = camera_of_index(text))
+    return open_camera(*camera, options.rotate, options.stall_timeout);
+  const std::string path = file_of_address(text).value_or(std::string(text));
   struct stat found {};
   const bool exists = stat(path.c_str(), &found) == 0;
   if (exists && S_ISDIR(found.st_mode)) return open_directory(path, options.rotate);
   if (exists && S_ISREG(found.st_mode) && is_still_picture(path)) {
     return open_picture(path, options.rotate);
   }
+  if (!exists && is_address(path)) {
+    INFLIGHT_TRY_ASSIGN(const MediaAddress address, parse_address(path, options.stall_timeout));
+    return open_media(address, options.rotate);
+  }
   // A camera that is not plugged in has no file; its name still says what was meant.
-  if ((exists && S_ISCHR(found.st_mode)) || (!exists && text.starts_with("/dev/"))) return open_camera(path);
-  return open_video(path);
+  if ((exists && S_ISCHR(found.st_mode)) || (!exists && text.starts_with("/dev/"))) {
+    return open_camera(path, options.rotate, options.stall_timeout);
+  }
+  return open_video(path, options.rotate);
 }
 
 }  // namespace inflight

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "media/orientation.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -8,6 +9,7 @@ namespace inflight {
 namespace {
 
 constexpr std::size_t kPixelBytes = 3;
+constexpr int kBlock = 32;
 
 }  // namespace
 
@@ -51,16 +53,32 @@ Orientation Orientation::from_display_matrix(std::span<const std::int32_t, 9> ma
 }
 
 void orient(const Orientation& orientation, const std::byte* from, int height, int width, std::byte* to) {
+  orient(orientation, from, static_cast<std::size_t>(width) * kPixelBytes, height, width, to);
+}
+
+void orient(const Orientation& orientation, const std::byte* from, std::size_t from_stride, int height,
+            int width, std::byte* to) {
   const int rows = orientation.swaps_sides() ? width : height;
   const int columns = orientation.swaps_sides() ? height : width;
-  for (int y = 0; y < rows; ++y) {
-    const int shown_y = orientation.flip_y ? rows - 1 - y : y;
-    for (int x = 0; x < columns; ++x) {
-      const int shown_x = orientation.flip_x ? columns - 1 - x : x;
-      const auto from_y = static_cast<std::size_t>(orientation.transpose ? shown_x : shown_y);
-      const auto from_x = static_cast<std::size_t>(orientation.transpose ? shown_y : shown_x);
-      std::memcpy(to, from + (from_y * static_cast<std::size_t>(width) + from_x) * kPixelBytes, kPixelBytes);
-      to += kPixelBytes;
+  // One step to the right in the shown picture is this many bytes in the coded one.
+  const auto stride = static_cast<std::ptrdiff_t>(from_stride);
+  const auto pixel = static_cast<std::ptrdiff_t>(kPixelBytes);
+  const std::ptrdiff_t across = (orientation.transpose ? stride : pixel) * (orientation.flip_x ? -1 : 1);
+  const std::ptrdiff_t down = (orientation.transpose ? pixel : stride) * (orientation.flip_y ? -1 : 1);
+  const std::byte* const origin =
+      from - (orientation.flip_x ? across * (columns - 1) : 0) - (orientation.flip_y ? down * (rows - 1) : 0);
+  // In blocks, for a transposition reads down the columns of the coded picture.
+  for (int top = 0; top < rows; top += kBlock) {
+    const int bottom = std::min(top + kBlock, rows);
+    for (int left = 0; left < columns; left += kBlock) {
+      const int right = std::min(left + kBlock, columns);
+      for (int y = top; y < bottom; ++y) {
+        const std::byte* source = origin + down * y + across * left;
+        std::byte* target = to + (std::ptrdiff_t{y} * columns + left) * pixel;
+        for (int x = left; x < right; ++x, source += across, target += pixel) {
+          std::memcpy(target, source, kPixelBytes);
+        }
+      }
     }
   }
 }

@@ -29,5 +29,8 @@ struct Orientation {
 // Writes the picture `from`, rgb[height,width,3] dense, in this orientation to `to`, which has as many
 // bytes and does not overlap it.
 void orient(const Orientation& orientation, const std::byte* from, int height, int width, std::byte* to);
+// The same, where a row of `from` begins `from_stride` bytes after the one before.
+void orient(const Orientation& orientation, const std::byte* from, std::size_t from_stride, int height,
+            int width, std::byte* to);
 
 }  // namespace inflight

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -69,6 +70,33 @@ TEST(Orientation, NearestQuarterTurnAtAnyScale) {
     const auto turned = display_matrix(cosine * a - sine * b, sine * a + cosine * b, cosine * c - sine * d,
                                        sine * c + cosine * d);
     EXPECT_EQ(Orientation::from_display_matrix(turned), Orientation::from_exif(one.exif)) << one.exif;
+  }
+}
+
+// Larger than the blocks in which pixels are moved, with rows that do not follow each other closely.
+TEST(Orientation, LargePicturesLikeSmallOnes) {
+  constexpr int kHeight = 45;
+  constexpr int kWidth = 70;
+  constexpr std::size_t kStride = kWidth * 3 + 17;
+  std::vector<std::byte> from(kHeight * kStride);
+  for (std::size_t i = 0; i < from.size(); ++i) from[i] = static_cast<std::byte>(i * 7919 >> 4);
+  for (const Case& one : cases()) {
+    const Orientation orientation = Orientation::from_exif(one.exif);
+    std::vector<std::byte> to(std::size_t{kHeight} * kWidth * 3);
+    orient(orientation, from.data(), kStride, kHeight, kWidth, to.data());
+    const int rows = orientation.transpose ? kWidth : kHeight;
+    const int columns = orientation.transpose ? kHeight : kWidth;
+    for (int y = 0; y < rows; ++y) {
+      for (int x = 0; x < columns; ++x) {
+        const int shown_y = orientation.flip_y ? rows - 1 - y : y;
+        const int shown_x = orientation.flip_x ? columns - 1 - x : x;
+        const int row = orientation.transpose ? shown_x : shown_y;
+        const int column = orientation.transpose ? shown_y : shown_x;
+        const std::byte want =
+            from[static_cast<std::size_t>(row) * kStride + static_cast<std::size_t>(column) * 3 + 2];
+        ASSERT_EQ(to[static_cast<std::size_t>(y * columns + x) * 3 + 2], want) << one.exif;
+      }
+    }
   }
 }
 

@@ -41,6 +41,11 @@ TimePoint Pacer::due(std::int64_t index) const {
   return start_ + Duration(static_cast<Duration::rep>(ns < room ? ns : room));
 }
 
+TimePoint Pacer::due_at(Duration pts) const {
+  INFLIGHT_CHECK(pts.count() >= 0);
+  return pts < TimePoint::max() - start_ ? start_ + pts : TimePoint::max();
+}
+
 bool Pacer::is_due(std::int64_t index) const { return unpaced() || clock_.now() >= due(index); }
 
 void Pacer::restart() { start_ = clock_.now(); }

@@ -21,8 +21,9 @@ struct FrameRate {
   friend bool operator==(const FrameRate&, const FrameRate&) = default;
 };
 
-// Says when frame k is due: at start + k / rate, rounded down to the nanosecond and computed from k each
-// time, so nothing drifts. Not thread-safe: one owner.
+// Says when a frame is due. By its number, frame k is due at start + k / rate, rounded down to the nanosecond and
+// computed from k each time, so nothing drifts. By its time stamp, it is due at start + pts. Not thread-safe: one
+// owner.
 class Pacer {
  public:
   // Starts now, by `clock`, which must outlive the pacer. Requires a rate with num >= 0 and den >= 1.
@@ -30,6 +31,8 @@ class Pacer {
 
   // When frame `index` (not negative) is due. At rate 0 it is due whenever asked: now.
   TimePoint due(std::int64_t index) const;
+  // When the frame is due that is shown `pts` (not negative) after the first one, whatever the rate.
+  TimePoint due_at(Duration pts) const;
   // Whether frame `index` is due by now.
   bool is_due(std::int64_t index) const;
   // Moves the start to now: frame 0 is due at once.

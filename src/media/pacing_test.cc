@@ -61,6 +61,15 @@ TEST(Pacer, DueBeyondTheEndOfTimeIsTheEndOfTime) {
   EXPECT_EQ(pacer.due(std::numeric_limits<std::int64_t>::max()), TimePoint::max());
 }
 
+TEST(Pacer, DueByTheStampWhateverTheRate) {
+  ManualClock clock;
+  clock.advance(std::chrono::seconds(7));
+  const Pacer pacer({10, 1}, clock);
+  EXPECT_EQ(pacer.due_at(Duration(0)), pacer.start());
+  EXPECT_EQ(pacer.due_at(std::chrono::milliseconds(1500)), pacer.start() + std::chrono::milliseconds(1500));
+  EXPECT_EQ(pacer.due_at(Duration::max()), TimePoint::max());
+}
+
 TEST(FrameRate, FractionsThatDecimalsStandFor) {
   const auto rate = [](double fps) { return FrameRate::from_double(fps).value(); };
   EXPECT_EQ(rate(0), (FrameRate{0, 1}));

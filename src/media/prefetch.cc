@@ -9,8 +9,9 @@
 namespace inflight {
 
 PrefetchedSource::PrefetchedSource(std::unique_ptr<FrameSource> source, std::size_t capacity)
-    : source_(std::move(source)), capacity_(capacity) {
-  INFLIGHT_CHECK(source_ != nullptr && capacity_ >= 1);
+    : source_(std::move(source)),
+      capacity_(source_ != nullptr && source_->live() ? kLiveWithoutPixelsMax + 1 : capacity) {
+  INFLIGHT_CHECK(source_ != nullptr && capacity >= 1);
   thread_ = std::thread([this] { decode(); });
 }
 
@@ -55,6 +56,10 @@ void PrefetchedSource::put(Result<std::optional<VideoFrame>> result) {
       status_ = result.status();
       ended_ = true;
     } else if (result->has_value()) {
+      if (source_->live() && !was_empty && frames_.back().damage.ok()) {
+        frames_.back().pixels = Buffer();
+        frames_.back().damage = Status(StatusCode::kOverloaded, "a newer frame came before it was taken");
+      }
       frames_.push_back(std::move(**result));
     } else {
       ended_ = true;

@@ -29,12 +29,16 @@ struct Taken {
 };
 
 // Owns a source and the thread that calls its next(). Frames come out in the source's order, none is lost,
-// and an error comes after the frames before it; the end and the error are answered again each time.
-//   bound    `capacity` frames decoded ahead; the thread waits while they are there, so a live source loses
-//            frames in the device then, as it does with any slow reader
+// and an error comes after the frames before it; the end and the error are answered again each time. Of a live
+// source only the newest frame waits with its pixels: those before it that nobody has taken lose theirs, and
+// their `damage` is kOverloaded. So what is taken is never old, and every frame still comes out.
+//   bound    `capacity` frames decoded ahead; the thread waits while they are there. Of a live source, one
+//            frame with pixels and kLiveWithoutPixelsMax without; then the thread waits too, and frames are
+//            lost in the device or on the way
 class PrefetchedSource {
  public:
   static constexpr std::size_t kCapacityDefault = 8;
+  static constexpr std::size_t kLiveWithoutPixelsMax = 65'536;
 
   // Starts decoding at once. Requires a source and a capacity of at least 1.
   explicit PrefetchedSource(std::unique_ptr<FrameSource> source, std::size_t capacity = kCapacityDefault);

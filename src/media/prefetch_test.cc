@@ -18,8 +18,8 @@ constexpr std::int64_t kEndless = std::numeric_limits<std::int64_t>::max();
 // Frames 0 to `frames`, then the end or an error; optionally each only when the test lets it.
 class FakeSource final : public FrameSource {
  public:
-  FakeSource(std::int64_t frames, Status after, bool gated = false)
-      : frames_(frames), after_(std::move(after)), gated_(gated) {}
+  FakeSource(std::int64_t frames, Status after, bool gated = false, bool live = false)
+      : frames_(frames), after_(std::move(after)), gated_(gated), live_(live) {}
 
   Result<std::optional<VideoFrame>> next() override {
     if (gated_) gate_.acquire();
@@ -30,6 +30,7 @@ class FakeSource final : public FrameSource {
     }
     VideoFrame frame;
     frame.index = asked_++;
+    if (live_) frame.pixels = std::move(Buffer::allocate(3)).value();
     return std::optional<VideoFrame>(std::move(frame));
   }
   void interrupt() noexcept override {
@@ -39,7 +40,7 @@ class FakeSource final : public FrameSource {
   double fps() const noexcept override { return 0; }
   int height() const noexcept override { return 1; }
   int width() const noexcept override { return 1; }
-  bool live() const noexcept override { return false; }
+  bool live() const noexcept override { return live_; }
   std::string description() const override { return "fake"; }
 
   void let(int frames) { gate_.release(frames); }
@@ -49,6 +50,7 @@ class FakeSource final : public FrameSource {
   const std::int64_t frames_;
   const Status after_;
   const bool gated_;
+  const bool live_;
   std::counting_semaphore<> gate_{0};
   std::atomic<bool> interrupted_{false};
   std::atomic<std::int64_t> asked_{0};
@@ -101,6 +103,26 @@ TEST(Prefetch, DecodesNoMoreThanItsCapacityAhead) {
     ASSERT_EQ(source.wait_next_until(kForever).frame.index, i);
     ASSERT_LE(asked.asked(), i + 1 + 4);
   }
+}
+
+TEST(Prefetch, OfALiveSourceOnlyTheNewestKeepsItsPixels) {
+  constexpr std::int64_t kFrames = 100;
+  auto fake = std::make_unique<FakeSource>(kFrames, Status(), false, true);
+  FakeSource& asked = *fake;
+  PrefetchedSource source(std::move(fake), 2);
+  while (asked.asked() < kFrames) std::this_thread::yield();
+  std::int64_t with_pixels = 0;
+  for (std::int64_t i = 0; i < kFrames; ++i) {
+    const Taken taken = source.wait_next_until(kForever);
+    ASSERT_EQ(taken.state, Taken::State::kFrame);
+    EXPECT_EQ(taken.frame.index, i);
+    EXPECT_EQ(static_cast<bool>(taken.frame.pixels), taken.frame.damage.ok());
+    with_pixels += taken.frame.damage.ok() ? 1 : 0;
+    EXPECT_TRUE(taken.frame.damage.ok() || taken.frame.damage.code() == StatusCode::kOverloaded);
+  }
+  EXPECT_GE(with_pixels, 1);
+  EXPECT_LE(with_pixels, 2);  // the last one, and one that was taken while it was the newest
+  EXPECT_EQ(source.wait_next_until(kForever).state, Taken::State::kEnd);
 }
 
 TEST(Prefetch, DestructorEndsABlockedSource) {

@@ -26,13 +26,14 @@ ColorSpace color_space_of(const AVFrame& frame) {
 
 }  // namespace
 
-Status RgbConverter::convert(const AVFrame& frame, std::byte* pixels) {
+Status RgbConverter::convert(const AVFrame& frame, const Orientation& orientation, std::byte* pixels) {
   INFLIGHT_TRY(prepare(frame));
   // The vector code of libswscale works on blocks of up to 32 pixels: where a dense row does not end with a
   // block, it would leave the row's end unwritten or write past the picture, so such rows go by way of
   // `wide_`.
   const auto row_bytes = static_cast<std::size_t>(frame.width) * 3;
-  const bool dense = frame.width % kBlock == 0;
+  const bool turned = orientation != Orientation();
+  const bool dense = frame.width % kBlock == 0 && !turned;
   const std::size_t stride = dense ? row_bytes : (row_bytes + kBlock * 3 - 1) / (kBlock * 3) * kBlock * 3;
   if (!dense && wide_.size() != stride * static_cast<std::size_t>(frame.height)) {
     INFLIGHT_TRY_ASSIGN(wide_, Buffer::allocate(stride * static_cast<std::size_t>(frame.height)));
@@ -44,6 +45,10 @@ Status RgbConverter::convert(const AVFrame& frame, std::byte* pixels) {
       sws_scale(scaler_.get(), frame.data, frame.linesize, 0, frame.height, planes.data(), strides.data());
   if (rows != frame.height)
     return Status(StatusCode::kInternal, "libswscale: a frame was not converted whole");
+  if (turned) {
+    orient(orientation, target, stride, frame.height, frame.width, pixels);
+    return Status();
+  }
   for (int y = 0; !dense && y < frame.height; ++y) {
     const auto row = static_cast<std::size_t>(y);
     std::memcpy(pixels + row * row_bytes, target + row * stride, row_bytes);

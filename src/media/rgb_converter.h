@@ -7,6 +7,7 @@
 #include "inflight/buffer.h"
 #include "inflight/status.h"
 #include "media/ffmpeg.h"
+#include "media/orientation.h"
 
 namespace inflight {
 
@@ -21,9 +22,10 @@ struct ColorSpace {
 // frame's own colour matrix and range are honoured, BT.601 and limited range where it names none. Not thread-safe.
 class RgbConverter {
  public:
-  // Writes the frame, rgb[height,width,3] dense, to `pixels`.
+  // Writes the frame, rgb[height,width,3] dense, turned as `orientation` says, to `pixels`.
   //   errors   kUnsupported: a pixel format that cannot be turned to RGB; kOutOfMemory
-  Status convert(const AVFrame& frame, std::byte* pixels);
+  Status convert(const AVFrame& frame, const Orientation& orientation, std::byte* pixels);
+  Status convert(const AVFrame& frame, std::byte* pixels) { return convert(frame, Orientation(), pixels); }
 
  private:
   Status prepare(const AVFrame& frame);

@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "media/packet_timeline.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <iterator>
+#include <limits>
+
+#include "base/check.h"
+
+namespace inflight {
+namespace {
+
+constexpr std::int64_t kSecond = 1'000'000'000;
+// Beyond this a stamp is taken for damage: 146 years in nanoseconds, so that sums of two stay in range.
+constexpr std::int64_t kStampMax = std::numeric_limits<std::int64_t>::max() / 4;
+// A decoder holds fewer packets than this.
+constexpr std::size_t kEntriesMax = 256;
+// So many packets without a frame and without an error show a stream in which that is usual.
+constexpr std::int64_t kSilentUsual = 3;
+// Stamps in milliseconds round by so much, in nanoseconds, twice.
+constexpr std::int64_t kRounding = 1'100'000;
+
+}  // namespace
+
+PacketTimeline::PacketTimeline(const Rules& rules) : rules_(rules) {
+  INFLIGHT_CHECK(rules.unit_num > 0 && rules.unit_den > 0 && rules.fps > 0);
+}
+
+std::optional<std::int64_t> PacketTimeline::ns(std::optional<std::int64_t> stamp) const {
+  if (!stamp) return std::nullopt;
+  __extension__ using Wide = __int128;
+  const Wide value = Wide{*stamp} * kSecond * rules_.unit_num / rules_.unit_den;
+  if (value > kStampMax || value < -kStampMax) return std::nullopt;
+  return static_cast<std::int64_t>(value);
+}
+
+std::int64_t PacketTimeline::distance() const {
+  return step_ > 0 ? step_ : std::max<std::int64_t>(1, std::llround(kSecond / rules_.fps));
+}
+
+// Finds jumps in the order of decoding, in which stamps grow.
+void PacketTimeline::watch_for_jump(std::optional<std::int64_t> pts, std::optional<std::int64_t> dts) {
+  const std::optional<std::int64_t> stamp = dts ? dts : pts;
+  if (!stamp) return;
+  bool jump = starts_anew_;
+  if (last_stamp_ && !jump) {
+    const std::int64_t step = *stamp - *last_stamp_;
+    // Without a decoding stamp the order of showing goes back a little with every B frame.
+    const std::int64_t back_max = rules_.jumps && dts ? 0 : kSecond;
+    jump = step < -back_max || (rules_.jumps && step > kJump.count());
+    // After a complaint the distance may be a hole.
+    if (!jump && step > 0 && dts && (!hinted_ || step_ == 0)) step_ = step;
+  }
+  last_stamp_ = stamp;
+  if (!jump) return;
+  starts_anew_ = false;
+  ++jumps_;
+  if (latest_) shift_ = *latest_ + distance() - pts.value_or(*stamp);
+}
+
+std::int64_t PacketTimeline::add(const Packet& packet) {
+  const std::optional<std::int64_t> pts = ns(packet.pts);
+  const std::optional<std::int64_t> dts = ns(packet.dts);
+  watch_for_jump(pts, dts);
+  // Where a recording may begin anywhere, it begins with its first key frame.
+  key_seen_ = key_seen_ || packet.key || !rules_.jumps;
+  Entry entry{next_number_++, pts, dts, packet.key, key_seen_ && !packet.hidden};
+  if (entry.pts) *entry.pts += shift_;
+  if (entry.dts) *entry.dts += shift_;
+  if (const auto& stamp = entry.pts ? entry.pts : entry.dts; stamp && (!latest_ || *stamp > *latest_)) {
+    latest_ = stamp;
+  }
+  // The oldest will not come any more.
+  if (entries_.size() == kEntriesMax) {
+    const std::int64_t oldest = entries_.front().number;
+    const std::int64_t lost = judge([oldest](const Entry& each) { return each.number == oldest; });
+    next_index_ += lost;
+    skipped_ += lost;
+    entries_.erase(entries_.begin());
+  }
+  entries_.push_back(entry);
+  return entry.number;
+}
+
+void PacketTimeline::add_error() {
+  ++errors_;
+  suspicious_ = true;
+  suspicious_from_ = next_number_;
+}
+
+void PacketTimeline::add_hint() {
+  hinted_ = true;
+  hinted_from_ = next_number_;
+}
+
+// How many of the packets that `passed` chooses, which gave no frame, have lost one.
+template <typename Passed>
+std::int64_t PacketTimeline::judge(const Passed& passed) {
+  std::int64_t count = 0;
+  bool key = false;  // there is a picture in it, whatever it is
+  for (const Entry& entry : entries_) {
+    if (!entry.counts || !passed(entry)) continue;
+    ++count;
+    key = key || entry.key;
+  }
+  suspicious_ = suspicious_ || key;
+  if (!suspicious_ && !hinted_) {
+    silent_ += count;
+    return 0;
+  }
+  const bool silence_is_usual = silent_ >= kSilentUsual;
+  const std::int64_t lost =
+      silence_is_usual ? std::min(count, std::max<std::int64_t>(errors_, key ? 1 : 0)) : count;
+  errors_ = std::max<std::int64_t>(0, errors_ - lost);
+  return lost;
+}
+
+// How many frames are missing between the last one taken and one that is shown at `stamp`.
+std::int64_t PacketTimeline::hole_before(std::int64_t stamp) const {
+  if (!hinted_ || !last_ || !origin_ || step_ == 0) return 0;
+  const auto step = static_cast<double>(step_);
+  const double declared = static_cast<double>(kSecond) / rules_.fps;
+  const auto length = static_cast<double>(stamp - *origin_ - last_->count());
+  const double frames = length / (std::abs(declared - step) <= kRounding ? declared : step);
+  // What does not fit the distance is no hole, but a pause.
+  if (frames < 1.5 || std::abs(frames - std::round(frames)) > 0.2) return 0;
+  return std::llround(frames) - 1;
+}
+
+// What is shown before a frame comes before it.
+std::optional<std::int64_t> PacketTimeline::take_stamped(std::size_t at, std::int64_t& lost) {
+  const Entry taken = entries_[at];
+  const auto passed = [&](const Entry& entry) {
+    return entry.pts ? *entry.pts < *taken.pts : entry.number < taken.number;
+  };
+  lost = std::max(judge(passed), hole_before(*taken.pts));
+  std::erase_if(entries_, [&](const Entry& entry) { return entry.number == taken.number || passed(entry); });
+  return taken.pts;
+}
+
+// Without a stamp for the showing, the decoding stamps in their order are those of the frames in theirs.
+std::optional<std::int64_t> PacketTimeline::take_unstamped(std::size_t at, bool reorders,
+                                                           std::int64_t& lost) {
+  std::size_t last = at;
+  if (reorders) {
+    last = static_cast<std::size_t>(std::min<std::int64_t>(errors_, std::ssize(entries_) - 1));
+    lost = static_cast<std::int64_t>(last);
+    errors_ = 0;
+  } else {
+    const std::int64_t number = entries_[at].number;
+    lost = judge([number](const Entry& entry) { return entry.number < number; });
+    if (entries_[at].dts) lost = std::max(lost, hole_before(*entries_[at].dts));
+  }
+  const std::optional<std::int64_t> stamp = entries_[last].dts;
+  entries_.erase(entries_.begin(), entries_.begin() + static_cast<std::ptrdiff_t>(last) + 1);
+  return stamp;
+}
+
+PacketTimeline::Place PacketTimeline::take(std::int64_t number, bool reorders) {
+  std::int64_t lost = 0;
+  std::optional<std::int64_t> stamp;
+  const auto found = std::find_if(entries_.begin(), entries_.end(),
+                                  [number](const Entry& entry) { return entry.number == number; });
+  // Of the entries without a stamp, another one may have been taken in this one's place.
+  const bool first_stands_in = reorders && !entries_.empty() && !entries_.front().pts;
+  const auto at = found == entries_.end() && first_stands_in ? entries_.begin() : found;
+  if (at != entries_.end()) {
+    const auto position = static_cast<std::size_t>(at - entries_.begin());
+    const bool clears = at->key && number >= suspicious_from_;
+    const bool clears_hint = at->key && number >= hinted_from_;
+    stamp = at->pts ? take_stamped(position, lost) : take_unstamped(position, reorders, lost);
+    if (clears) {
+      suspicious_ = false;
+      errors_ = 0;
+    }
+    if (clears_hint) hinted_ = false;
+  }
+  key_seen_ = true;
+  next_index_ += lost;
+  skipped_ += lost;
+  Duration pts{0};
+  if (last_) pts = *last_ + Duration(distance() * (1 + lost));
+  if (stamp && !origin_) origin_ = *stamp - pts.count();
+  if (stamp && (!last_ || Duration(*stamp - *origin_) > *last_)) pts = Duration(*stamp - *origin_);
+  last_ = pts;
+  return {next_index_++, pts};
+}
+
+void PacketTimeline::finish() {
+  const std::int64_t lost = judge([](const Entry&) { return true; });
+  entries_.clear();
+  next_index_ += lost;
+  skipped_ += lost;
+}
+
+void PacketTimeline::restart(const Rules& rules, Duration pts) {
+  finish();
+  rules_ = rules;
+  key_seen_ = false;
+  errors_ = 0;
+  suspicious_ = false;
+  hinted_ = false;
+  step_ = 0;
+  last_stamp_.reset();
+  starts_anew_ = true;
+  if (origin_) latest_ = std::max(latest_.value_or(*origin_), *origin_ + pts.count() - distance());
+}
+
+}  // namespace inflight
