@@ -5,7 +5,6 @@ usage: cli_detect_test.py PROGRAM MODELS_FOLDER DATA_FOLDER SANITIZERS [unittest
 Runs in build/venv: PyAV reads what the program writes, OpenVINO says what it should have seen.
 """
 
-import json
 import os
 import sys
 import unittest
@@ -21,7 +20,6 @@ from cli_test_support import DATA, SANITIZERS, Case, png
 
 HEIGHT, WIDTH = 64, 96
 FACES = ["--mean", "127", "--scale", "128"]
-MAGENTA = (0xFF, 0x00, 0xFF)
 
 
 def save_constant_model(path, outputs, height=HEIGHT, width=WIDTH, metadata=None):
@@ -127,19 +125,26 @@ class Detect(Case):
     def test_faces_are_those_of_openvino(self):
         model, picture = self.shared("face_rfb_320.onnx"), self.shared("faces.jpg")
         with av.open(picture) as container:
-            pixels = next(container.decode(video=0)).to_ndarray(format="rgb24")
+            by_av = next(container.decode(video=0)).to_ndarray(format="rgb24")
+        # The picture as the program sees it: with no box on it.
+        plain = self.folder / "plain.png"
+        self.run_json(model, *FACES, "--source", picture, "--score", "1", "--output", plain)
+        _, (by_program,), _ = read_video(plain)
+        self.assertLess(np.abs(by_program.astype(int) - by_av.astype(int)).mean(), 0.5)
         for score, iou in ((0.25, 0.45), (0.7, 0.3)):
             results = self.folder / "r.jsonl"
             self.run_json(model, *FACES, "--source", picture, "--precision", "f32", "--results", results,
                           "--score", score, "--iou", iou)
             got = self.read_results(results)[0]["boxes"]
-            want = faces_by_openvino(pixels, score, iou)
-            self.assertGreaterEqual(len(want), 5)
-            self.assertEqual(len(got), len(want))
-            for box, (score_wanted, box_wanted) in zip(got, want):
-                self.assertEqual(box["class"], 1)
-                self.assertAlmostEqual(box["score"], float(score_wanted), delta=0.01)
-                self.assertGreaterEqual(overlap(box_of(box), box_wanted), 0.95)
+            # Decoders of JPEG differ by a little, which decides between candidates with nearly the same score.
+            for pixels, least in ((by_program, 0.99), (by_av, 0.9)):
+                want = faces_by_openvino(pixels, score, iou)
+                self.assertGreaterEqual(len(want), 9)
+                self.assertEqual(len(got), len(want))
+                for box, (score_wanted, box_wanted) in zip(got, want):
+                    self.assertEqual(box["class"], 1)
+                    self.assertAlmostEqual(box["score"], float(score_wanted), delta=0.01)
+                    self.assertGreaterEqual(overlap(box_of(box), box_wanted), least)
 
     def test_boxes_are_in_pixels_of_the_frame(self):
         model = self.yolo([(48, 32, 24, 16, 0.9, 0.1), (48, 33, 24, 16, 0.8, 0.1), (0, 0, 20, 20, 0.1, 0.5)])
@@ -241,7 +246,7 @@ class Detect(Case):
     def test_every_frame_once_at_its_time_in_every_container(self):
         times = [0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
         video = write_video(self.folder / "v.mkv", times)
-        for ending in ("mp4", "mkv", "avi", "webm", "mov", "ts", "flv", "m4v", "mpg", "ogv", "wmv", "gif"):
+        for ending in ("mp4", "mkv", "avi", "webm", "mov", "ts", "m2ts", "flv", "m4v", "gif"):
             with self.subTest(ending=ending):
                 out = self.folder / f"o.{ending}"
                 statistics, done = self.run_json("--source", video, "--fps", "0", "--policy", "block", "--output", out,
@@ -251,8 +256,8 @@ class Detect(Case):
                 got, pictures, duration = read_video(out)
                 self.assertEqual(len(got), 10)
                 for time_s, wanted in zip(got, times):
-                    # A transport stream's clock does not begin at 0; MPEG-1 takes only the rates of television.
-                    self.assertAlmostEqual(time_s - got[0], wanted, delta=0.05 if ending == "mpg" else 0.011)
+                    # A transport stream's clock does not begin at 0.
+                    self.assertAlmostEqual(time_s - got[0], wanted, delta=0.011)
                 if ending in ("mp4", "mkv", "avi", "mov", "webm"):
                     self.assertAlmostEqual(duration, 1.0, delta=0.02)
                 for k, picture in enumerate(pictures):

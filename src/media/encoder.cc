@@ -52,9 +52,9 @@ void set_options(AVCodecContext& context, const AVCodec& codec) {
     av_opt_set(context.priv_data, "deadline", "realtime", 0);
     av_opt_set(context.priv_data, "cpu-used", "8", 0);
     av_opt_set(context.priv_data, "crf", "20", 0);
-    context.bit_rate = std::int64_t{context.width} * context.height * 8;
-  } else if (name == "mjpeg" || name == "mpeg4" || name == "mpeg1video" || name == "mpeg2video" ||
-             name == "flv") {
+    // A ceiling; without one of some size, small pictures would have too few bits for a single frame.
+    context.bit_rate = std::max<std::int64_t>(1'000'000, std::int64_t{context.width} * context.height * 8);
+  } else if (name == "mjpeg" || name == "mpeg4" || name == "flv") {
     context.flags |= AV_CODEC_FLAG_QSCALE;
     context.global_quality = 4 * FF_QP2LAMBDA;
   }

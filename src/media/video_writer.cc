@@ -128,26 +128,23 @@ const AVCodec* video_codec(const AVOutputFormat& format) {
   constexpr std::array<const char*, 5> kNames = {"libx264", "libopenh264", "mpeg4", "libvpx", "libvpx-vp9"};
   for (const char* const name : kNames) {
     const AVCodec* const codec = avcodec_find_encoder_by_name(name);
-    if (codec != nullptr && avformat_query_codec(&format, codec->id, FF_COMPLIANCE_NORMAL) == 1) return codec;
+    if (codec == nullptr) continue;
+    // FFmpeg does not know what a transport stream takes; H.264 is among it.
+    const bool takes = std::string_view(format.name) == "mpegts"
+                           ? codec->id == AV_CODEC_ID_H264
+                           : avformat_query_codec(&format, codec->id, FF_COMPLIANCE_NORMAL) == 1;
+    if (takes) return codec;
   }
   return format.video_codec == AV_CODEC_ID_NONE ? nullptr : avcodec_find_encoder(format.video_codec);
 }
 
-// AVI and MPEG-4 count frames, and so does MPEG-1 and 2; others count a fine clock.
+// AVI counts frames; others count a fine clock.
 AVRational time_base_of(const AVOutputFormat& format, const AVCodec& codec, AVRational rate) {
   const std::string_view name = format.name;
-  if (name == "avi" || codec.id == AV_CODEC_ID_MPEG1VIDEO || codec.id == AV_CODEC_ID_MPEG2VIDEO)
-    return av_inv_q(rate);
+  if (name == "avi") return av_inv_q(rate);
   if (name == "gif") return {1, 100};
   if (codec.id == AV_CODEC_ID_MPEG4) return {1, 60'000};  // 16 bits at most
   return {1, 90'000};
-}
-
-// The rate, or the next one that the codec knows.
-AVRational frame_rate_of(const AVCodec& codec, double fps) {
-  const AVRational rate = av_d2q(fps, 60'000);
-  if (codec.supported_framerates == nullptr) return rate;
-  return codec.supported_framerates[av_find_nearest_q_idx(rate, codec.supported_framerates)];
 }
 
 class ContainerWriter final : public VideoWriter {
@@ -165,7 +162,7 @@ class ContainerWriter final : public VideoWriter {
     AVFormatContext* format = nullptr;
     if (avformat_alloc_output_context2(&format, &output, nullptr, path_.c_str()) < 0) return no_memory();
     format_.reset(format);
-    const AVRational rate = frame_rate_of(codec, options_.fps);
+    const AVRational rate = av_d2q(options_.fps, 60'000);
     const Encoder::Plan plan{&codec,         options_.height,
                              options_.width, time_base_of(output, codec, rate),
                              rate,           (output.flags & AVFMT_GLOBALHEADER) != 0};
@@ -288,15 +285,23 @@ class ContainerWriter final : public VideoWriter {
 
 Result<std::unique_ptr<VideoWriter>> open_container(const std::string& path,
                                                     const VideoWriterOptions& options) {
-  const AVOutputFormat* const format = av_guess_format(nullptr, path.c_str(), nullptr);
-  // A pattern for pictures, formats without a file, and music with a picture on its cover (PNG) are none.
-  if (format == nullptr || (format->flags & (AVFMT_NOFILE | AVFMT_NEEDNUMBER)) != 0 ||
-      format->video_codec == AV_CODEC_ID_NONE || format->video_codec == AV_CODEC_ID_PNG) {
+  // The containers whose times and pictures are known to come out right. FFmpeg has others, for old players, music
+  // with a cover, or patterns of pictures.
+  constexpr std::array<std::string_view, 10> kEndings = {".mp4", ".m4v", ".mov",  ".mkv", ".webm",
+                                                         ".avi", ".ts",  ".m2ts", ".flv", ".gif"};
+  const std::string ending = ending_of(path);
+  if (std::find(kEndings.begin(), kEndings.end(), ending) == kEndings.end()) {
     return Status(
         StatusCode::kInvalidArgument,
-        fmt::format("{}: got \"{}\", want a video (.mp4, .mkv, .avi, .webm, ...), a picture (.png, .jpg, "
-                    ".bmp) or a folder (with / at its end)",
-                    options.option, path));
+        fmt::format(
+            "{}: got \"{}\", want a video ({}), a picture (.png, .jpg, .jpeg, .bmp) or a folder (with "
+            "/ at its end)",
+            options.option, path, fmt::join(kEndings, ", ")));
+  }
+  const AVOutputFormat* const format = av_guess_format(nullptr, ("x" + ending).c_str(), nullptr);
+  if (format == nullptr) {
+    return Status(StatusCode::kUnsupported,
+                  fmt::format("{}: \"{}\": this FFmpeg cannot write {}", options.option, path, ending));
   }
   const AVCodec* const codec = video_codec(*format);
   if (codec == nullptr) {

@@ -37,7 +37,7 @@ struct WriterPicture {
 //   thread   one at a time; may block on the disk
 class VideoWriter {
  public:
-  // Opens the path and finds what encodes. By the ending of the path: a video (mp4, mkv, avi, webm, ...; H.264
+  // Opens the path and finds what encodes. By the ending of the path: a video (mp4, m4v, mov, mkv, webm, avi, ts, m2ts, flv, gif; H.264
   // where the container takes it and FFmpeg can, else MPEG-4, VP8 or the container's own), or one picture (png,
   // jpg, jpeg, bmp). A folder, which is made where the path ends with '/', gets a picture a frame: frame_00000012.png,
   // or under the name of the file that the frame comes from (a.jpg stays a JPEG, others become a.bmp.png).
