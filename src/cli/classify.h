@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "inflight/tensor.h"
+#include "vision/values.h"
 
 namespace inflight::cli {
 
@@ -18,8 +19,7 @@ std::vector<std::string> parse_labels(const std::string& text);
 // Whether these are one floating-point score for each of two classes or more: [N], [1,N] or [1,N,1,1].
 bool are_scores(const TensorView& view);
 
-// Element `index` as a double, whatever the dtype (f16 and bf16 exactly). Requires index < elements.
-double element(const TensorView& view, std::size_t index);
+using vision::element;
 
 // The class with the highest score; the lowest such index, NaN below everything. Requires are_scores(view).
 std::size_t best_class(const TensorView& view);

@@ -2,6 +2,7 @@
 #include "cli/loop.h"
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include "base/check.h"
@@ -37,11 +38,12 @@ constexpr Duration kFrameSlice = std::chrono::milliseconds(5);
 }  // namespace
 
 RunLoop::RunLoop(SizedPredictors& predictor, PrefetchedSource& source, const LoopPlan& plan,
-                 ResultsWriter* results, Display& display)
+                 ResultsWriter* results, Annotator* output, Display& display)
     : predictor_(predictor),
       source_(source),
       plan_(plan),
       results_(results),
+      output_(output),
       display_(display),
       pacer_(plan.rate, clock_) {}
 
@@ -109,6 +111,9 @@ RunLoop::Need RunLoop::advance() {
   if (results_ != nullptr && !results_->has_room_for_refusal()) return Need::kResultsRoom;
   const bool waits = plan_.pace == Pace::kUnpaced || plan_.policy == OverloadPolicy::kBlock;
   if (frame_->damage.ok() && waits && !has_place()) return need_place();
+  // Where nothing may be lost, frames wait for the output as well.
+  if (output_ != nullptr && output_->pace() == OutputPace::kKeepsPace && !output_->has_room())
+    return Need::kOutputRoom;
   submit(due(*frame_));
   return Need::kNothing;
 }
@@ -167,6 +172,7 @@ void RunLoop::submit(TimePoint due) {
     tally_.submit_error = pixels.status();
     return;
   }
+  if (output_ != nullptr) output_->begin(video.index, video, shown_at(video, due));
   Frame frame = Frame::of(std::move(*pixels), make_tag(video.index, video.label));
   frame.due = due;
   const TimePoint called = clock_.now();
@@ -177,10 +183,19 @@ void RunLoop::submit(TimePoint due) {
   tally_.late_max = std::max(tally_.late_max, called - due);
   if (prediction.ok()) {
     ++admitted_;
-    if (results_ != nullptr) shown_.emplace(video.index, Shown{video.pts, video.file});
+    if (results_ != nullptr)
+      shown_.emplace(video.index, Shown{video.pts, video.file, video.height, video.width});
     return;
   }
+  if (output_ != nullptr) output_->end(video.index, std::nullopt);
   refuse(video, due, prediction.status());
+}
+
+// When the frame is shown, counted from the first one: as the media says, else by its number; a camera's when it came.
+Duration RunLoop::shown_at(const VideoFrame& video, TimePoint due) const {
+  if (video.pts) return *video.pts;
+  if (plan_.pace == Pace::kLive) return due - pacer_.start();
+  return Duration(std::llround(static_cast<double>(video.index) * 1e9 / plan_.shown_fps));
 }
 
 // A frame that came without its picture has an outcome like every other one: one of a live source that was too
@@ -217,6 +232,8 @@ void RunLoop::wait(Need need) {
       return wait_finished_until(slice);
     case Need::kResultsRoom:
       return results_->wait_room_until(slice);
+    case Need::kOutputRoom:
+      return output_->wait_room_until(admitted_ > taken_ ? slice - kSlice + kFrameSlice : slice);
     case Need::kFrame: {
       const bool outstanding = admitted_ > taken_ || settled_ < finished_.size();
       // The end and an error are answered again by the next look.
@@ -280,9 +297,12 @@ bool RunLoop::settle(const Prediction& prediction) {
     if (shown != shown_.end()) {
       result.file = shown->second.file;
       result.pts = shown->second.pts;
+      result.height = shown->second.height;
+      result.width = shown->second.width;
     }
     if (!results_->put(result)) return false;
   }
+  if (output_ != nullptr) output_->end(frame_of(prediction.tag()), prediction);
   if (shown != shown_.end()) shown_.erase(shown);
   if (prediction.outcome() == Outcome::kCompleted) {
     if (plan_.judge && truth) {

@@ -9,8 +9,10 @@
 #include <optional>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
+#include "cli/annotator.h"
 #include "cli/display.h"
 #include "cli/report.h"
 #include "cli/results.h"
@@ -38,6 +40,7 @@ struct LoopPlan {
   OverloadPolicy policy = OverloadPolicy::kReject;
   int in_flight_limit = 8;    // as the predictor was told
   int finished_limit = 1024;  // likewise
+  double shown_fps = 25;      // what tells when frames are shown that do not say so themselves
   bool judge = false;  // the model's only output is a score for each of the truths that the source tells
 };
 
@@ -53,15 +56,16 @@ class RunLoop {
   static constexpr Duration kDrainAfterSignal = std::chrono::seconds(2);
 
   //   results   null: no results are written
+  //   output    null: no frames are written
   RunLoop(SizedPredictors& predictor, PrefetchedSource& source, const LoopPlan& plan, ResultsWriter* results,
-          Display& display);
+          Annotator* output, Display& display);
 
   // Runs to the end and returns when nothing is in flight any more. Once.
   Tally run();
 
  private:
   // What stands between the loop and the next submission.
-  enum class Need : std::uint8_t { kNothing, kDue, kFrame, kPlace, kResultsRoom, kEnd };
+  enum class Need : std::uint8_t { kNothing, kDue, kFrame, kPlace, kResultsRoom, kOutputRoom, kEnd };
 
   void take_first_frame();
   Need advance();
@@ -69,6 +73,7 @@ class RunLoop {
   TimePoint due(const VideoFrame& frame) const;
   Need need_place();
   bool has_place() const;
+  Duration shown_at(const VideoFrame& video, TimePoint due) const;
   void submit(TimePoint due);
   void refuse(const VideoFrame& video, TimePoint due, const Status& why);
   void lose(const VideoFrame& video, TimePoint due);
@@ -85,6 +90,7 @@ class RunLoop {
   PrefetchedSource& source_;
   const LoopPlan plan_;
   ResultsWriter* const results_;
+  Annotator* const output_;
   Display& display_;
   const Clock& clock_ = steady_clock();
   Pacer pacer_;
@@ -97,6 +103,8 @@ class RunLoop {
   struct Shown {
     std::optional<Duration> pts;
     std::shared_ptr<const std::string> file;
+    int height = 0;
+    int width = 0;
   };
   std::unordered_map<std::int64_t, Shown> shown_;  // by the frame's number; used where there are results
   std::uint64_t admitted_ = 0;

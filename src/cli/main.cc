@@ -65,7 +65,18 @@ void add_run_options(CLI::App& run, RunWords& words) {
   add(run, "--seed", words.seed, "N", "of the synthetic source, default 1");
   add(run, "--json", words.json, "FILE", "write statistics of the run to FILE at its end");
   add(run, "--results", words.results, "FILE", "write one line of JSON a frame to FILE");
-  add(run, "--top", words.top, "K", "how many classes a line of --results names, default 5");
+  add(run, "--output", words.output, "PATH",
+      "write the frames with their results drawn on them: a video (.mp4, .mkv, .avi, .webm, ...), a picture, "
+      "or a "
+      "folder of pictures (with / at its end)");
+  add(run, "--task", words.task, "detect|classify", "what the outputs mean, guessed where it is plain");
+  add(run, "--head", words.head, "NAME",
+      "how a detector's outputs are laid out, guessed where it is plain: " + inflight::vision::head_names());
+  add(run, "--labels", words.labels, "FILE", "names of the classes, one a line; default: the model's own");
+  add(run, "--score", words.score, "S", "the least score of a box, 0 to 1, default 0.25");
+  add(run, "--iou", words.iou, "S",
+      "how much boxes of one class may overlap before the lower score goes, 0 to 1, default 0.45");
+  add(run, "--top", words.top, "K", "how many classes --results and --output name, default 5");
 }
 
 void add_info_options(CLI::App& info, InfoWords& words) {

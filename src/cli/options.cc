@@ -77,6 +77,14 @@ constexpr std::array<Choice<ColorOrder>, 2> kColors = {
 constexpr std::array<Choice<Fit>, 3> kFits = {
     {{"stretch", Fit::kStretch}, {"letterbox", Fit::kLetterbox}, {"crop", Fit::kCrop}}};
 
+constexpr std::array<Choice<Task>, 2> kTasks = {{{"detect", Task::kDetect}, {"classify", Task::kClassify}}};
+
+Result<vision::Head> parse_head(const std::string& word) {
+  const std::optional<vision::Head> head = vision::parse_head(word);
+  if (head) return *head;
+  return invalid("--head", word, vision::head_names());
+}
+
 Result<FrameRate> parse_fps(const std::string& word) {
   constexpr std::string_view kWant = "0 (as fast as accepted) or 0.000001 to 1000000";
   const std::optional<double> fps = parse_number<double>(word);
@@ -132,6 +140,28 @@ Status set_path(std::optional<std::string>& target, std::string_view option,
   return {};
 }
 
+// The options that say what outputs mean.
+Status check_vision(const RunWords& words, const RunOptions& options) {
+  const std::array<std::pair<std::string_view, const std::optional<std::string>*>, 5> meanings = {
+      {{"--task", &words.task},
+       {"--head", &words.head},
+       {"--labels", &words.labels},
+       {"--score", &words.score},
+       {"--iou", &words.iou}}};
+  for (const auto& [option, word] : meanings) {
+    if (!*word || words.results || words.output) continue;
+    return {StatusCode::kInvalidArgument,
+            fmt::format("{}: only for --results and --output, neither of which is given", option)};
+  }
+  if (options.task == Task::kClassify) {
+    for (const auto& [option, word] : meanings) {
+      if (*word && (option == "--head" || option == "--score" || option == "--iou"))
+        return {StatusCode::kInvalidArgument, fmt::format("{}: only for --task detect", option)};
+    }
+  }
+  return {};
+}
+
 // What would be accepted and ignored is refused.
 Status check_together(const RunWords& words, const RunOptions& options) {
   if (words.seed && options.source != "synthetic") {
@@ -147,12 +177,14 @@ Status check_together(const RunWords& words, const RunOptions& options) {
   if (words.strict && options.source == "synthetic") {
     return {StatusCode::kInvalidArgument, "--strict: the synthetic source has no damage"};
   }
-  if (words.top && !words.results) {
-    return {StatusCode::kInvalidArgument, "--top: only for --results, which is not given"};
+  if (words.top && !words.results && !words.output) {
+    return {StatusCode::kInvalidArgument,
+            "--top: only for --results and --output, neither of which is given"};
   }
   if (!words.input_shapes.empty() && !words.model) {
     return {StatusCode::kInvalidArgument, "--input-shape: the embedded model's shapes are fixed"};
   }
+  INFLIGHT_TRY(check_vision(words, options));
   if (words.json && words.results && *words.json == *words.results) {
     return {StatusCode::kInvalidArgument, "--json and --results: got the same file for both"};
   }
@@ -217,6 +249,16 @@ Result<RunOptions> parse_run(const RunWords& words) {
                    [](const std::string& word) { return parse_between("--top", word, 1, kTopMax); }));
   INFLIGHT_TRY(set_path(options.json, "--json", words.json));
   INFLIGHT_TRY(set_path(options.results, "--results", words.results));
+  INFLIGHT_TRY(set_path(options.output, "--output", words.output));
+  INFLIGHT_TRY(set(options.task, words.task,
+                   [](const std::string& word) { return parse_choice<Task>("--task", word, kTasks); }));
+  INFLIGHT_TRY(set(options.head, words.head, parse_head));
+  if (words.labels && words.labels->empty()) return invalid("--labels", "", "a file of class names");
+  options.labels = words.labels;
+  INFLIGHT_TRY(set(options.score, words.score,
+                   [](const std::string& word) { return parse_between("--score", word, 0.0F, 1.0F); }));
+  INFLIGHT_TRY(set(options.iou, words.iou,
+                   [](const std::string& word) { return parse_between("--iou", word, 0.0F, 1.0F); }));
   INFLIGHT_TRY(check_together(words, options));
   // Last, so that a wrong word is told as such even where the device is missing.
   INFLIGHT_TRY(set(options.device, words.device, parse_device));

@@ -15,17 +15,21 @@
 #include "inflight/status.h"
 #include "media/open_source.h"
 #include "media/pacing.h"
+#include "vision/detector.h"
 
 namespace inflight::cli {
 
 // The words as written; nothing where an option was not given.
 struct RunWords {
   std::optional<std::string> model, source, fps, limit, policy, device, precision, width, color, mean, scale,
-      frames, duration, seed, top, json, results, stall_timeout, fit;
+      frames, duration, seed, top, json, results, stall_timeout, fit, output, task, head, labels, score, iou;
   bool no_rotate = false;
   bool strict = false;
   std::vector<std::string> input_shapes;
 };
+
+// What a model does.
+enum class Task : std::uint8_t { kClassify, kDetect };
 
 struct RunOptions {
   std::optional<std::string> model;  // nothing: the embedded default model
@@ -47,6 +51,12 @@ struct RunOptions {
   std::optional<Duration> duration;
   int top = 5;
   std::optional<std::string> json, results;  // files to write
+  std::optional<std::string> output;         // the file or folder for frames with their results on them
+  // What the outputs mean; nothing: guessed where it is plain.
+  std::optional<Task> task;
+  std::optional<vision::Head> head;
+  std::optional<std::string> labels;  // a file; nothing: the model's own
+  std::optional<float> score, iou;    // as BoxOptions; nothing: its defaults
 };
 
 // Checks every value and the combinations.

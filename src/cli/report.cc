@@ -73,6 +73,13 @@ std::string summary_text(const RunReport& report) {
     line("submit", fmt::format("p99 {}  max {} us", microseconds(tally.submit_ns.quantile(0.99)),
                                microseconds(tally.submit_ns.max())));
   }
+  if (!report.task.empty()) line("task", report.task);
+  if (report.output) {
+    line("output", fmt::format("{} frames written, {} left out because encoding was behind; {} \"{}\"",
+                               with_commas(static_cast<std::uint64_t>(report.output->written)),
+                               with_commas(static_cast<std::uint64_t>(report.output->dropped)),
+                               report.output->description, one_line(report.output->path)));
+  }
   if (report.judged && s.completed > 0) {
     line("accuracy",
          fmt::format("{:.2f}%, {} of {} right",
@@ -113,6 +120,12 @@ std::string json_text(const RunReport& report) {
   json["policy"] = report.policy;
   json["precision"] = report.precision;
   json["late_max_us"] = us(tally.late_max.count());
+  if (!report.task.empty()) json["task"] = report.task;
+  if (report.output) {
+    json["output"] = {{"path", report.output->path},
+                      {"frames", report.output->written},
+                      {"dropped", report.output->dropped}};
+  }
   json["exit_code"] = report.exit_code;
   if (!first_error(tally).ok()) json["error"] = one_line(first_error(tally).to_string());
   return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";

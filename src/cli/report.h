@@ -33,13 +33,22 @@ struct Tally {
   int signal = 0;             // that ended the run; 0: none
 };
 
+// The frames of --output.
+struct OutputReport {
+  std::string path, description;
+  std::int64_t written = 0;
+  std::int64_t dropped = 0;  // because drawing and encoding were behind
+};
+
 struct RunReport {
   std::string model, source, device;
   std::string policy, precision;
   int limit = 0;
   int slots = 0;
-  std::optional<double> fps;  // asked for or the source's own; nothing: as fast as accepted
-  bool judged = false;        // the truth is known, so there is an accuracy
+  std::optional<double> fps;           // asked for or the source's own; nothing: as fast as accepted
+  std::string task;                    // what the outputs mean; empty: nothing that is known
+  std::optional<OutputReport> output;  // nothing: no frames are written
+  bool judged = false;                 // the truth is known, so there is an accuracy
   int exit_code = 0;
   Statistics statistics;
   Tally tally;

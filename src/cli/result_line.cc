@@ -144,7 +144,8 @@ void ResultLine::append_top(const TensorView& scores, Out& out) {
   for (std::size_t i = 0; i < classes_.size(); ++i) {
     const std::size_t index = classes_[i];
     print(out, "{}{{\"class\":{}", i > 0 ? "," : "", index);
-    if (index < format_.labels.size()) print(out, ",\"label\":{}", json_string(format_.labels[index]));
+    if (const auto name = format_.meaning.labels.name(static_cast<std::int64_t>(index)))
+      print(out, ",\"label\":{}", json_string(*name));
     append_text(out, ",\"score\":");
     if (scores.dtype == DType::kF64)
       append_float(out, element(scores, index));
@@ -155,8 +156,28 @@ void ResultLine::append_top(const TensorView& scores, Out& out) {
   out.push_back(']');
 }
 
-void ResultLine::append_outputs(const Prediction& prediction, Out& out) {
-  if (prediction.output_count() == 1) {
+void ResultLine::append_boxes(const FrameResult& result, Out& out) {
+  const Result<std::vector<vision::Box>> boxes =
+      format_.meaning.boxes_of(*result.prediction, result.height, result.width);
+  if (!boxes.ok()) return append_error(out, boxes.status());
+  append_text(out, ",\"boxes\":[");
+  for (std::size_t i = 0; i < boxes->size(); ++i) {
+    const vision::Box& box = (*boxes)[i];
+    print(out, "{}{{\"class\":{}", i > 0 ? "," : "", box.category);
+    if (const auto name = format_.meaning.labels.name(box.category))
+      print(out, ",\"label\":{}", json_string(*name));
+    // A thousandth of a pixel is more than a detector knows.
+    print(out, ",\"score\":{},\"x\":{:.3f},\"y\":{:.3f},\"width\":{:.3f},\"height\":{:.3f}}}", box.score,
+          box.x, box.y, box.width, box.height);
+  }
+  out.push_back(']');
+}
+
+void ResultLine::append_outputs(const FrameResult& result, Out& out) {
+  const Prediction& prediction = *result.prediction;
+  if (format_.meaning.task == Task::kDetect) {
+    append_boxes(result, out);
+  } else if (prediction.output_count() == 1) {
     const Result<TensorView> only = prediction.output(std::size_t{0}).read();
     if (only.ok() && are_scores(*only)) append_top(*only, out);
   }
@@ -187,7 +208,7 @@ void ResultLine::append(const FrameResult& result, TimePoint start, Out& out) {
     if (truth < format_.truths.size()) print(out, ",\"label\":{}", json_string(format_.truths[truth]));
   }
   if (outcome == Outcome::kCompleted)
-    append_outputs(*prediction, out);
+    append_outputs(result, out);
   else
     append_error(out, prediction ? prediction->status() : result.refusal);
   append_text(out, "}\n");

@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "cli/interpretation.h"
 #include "inflight/clock.h"
 #include "inflight/predictor.h"
 #include "inflight/status.h"
@@ -21,7 +22,7 @@ namespace inflight::cli {
 // What the lines are made of, besides the predictions.
 struct ResultsFormat {
   std::vector<TensorSpec> outputs;  // of the model; the shapes of a prediction's own count
-  std::vector<std::string> labels;  // class names of a classifier; may be fewer than it has classes
+  Interpretation meaning;           // of the outputs
   std::vector<std::string> truths;  // names of the truths a source tells; may be empty
   int top = 5;
 };
@@ -36,6 +37,8 @@ struct FrameResult {
   Outcome outcome = Outcome::kRejected;               // likewise
   std::shared_ptr<const std::string> file = nullptr;  // of a directory; null elsewhere
   std::optional<Duration> pts = {};                   // where the media says
+  int height = 0;                                     // of the frame; of those that were predicted
+  int width = 0;
 };
 
 // Appends the line with its line end; formats without allocating once `out` has grown.
@@ -49,7 +52,8 @@ class ResultLine {
   void append(const FrameResult& result, TimePoint start, fmt::memory_buffer& out);
 
  private:
-  void append_outputs(const Prediction& prediction, fmt::memory_buffer& out);
+  void append_outputs(const FrameResult& result, fmt::memory_buffer& out);
+  void append_boxes(const FrameResult& result, fmt::memory_buffer& out);
   void append_top(const TensorView& scores, fmt::memory_buffer& out);
 
   const ResultsFormat format_;

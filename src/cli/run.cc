@@ -6,12 +6,15 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <memory>
 #include <optional>
 #include <string>
 #include <utility>
 
+#include "cli/annotator.h"
 #include "cli/display.h"
+#include "cli/interpretation.h"
 #include "cli/load.h"
 #include "cli/loop.h"
 #include "cli/output_file.h"
@@ -25,6 +28,7 @@
 #include "media/open_source.h"
 #include "media/prefetch.h"
 #include "media/synthetic.h"
+#include "media/video_writer.h"
 
 namespace inflight::cli {
 namespace {
@@ -38,6 +42,9 @@ struct Session {
   LoopPlan plan;
   std::unique_ptr<SizedPredictors> predictor;
   std::unique_ptr<ResultsWriter> results;  // null: none are asked for
+  Interpretation meaning;
+  std::string output_text;            // of the output, for people
+  std::unique_ptr<Annotator> output;  // null: none is asked for
 };
 
 constexpr std::string_view kSynthetic = "synthetic";
@@ -71,6 +78,11 @@ Result<LoopPlan> plan_loop(const RunOptions& options, const FrameSource& source)
   if (!options.fps && plan.pace == Pace::kPaced) plan.pace = Pace::kStamped;
   // A camera has its own time; asked for another rate, it is read at that.
   if (!options.fps && source.live()) plan.pace = Pace::kLive;
+  // A synthetic source has the rate that it is asked for.
+  if (source.fps() > 0 && (options.source != kSynthetic || plan.rate.num == 0))
+    plan.shown_fps = source.fps();
+  else if (plan.rate.num > 0)
+    plan.shown_fps = static_cast<double>(plan.rate.num) / static_cast<double>(plan.rate.den);
   if (options.frames) plan.frames_max = *options.frames;
   plan.duration = options.duration;
   if (options.source == kSynthetic && !options.frames && !options.duration)
@@ -128,14 +140,60 @@ std::unique_ptr<ResultsWriter> make_results(OutputFile file, const Session& sess
   const SizedPredictors& predictor = *session.predictor;
   ResultsFormat format;
   format.outputs.assign(predictor.outputs().begin(), predictor.outputs().end());
-  format.labels = labels_of(session.loaded.model);
+  format.meaning = session.meaning;
   if (session.options.source == kSynthetic) format.truths.assign(kShapeNames.begin(), kShapeNames.end());
   format.top = session.options.top;
   return std::make_unique<ResultsWriter>(std::move(file), std::move(format), predictions_max);
 }
 
+// Whether both are one file or folder; false where either is not there.
+bool is_same_place(const std::string& a, const std::string& b) {
+  std::error_code error;
+  return std::filesystem::equivalent(a, b, error) && !error;
+}
+
+// What the output must not be: it would write over what the run reads.
+Status check_output_path(const RunOptions& options) {
+  if (!options.output) return {};
+  for (const auto& [name, path] :
+       {std::pair("--source", std::optional(options.source)), std::pair("the model", options.model),
+        std::pair("--labels", options.labels)}) {
+    if (!path || !is_same_place(*options.output, *path)) continue;
+    return {StatusCode::kInvalidArgument, fmt::format("--output and {}: got the same \"{}\"", name, *path)};
+  }
+  for (const auto& [name, path] :
+       {std::pair("--json", options.json), std::pair("--results", options.results)}) {
+    if (!path || (*path != *options.output && !is_same_place(*options.output, *path))) continue;
+    return {StatusCode::kInvalidArgument, fmt::format("--output and {}: got the same file for both", name)};
+  }
+  return {};
+}
+
+Status open_annotator(Session& session) {
+  const RunOptions& options = session.options;
+  if (!options.output) return {};
+  const FrameSource& source = *session.source;
+  VideoWriterOptions wanted;
+  wanted.option = "--output";
+  wanted.height = source.height();
+  wanted.width = source.width();
+  wanted.fps = session.plan.shown_fps;
+  INFLIGHT_TRY_ASSIGN(std::unique_ptr<VideoWriter> writer, VideoWriter::open(*options.output, wanted));
+  session.output_text = writer->description();
+  std::size_t bytes =
+      static_cast<std::size_t>(source.height()) * static_cast<std::size_t>(source.width()) * 3;
+  for (const TensorSpec& output : session.predictor->outputs()) {
+    if (output.shape.is_static()) bytes += output.bytes();
+  }
+  session.output = std::make_unique<Annotator>(
+      std::move(writer), session.meaning, options.top, bytes,
+      options.policy == OverloadPolicy::kBlock ? OutputPace::kKeepsPace : OutputPace::kGivesWay);
+  return {};
+}
+
 // Everything that can be wrong with what was asked for is found here, cheapest first.
 Result<Session> prepare(RunOptions options) {
+  INFLIGHT_TRY(check_output_path(options));
   INFLIGHT_TRY_ASSIGN(OutputFile json, open_output("--json", options.json));
   INFLIGHT_TRY_ASSIGN(OutputFile results, open_output("--results", options.results));
   INFLIGHT_TRY_ASSIGN(Runtime runtime, Runtime::open(options.device));
@@ -159,8 +217,20 @@ Result<Session> prepare(RunOptions options) {
     plan.finished_limit = std::max(options.limit, plan.finished_limit);
   INFLIGHT_TRY_ASSIGN(std::unique_ptr<SizedPredictors> predictor,
                       make_predictors(model, runtime, options, plan, loaded, *source, reload));
-  Session session{std::move(options),   std::move(json), std::move(source), std::move(loaded), plan,
-                  std::move(predictor), nullptr};
+  Session session{std::move(options),
+                  std::move(json),
+                  std::move(source),
+                  std::move(loaded),
+                  plan,
+                  std::move(predictor),
+                  nullptr,
+                  {},
+                  {},
+                  nullptr};
+  INFLIGHT_TRY_ASSIGN(session.meaning,
+                      interpret(session.loaded, session.predictor->outputs(), session.options,
+                                session.source->height(), session.source->width()));
+  INFLIGHT_TRY(open_annotator(session));
   session.results = make_results(std::move(results), session, waiting_max);
   return session;
 }
@@ -199,6 +269,11 @@ RunReport make_report(const Session& session, std::string source, Tally tally) {
     report.fps = static_cast<double>(session.plan.rate.num) / static_cast<double>(session.plan.rate.den);
   }
   report.judged = session.plan.judge;
+  if (session.meaning.task) report.task = session.meaning.description();
+  if (session.output) {
+    report.output = OutputReport{*options.output, session.output_text, session.output->written(),
+                                 session.output->dropped()};
+  }
   report.statistics = session.predictor->statistics();
   report.statistics.submitted += tally.damaged + tally.dropped;
   report.statistics.dropped += tally.dropped;
@@ -220,7 +295,7 @@ Status damage_of(const Tally& tally) {
   return tally.first_damage.with_context(fmt::format("{} pictures cannot be read; the first", tally.damaged));
 }
 
-int finish(Session& session, RunReport report) {
+int finish(Session& session, RunReport report, const Status& output) {
   const Status results = session.results ? session.results->finish() : Status();
   fmt::print(stdout, "{}", summary_text(report));
   std::fflush(stdout);
@@ -231,6 +306,7 @@ int finish(Session& session, RunReport report) {
   if (!tally.source_error.ok()) fail(report, tally.source_error);
   if (!tally.submit_error.ok()) fail(report, tally.submit_error);
   if (!results.ok()) fail(report, results);
+  if (!output.ok()) fail(report, output);
   if (session.json) {
     if (const Status written = session.json.write(json_text(report)); !written.ok()) fail(report, written);
   }
@@ -257,10 +333,13 @@ int run_command(const RunWords& words) {
   // Not before: a camera's frames would grow old while the model is compiled.
   PrefetchedSource source(std::move(session.source));
   Display display;
-  Tally tally = RunLoop(*session.predictor, source, session.plan, session.results.get(), display).run();
+  Tally tally =
+      RunLoop(*session.predictor, source, session.plan, session.results.get(), session.output.get(), display)
+          .run();
   display.finish();
   const bool may_be_stuck = !tally.source_ended && session.options.source != kSynthetic;
-  const int code = finish(session, make_report(session, std::move(source_text), std::move(tally)));
+  const Status output = session.output ? session.output->finish() : Status();
+  const int code = finish(session, make_report(session, std::move(source_text), std::move(tally)), output);
   // A pipe that nobody writes to holds its reader in a system call that no flag ends, and joining it would
   // hold the program. Everything has been written, so it leaves without.
   if (may_be_stuck) std::_Exit(code);
