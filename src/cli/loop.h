@@ -48,7 +48,7 @@ class RunLoop {
  public:
   static constexpr Duration kSlice = std::chrono::milliseconds(50);
   // How long predictions may take to finish after a signal; then those that have not started are cancelled.
-  static constexpr Duration kDrainAfterSignal = std::chrono::seconds(2);
+  static constexpr Duration kDrainAfterSignal = std::chrono::seconds(1);
 
   //   results   null: no results are written
   RunLoop(Predictor& predictor, PrefetchedSource& source, const LoopPlan& plan, ResultsWriter* results,

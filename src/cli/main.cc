@@ -3,12 +3,14 @@
 #include <CLI/CLI.hpp>
 #include <exception>
 #include <optional>
+#include <sstream>
 #include <string>
 #include <vector>
 
+#include "cli/console.h"
 #include "cli/info.h"
 #include "cli/run.h"
-#include "cli/text.h"
+#include "cli/stop.h"
 #include "inflight/version.h"
 
 namespace {
@@ -89,8 +91,11 @@ int run_program(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    if (error.get_exit_code() == 0) return app.exit(error);  // --help and --version
-    return refuse_words(error);
+    if (error.get_exit_code() != 0) return refuse_words(error);
+    std::ostringstream text;  // of --help or --version
+    const int code = app.exit(error, text, text);
+    inflight::cli::print_out(text.str());
+    return code;
   }
   if (app.remaining_size() > 0) return refuse_extra(app, "inflight", "no such subcommand");
   if (!run->parsed() && !info->parsed())
@@ -106,8 +111,14 @@ int run_program(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  inflight::cli::open_standard_descriptors();
+  inflight::cli::ignore_write_signals();
   try {
-    return run_program(argc, argv);
+    const int code = run_program(argc, argv);
+    const inflight::Status printed = inflight::cli::take_print_failure();
+    if (printed.ok()) return code;
+    inflight::cli::print_error(printed);
+    return code == 0 ? 1 : code;
   } catch (const std::exception& error) {
     inflight::cli::print_error(std::string("internal error: ") + error.what());
     return 1;

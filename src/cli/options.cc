@@ -130,9 +130,6 @@ Status check_together(const RunWords& words, const RunOptions& options) {
   if (words.top && !words.results) {
     return {StatusCode::kInvalidArgument, "--top: only for --results, which is not given"};
   }
-  if (words.json && words.results && *words.json == *words.results) {
-    return {StatusCode::kInvalidArgument, "--json and --results: got the same file for both"};
-  }
   return {};
 }
 

@@ -1,23 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/run.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
-#include <cstdio>
 #include <cstdlib>
 #include <memory>
 #include <optional>
+#include <string>
 #include <utility>
+#include <vector>
 
+#include "cli/console.h"
 #include "cli/display.h"
+#include "cli/file_id.h"
 #include "cli/load.h"
 #include "cli/loop.h"
 #include "cli/output_file.h"
 #include "cli/report.h"
 #include "cli/results.h"
 #include "cli/stop.h"
-#include "cli/text.h"
 #include "inflight/predictor.h"
 #include "inflight/runtime.h"
 #include "media/open_source.h"
@@ -41,9 +41,18 @@ struct Session {
 constexpr std::string_view kSynthetic = "synthetic";
 constexpr Duration kSyntheticDuration = std::chrono::seconds(10);
 
-Result<OutputFile> open_output(std::string option, const std::optional<std::string>& path) {
-  if (!path) return OutputFile();
-  return OutputFile::open(std::move(option), *path);
+// An output is never an input, nor another output under a second name.
+Status check_files(const RunOptions& options) {
+  std::vector<NamedPath> outputs;
+  if (options.json) outputs.push_back({"--json", *options.json});
+  if (options.results) outputs.push_back({"--results", *options.results});
+  if (outputs.empty()) return {};
+  std::vector<NamedPath> inputs;
+  if (options.model) {
+    for (std::string& path : files_of_model(*options.model)) inputs.push_back({"the model", std::move(path)});
+  }
+  if (options.source != kSynthetic) inputs.push_back({"the source", options.source});
+  return check_files(outputs, inputs);
 }
 
 // How many results may wait to be written: their outputs take no more than about 64 MiB, or 16 of them.
@@ -112,8 +121,15 @@ std::unique_ptr<ResultsWriter> make_results(OutputFile file, const Session& sess
 
 // Everything that can be wrong with what was asked for is found here, cheapest first.
 Result<Session> prepare(RunOptions options) {
-  INFLIGHT_TRY_ASSIGN(OutputFile json, open_output("--json", options.json));
-  INFLIGHT_TRY_ASSIGN(OutputFile results, open_output("--results", options.results));
+  INFLIGHT_TRY(check_files(options));
+  OutputFile json;
+  OutputFile results;
+  if (options.json) {
+    INFLIGHT_TRY_ASSIGN(json, OutputFile::open_whole("--json", *options.json));
+  }
+  if (options.results) {
+    INFLIGHT_TRY_ASSIGN(results, OutputFile::open("--results", *options.results));
+  }
   INFLIGHT_TRY_ASSIGN(Runtime runtime, Runtime::open(options.device));
   INFLIGHT_TRY_ASSIGN(LoadedModel loaded, load_model(options.model));
   INFLIGHT_TRY_ASSIGN(std::unique_ptr<FrameSource> source,
@@ -182,15 +198,18 @@ void fail(RunReport& report, const Status& status) {
 
 int finish(Session& session, RunReport report) {
   const Status results = session.results ? session.results->finish() : Status();
-  fmt::print(stdout, "{}", summary_text(report));
-  std::fflush(stdout);
+  print_out(summary_text(report));
+  const Status printed = take_print_failure();
   const Tally& tally = report.tally;
   if (!tally.first_failure.ok()) fail(report, tally.first_failure.with_context("a prediction failed"));
   if (!tally.source_error.ok()) fail(report, tally.source_error);
   if (!tally.submit_error.ok()) fail(report, tally.submit_error);
   if (!results.ok()) fail(report, results);
+  if (!printed.ok()) fail(report, printed);
   if (session.json) {
-    if (const Status written = session.json.write(json_text(report)); !written.ok()) fail(report, written);
+    Status written = session.json.write(json_text(report));
+    if (written.ok()) written = session.json.close();
+    if (!written.ok()) fail(report, written);
   }
   return report.exit_code;
 }

@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 
 #include <cmath>
-#include <cstdio>
 
 namespace inflight::cli {
 namespace {
@@ -44,10 +43,6 @@ std::string one_line(std::string_view text) {
   if (!line.empty() && line.back() == ' ') line.pop_back();
   return line;
 }
-
-void print_error(std::string_view message) { fmt::print(stderr, "inflight: {}\n", one_line(message)); }
-
-void print_error(const Status& status) { print_error(status.message()); }
 
 std::string json_string(std::string_view text) {
   std::string json = "\"";
