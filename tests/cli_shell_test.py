@@ -25,14 +25,15 @@ FULL = unittest.skipUnless(os.path.exists("/dev/full"), "no /dev/full")
 
 
 def fill(descriptor):
-    """Writes into a pipe or a terminal until it takes no more."""
+    """Writes into a pipe or a terminal until it takes no more, also later: a terminal moves text on by and by."""
     flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
     fcntl.fcntl(descriptor, fcntl.F_SETFL, flags | os.O_NONBLOCK)
-    try:
-        while os.write(descriptor, b"." * 1024):
-            pass
-    except BlockingIOError:
-        pass
+    for _ in range(5):
+        try:
+            while os.write(descriptor, b"." * 1024):
+                pass
+        except BlockingIOError:
+            time.sleep(0.05)
     fcntl.fcntl(descriptor, fcntl.F_SETFL, flags)
 
 
@@ -196,6 +197,19 @@ class Shell(ShellCase):
         time.sleep(1.5)  # until the first line of progress has been tried
         self.assert_one_line("standard output: its reader has stopped reading", self.stop(process))
         self.assertEqual(len(self.read_results(self.results)), self.read_json(self.json)["submitted"])
+
+    def test_a_signal_after_the_last_frame(self):
+        """All that is left to do is to print, and nobody reads."""
+        reader, writer = os.pipe()
+        self.addCleanup(os.close, reader)
+        fill(writer)
+        process = self.start_run("--frames", 3, stdout=writer)
+        os.close(writer)
+        time.sleep(1.5)
+        self.assertIsNone(process.poll())
+        self.assert_one_line("standard output: its reader has stopped reading", self.stop(process))
+        statistics = self.read_json(self.json)
+        self.assertEqual((statistics["completed"], statistics["exit_code"]), (3, 130))
 
     def test_the_source_blocks_in_a_read(self):
         """Frames of a video from a pipe whose writer then falls silent."""

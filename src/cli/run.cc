@@ -196,10 +196,19 @@ void fail(RunReport& report, const Status& status) {
   if (report.exit_code == 0) report.exit_code = 1;
 }
 
+// A signal may also come when the loop has ended, and what is left is to write.
+void note_signal(RunReport& report) {
+  if (report.tally.signal != 0 || stop_signal() == 0) return;
+  report.tally.signal = stop_signal();
+  report.exit_code = 128 + report.tally.signal;
+}
+
 int finish(Session& session, RunReport report) {
   const Status results = session.results ? session.results->finish() : Status();
+  note_signal(report);
   print_out(summary_text(report));
   const Status printed = take_print_failure();
+  note_signal(report);
   const Tally& tally = report.tally;
   if (!tally.first_failure.ok()) fail(report, tally.first_failure.with_context("a prediction failed"));
   if (!tally.source_error.ok()) fail(report, tally.source_error);
