@@ -153,6 +153,7 @@ void RunLoop::submit(TimePoint due) {
   }
   Frame frame = Frame::of(std::move(*pixels), make_tag(index, video.label));
   frame.due = due;
+  if (plan_.deadline) frame.deadline = due + *plan_.deadline;
   const TimePoint called = clock_.now();
   const Result<Prediction> prediction = predictor_.submit(std::move(frame));
   const TimePoint returned = clock_.now();
@@ -172,7 +173,8 @@ void RunLoop::refuse(std::int64_t frame, std::optional<int> truth, TimePoint due
     const bool put = results_->put(result);
     INFLIGHT_CHECK(put);  // advance() has asked for room
   }
-  if (why.code() != StatusCode::kOverloaded) tally_.submit_error = why;
+  const bool too_late = why.code() == StatusCode::kDeadlineExceeded;
+  if (why.code() != StatusCode::kOverloaded && !too_late) tally_.submit_error = why;
 }
 
 void RunLoop::wait(Need need) {

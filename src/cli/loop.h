@@ -30,6 +30,7 @@ struct LoopPlan {
   FrameRate rate{60, 1};  // of kPaced
   std::int64_t frames_max = std::numeric_limits<std::int64_t>::max();
   std::optional<Duration> duration;  // of the others: no frame is submitted after it
+  std::optional<Duration> deadline;  // of a frame, from when it is due
   OverloadPolicy policy = OverloadPolicy::kReject;
   int in_flight_limit = 8;    // as the predictor was told
   int finished_limit = 1024;  // likewise

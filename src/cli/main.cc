@@ -11,6 +11,7 @@
 #include "cli/info.h"
 #include "cli/run.h"
 #include "cli/stop.h"
+#include "cli/text.h"
 #include "inflight/version.h"
 
 namespace {
@@ -36,6 +37,8 @@ void add_run_options(CLI::App& run, RunWords& words) {
   add(run, "--limit", words.limit, "N", "predictions in flight at most: 1 to 65536, default 8");
   add(run, "--policy", words.policy, "reject|block",
       "what happens to a frame when that many are, default reject");
+  add(run, "--deadline-ms", words.deadline_ms, "MS",
+      "a frame that has not started MS after it was due expires; default: none does");
   add(run, "--device", words.device, "cpu|cuda[:N]|null",
       "where to compute, default cpu; null computes nothing");
   add(run, "--precision", words.precision, "auto|f32|bf16|f16",
@@ -65,7 +68,7 @@ int bad_usage(const std::string& message) {
 
 // CLI11 lets unknown words through (allow_extras), for its own complaint does not name the command.
 int refuse_extra(const CLI::App& command, const std::string& full_name, const std::string& what) {
-  const std::string word = command.remaining().front();
+  const std::string word = inflight::cli::clipped(command.remaining().front());
   const bool option = word.size() > 1 && word[0] == '-';
   return bad_usage(word + (option ? ": no such option" : ": " + what) + "; see " + full_name + " --help");
 }

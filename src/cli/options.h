@@ -20,7 +20,7 @@ namespace inflight::cli {
 // The words as written; nothing where an option was not given.
 struct RunWords {
   std::optional<std::string> model, source, fps, limit, policy, device, precision, width, color, mean, scale,
-      frames, duration, seed, top, json, results;
+      frames, duration, deadline_ms, seed, top, json, results;
 };
 
 struct RunOptions {
@@ -38,11 +38,13 @@ struct RunOptions {
   std::optional<std::vector<float>> mean, scale;
   std::optional<std::int64_t> frames;
   std::optional<Duration> duration;
+  std::optional<Duration> deadline;  // of a frame, from when it is due
   int top = 5;
   std::optional<std::string> json, results;  // files to write
 };
 
 // Checks every value and the combinations.
+//   bound    words may hold any bytes; a message shows 100 of a word at most
 //   errors   kInvalidArgument: `--limit: got 0, want 1 to 65536`; kNoSuchDevice: a device of no known kind
 Result<RunOptions> parse_run(const RunWords& words);
 

@@ -33,8 +33,9 @@ struct RunReport {
   std::string policy, precision;
   int limit = 0;
   int slots = 0;
-  std::optional<double> fps;  // asked for or the source's own; nothing: as fast as accepted
-  bool judged = false;        // the truth is known, so there is an accuracy
+  std::optional<Duration> deadline;  // of a frame, from when it was due
+  std::optional<double> fps;         // asked for or the source's own; nothing: as fast as accepted
+  bool judged = false;               // the truth is known, so there is an accuracy
   int exit_code = 0;
   Statistics statistics;
   Tally tally;

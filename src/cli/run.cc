@@ -78,6 +78,7 @@ Result<LoopPlan> plan_loop(const RunOptions& options, const FrameSource& source)
   if (!options.fps && source.live()) plan.pace = Pace::kLive;
   if (options.frames) plan.frames_max = *options.frames;
   plan.duration = options.duration;
+  plan.deadline = options.deadline;
   if (options.source == kSynthetic && !options.frames && !options.duration)
     plan.duration = kSyntheticDuration;
   if (plan.pace == Pace::kPaced && plan.duration) {
@@ -179,6 +180,7 @@ RunReport make_report(const Session& session, std::string source, Tally tally) {
   report.policy = policy_name(options.policy);
   report.precision = precision_name(options.precision);
   report.limit = options.limit;
+  report.deadline = options.deadline;
   report.slots = session.predictor->slots();
   if (session.plan.pace == Pace::kPaced) {
     report.fps = static_cast<double>(session.plan.rate.num) / static_cast<double>(session.plan.rate.den);

@@ -44,6 +44,14 @@ std::string one_line(std::string_view text) {
   return line;
 }
 
+std::string clipped(std::string_view word) {
+  constexpr std::size_t kBytesMax = 100;
+  if (word.size() <= kBytesMax) return std::string(word);
+  std::size_t end = kBytesMax;
+  while (end > 0 && (static_cast<unsigned char>(word[end]) & 0xC0U) == 0x80U) --end;  // inside a character
+  return std::string(word.substr(0, end)) + "...";
+}
+
 std::string json_string(std::string_view text) {
   std::string json = "\"";
   while (!text.empty()) {

@@ -11,6 +11,9 @@ namespace inflight::cli {
 // `text` on one line: each run of white space and control characters becomes one space.
 std::string one_line(std::string_view text);
 
+// A word of the command line as a message shows it: its first 100 bytes and "..." where it is longer.
+std::string clipped(std::string_view word);
+
 // `text` as a JSON string with its quotes. Bytes that are not UTF-8 become U+FFFD, so the line stays JSON.
 std::string json_string(std::string_view text);
 
