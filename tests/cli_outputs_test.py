@@ -76,6 +76,10 @@ class Outputs(Case):
         self.assertEqual((lines[0], lines[-1]), ("before", "after"))
         self.assertEqual(sum(line.startswith("{") and line.endswith("}") for line in lines), 3, lines)
         self.assertIn("submitted", "".join(lines))
+        os.symlink("/dev/stdout", self.folder / "link")
+        with open(self.folder / "out", "a") as out:
+            self.run_here("--results", "link", stdout=out)
+        self.assertEqual((self.folder / "out").read_text().splitlines()[:len(lines)], lines)
         reader, writer = os.pipe()
         self.run_here("--json", f"/dev/fd/{writer}", pass_fds=[writer])
         os.close(writer)

@@ -42,12 +42,12 @@ std::string folder_of(const std::string& path) {
 // Nothing where there is neither a file nor a folder that could hold it, and for devices.
 std::optional<FileId> identify(const std::string& path) {
   struct stat found {};
-  const int number = descriptor_of_path(path);
+  const std::string target = behind_links(path);
+  const int number = descriptor_of_path(target);
   if (number >= 0 ? fstat(number, &found) == 0 : stat(path.c_str(), &found) == 0) {
     if (!holds_text(found)) return std::nullopt;
     return FileId{found.st_dev, found.st_ino, ""};
   }
-  const std::string target = behind_links(path);
   if (number >= 0 || stat(folder_of(target).c_str(), &found) != 0) return std::nullopt;
   return FileId{found.st_dev, found.st_ino, fs::path(target).filename().string()};
 }
@@ -65,7 +65,7 @@ Status same_file(std::string_view a, std::string_view b, std::string_view path) 
 
 Status check_against_standard(const NamedPath& output, const FileId& id) {
   // A copy of the descriptor shares its place in the file.
-  if (descriptor_of_path(output.path) >= 0) return {};
+  if (descriptor_of_path(behind_links(output.path)) >= 0) return {};
   for (const int number : {STDOUT_FILENO, STDERR_FILENO}) {
     if (identify_regular(number) != id) continue;
     return same_file(output.name, number == STDOUT_FILENO ? "the standard output" : "the standard error",
@@ -121,7 +121,8 @@ std::vector<std::string> external_data(const std::string& path) {
 
 std::string behind_links(std::string path) {
   constexpr int kLinksMax = 40;  // as many as the kernel follows
-  for (int i = 0; i < kLinksMax; ++i) {
+  // /dev/stdout is a link, too, but where it leads may have no name.
+  for (int i = 0; i < kLinksMax && descriptor_of_path(path) < 0; ++i) {
     std::error_code error;
     const fs::path to = fs::read_symlink(path, error);
     if (error) break;

@@ -10,6 +10,7 @@
 namespace inflight::cli {
 
 // The path behind symbolic links in its last part. The file need not exist: `link -> missing` is `missing`.
+// Ends at /dev/stdout and its like.
 std::string behind_links(std::string path);
 
 // A path and what a message calls it.

@@ -59,7 +59,7 @@ Result<OutputFile> OutputFile::open(std::string option, std::string path) {
   file.option_ = std::move(option);
   file.path_ = std::move(path);
   file.target_ = behind_links(file.path_);
-  const int number = descriptor_of_path(file.path_);
+  const int number = descriptor_of_path(file.target_);
   if (number >= 0) {
     file.descriptor_ = Descriptor::again(number);
     file.shared_ = true;
