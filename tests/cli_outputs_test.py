@@ -6,8 +6,10 @@ usage: as cli_test.py
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 import unittest
 from pathlib import Path
 
@@ -179,6 +181,16 @@ class Outputs(Case):
     def test_a_run_that_cannot_start_leaves_nothing(self):
         self.run_here("missing.onnx", "--json", "run.json", "--results", "r.jsonl", code=3)
         self.assertEqual(os.listdir(self.folder), [])
+
+    def test_a_signal_before_the_run_leaves_nothing(self):
+        os.mkfifo(self.folder / "pipe.ppm")  # opening the source waits for a writer
+        process = subprocess.Popen([PROGRAM, "run", "--source", "pipe.ppm", "--json", "run.json", "--results", "r.jsonl"],
+                                   cwd=self.folder, stdout=subprocess.DEVNULL)
+        self.addCleanup(process.kill)
+        time.sleep(1)
+        process.send_signal(signal.SIGTERM)
+        self.assertEqual(process.wait(TIMEOUT_S), 143)
+        self.assertEqual(os.listdir(self.folder), ["pipe.ppm"])
 
 
 if __name__ == "__main__":

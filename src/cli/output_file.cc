@@ -74,19 +74,22 @@ Result<OutputFile> OutputFile::open_path(OutputFile file) {
   const char* const path = file.path_.c_str();
   struct stat found {};
   int opened = -1;
+  bool absent = false;
   if (stat(path, &found) == 0) {
     if (S_ISFIFO(found.st_mode))
       opened = open_pipe(path);
     else
       opened = ::open(path, kFlags | (S_ISCHR(found.st_mode) ? O_NONBLOCK : 0));
   } else {
-    // Made or found must be known, so that only what was made here is ever removed.
     opened = ::open(file.target_.c_str(), kFlags | O_CREAT | O_EXCL, kMode);
-    file.made_ = opened >= 0;
+    absent = opened >= 0;
   }
   if (opened < 0) return Status(StatusCode::kNotFound, std::string(file.failed(errno).message()));
   file.descriptor_ = Descriptor(opened);
   file.open_ = true;
+  // Made again by the first write: a signal before it leaves nothing behind.
+  if (absent) unlink(file.target_.c_str());
+  if (absent) file.descriptor_ = Descriptor();
   return file;
 }
 
@@ -108,8 +111,6 @@ Result<OutputFile> OutputFile::open_whole(std::string option, std::string path) 
   if (file.shared_ || !can_replace(file.target_)) return file;
   file.whole_ = true;
   file.descriptor_ = Descriptor();
-  if (file.made_) unlink(file.target_.c_str());
-  file.made_ = false;
   return file;
 }
 
@@ -119,7 +120,6 @@ OutputFile& OutputFile::operator=(OutputFile&& other) noexcept {
   std::swap(open_, other.open_);
   std::swap(shared_, other.shared_);
   std::swap(whole_, other.whole_);
-  std::swap(made_, other.made_);
   std::swap(written_, other.written_);
   std::swap(descriptor_, other.descriptor_);
   std::swap(option_, other.option_);
@@ -128,18 +128,16 @@ OutputFile& OutputFile::operator=(OutputFile&& other) noexcept {
   return *this;
 }
 
-OutputFile::~OutputFile() {
-  if (made_ && !written_) unlink(target_.c_str());
-}
-
 Status OutputFile::failed(int error) const {
   return {StatusCode::kIoError,
           fmt::format("{}: cannot write \"{}\": {}", option_, path_, error_text(error))};
 }
 
-// Cuts what the file held.
+// Makes the file, or cuts what it held.
 Status OutputFile::begin() {
   if (std::exchange(written_, true) || shared_) return {};
+  if (!descriptor_) descriptor_ = Descriptor(::open(target_.c_str(), kFlags | O_CREAT, kMode));
+  if (!descriptor_) return failed(errno);
   struct stat found {};
   if (fstat(descriptor_.number(), &found) != 0) return failed(errno);
   // A pipe or a terminal has no length to cut.

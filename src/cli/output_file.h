@@ -18,8 +18,8 @@ class OutputFile {
  public:
   OutputFile() noexcept = default;  // no file
 
-  // A file that is written piece by piece. What it held is kept until the first write; a file that was made
-  // here and never written is removed again.
+  // A file that is written piece by piece. What it held is kept until the first write, and a file that
+  // is not there is made by it.
   //   option   for messages, such as "--json"
   //   errors   kNotFound: cannot be opened for writing, and why
   static Result<OutputFile> open(std::string option, std::string path);
@@ -31,7 +31,7 @@ class OutputFile {
 
   OutputFile(OutputFile&& other) noexcept;
   OutputFile& operator=(OutputFile&& other) noexcept;
-  ~OutputFile();
+  ~OutputFile() = default;
 
   explicit operator bool() const noexcept { return open_; }
 
@@ -56,9 +56,8 @@ class OutputFile {
   bool open_ = false;
   bool shared_ = false;  // a copy of a descriptor that others write to
   bool whole_ = false;   // write() makes a new file that replaces target_
-  bool made_ = false;    // here, and not yet written
   bool written_ = false;
-  Descriptor descriptor_;  // none: whole_
+  Descriptor descriptor_;  // none: whole_, or not there before the first write
   std::string option_;
   std::string path_;    // as the user wrote it
   std::string target_;  // the same behind symbolic links

@@ -105,15 +105,21 @@ TEST_F(Outputs, AStreamKeepsTheFileUntilItsFirstWrite) {
   EXPECT_TRUE(file->close().ok());
 }
 
-TEST_F(Outputs, AFileThatWasMadeAndNotWrittenIsRemoved) {
-  {
-    const Result<OutputFile> stream = OutputFile::open("--results", path("a"));
-    const Result<OutputFile> whole = OutputFile::open_whole("--json", path("b"));
-    ASSERT_TRUE(stream.ok() && whole.ok());
-    EXPECT_TRUE(fs::exists(path("a")));
-    EXPECT_FALSE(fs::exists(path("b")));
-  }
+TEST_F(Outputs, AFileIsMadeByItsFirstWrite) {
+  Result<OutputFile> stream = OutputFile::open("--results", path("a"));
+  Result<OutputFile> whole = OutputFile::open_whole("--json", path("b"));
+  ASSERT_TRUE(stream.ok() && whole.ok());
   EXPECT_TRUE(fs::is_empty(folder_));
+  EXPECT_TRUE(stream->write("").ok());
+  EXPECT_TRUE(whole->write("text\n").ok());
+  EXPECT_EQ(read("a"), "");
+  EXPECT_EQ(read("b"), "text\n");
+}
+
+TEST_F(Outputs, ANameThatIsTooLongIsRefusedAtOnce) {
+  EXPECT_FALSE(OutputFile::open("--results", path(std::string(256, 'a'))).ok());
+  EXPECT_FALSE(OutputFile::open_whole("--json", path(std::string(256, 'a'))).ok());
+  EXPECT_TRUE(OutputFile::open_whole("--json", path(std::string(255, 'a'))).ok());
 }
 
 TEST_F(Outputs, AWholeFileTakesTheNameAtOnce) {
