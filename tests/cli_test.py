@@ -49,7 +49,8 @@ class Refusals(Case):
             ("--top: only for --results", ["--top", "3"]),
             ("--source: got nothing", ["--source", ""]),
             ("--json: got nothing", ["--json", ""]),
-            ("--deadline-ms: no such option", ["--deadline-ms", "5"]),
+            ("--deadline-ms: got 0, want milliseconds, 0.001 to", ["--deadline-ms", "0"]),
+            ("--deadline-ms: got soon, want milliseconds", ["--deadline-ms", "soon"]),
             ("--streams: no such option", ["--streams", "2"]),
             ("--trace: no such option", ["--trace", "x"]),
             ("one argument too many", ["a.onnx", "b.onnx"]),
@@ -172,6 +173,25 @@ class Runs(Case):
             refused = [line for line in lines if line["outcome"] == "rejected"]
             self.assertEqual(len(refused), statistics["rejected"])
             self.assertTrue(all("in flight" in line["error"] for line in refused))
+
+    def test_what_has_not_started_by_its_deadline_expires(self):
+        results = self.folder / "r.jsonl"
+        statistics, done = self.run_json("--fps", 5000, "--frames", 1500, "--limit", 64, "--deadline-ms", 2, "--results",
+                                         results)
+        self.assertEqual((statistics["submitted"], statistics["deadline_ms"]), (1500, 2))
+        self.assertGreater(statistics["expired"], 0)
+        self.assertGreater(statistics["completed"], 0)
+        lines = self.read_results(results)
+        self.assertEqual(sum(line["outcome"] == "expired" for line in lines), statistics["expired"])
+        self.assertIn(" expired", done.stdout)
+        # Nothing is due so late that a second is not enough.
+        statistics, _ = self.run_json("--frames", 30, "--deadline-ms", 1000)
+        self.assertEqual((statistics["completed"], statistics["expired"]), (30, 0))
+        # A frame that waits for a place too long is refused, and the run goes on.
+        statistics, _ = self.run_json("--fps", 100000, "--frames", 500, "--limit", 1, "--policy", "block",
+                                      "--deadline-ms", 0.5)
+        self.assertEqual(statistics["submitted"], 500)
+        self.assertGreater(statistics["rejected"], 0)
 
     def test_block_loses_nothing(self):
         statistics, _ = self.run_json("--fps", 5000, "--frames", 300, "--limit", 2, "--policy", "block")

@@ -5,7 +5,10 @@
 #include <array>
 #include <cmath>
 #include <cstdint>
+#include <optional>
+#include <random>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "cli/classify.h"
@@ -54,6 +57,42 @@ TEST(ParseRun, NothingIsAcceptedAndIgnored) {
   words = {};
   words.top = "3";
   EXPECT_EQ(refusal(words), "--top: only for --results, which is not given");
+}
+
+TEST(ParseRun, DeadlineIsInMilliseconds) {
+  RunWords words;
+  words.deadline_ms = "0.5";
+  const Result<RunOptions> options = parse_run(words);
+  ASSERT_TRUE(options.ok());
+  EXPECT_EQ(options->deadline, std::chrono::microseconds(500));
+  for (const char* const bad : {"", "0", "-1", "0.0009", "1000000001", "nan", "inf", "1e400", "5ms"}) {
+    words.deadline_ms = bad;
+    EXPECT_NE(refusal(words), "") << bad;
+  }
+}
+
+// Any bytes in any word: a value or one line that is not long, and nothing else.
+TEST(ParseRun, TakesAnyBytes) {
+  using Word = std::optional<std::string> RunWords::*;
+  constexpr std::array<Word, 18> kWords = {
+      &RunWords::model,  &RunWords::source,    &RunWords::fps,        &RunWords::limit, &RunWords::policy,
+      &RunWords::device, &RunWords::precision, &RunWords::width,      &RunWords::color, &RunWords::mean,
+      &RunWords::scale,  &RunWords::frames,    &RunWords::duration,   &RunWords::seed,  &RunWords::top,
+      &RunWords::json,   &RunWords::results,   &RunWords::deadline_ms};
+  constexpr std::string_view kNumberLike = "0123456789.,-+eExXinfaNp: \n";
+  std::mt19937_64 random(1);
+  for (int round = 0; round < 20'000; ++round) {
+    const std::size_t size = random() % (round % 100 == 0 ? 100'000 : 24);
+    std::string bytes(size, '\0');
+    for (char& byte : bytes) {
+      byte = round % 2 == 0 ? static_cast<char>(random()) : kNumberLike[random() % kNumberLike.size()];
+    }
+    RunWords words;
+    words.*kWords.at(random() % kWords.size()) = bytes;
+    const std::string message = one_line(refusal(words));
+    EXPECT_LT(message.size(), 300U) << message;
+    EXPECT_EQ(message.find('\n'), std::string::npos);
+  }
 }
 
 TEST(ParseRun, ReadsChannels) {
@@ -122,6 +161,10 @@ TEST(Text, StaysOnItsLineAndInItsEncoding) {
   EXPECT_EQ(json_string("a\"b\\\n\x01"), "\"a\\\"b\\\\\\u000a\\u0001\"");
   EXPECT_EQ(json_string("\xC3\xA9\xFF\xED\xA0\x80"),
             "\"\xC3\xA9\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD\"");
+  EXPECT_EQ(clipped(std::string(100, 'a')), std::string(100, 'a'));
+  EXPECT_EQ(clipped(std::string(101, 'a')), std::string(100, 'a') + "...");
+  EXPECT_EQ(clipped(std::string(99, 'a') + "\xC3\xA9"), std::string(99, 'a') + "...");
+  EXPECT_EQ(clipped(std::string(200, '\x80')), "...");
   EXPECT_EQ(with_commas(0), "0");
   EXPECT_EQ(with_commas(999), "999");
   EXPECT_EQ(with_commas(1234567), "1,234,567");

@@ -5,16 +5,17 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#include <cstdio>
+#include <string_view>
 
 #include "base/scheduling.h"
+#include "cli/console.h"
 #include "cli/text.h"
 
 namespace inflight::cli {
 namespace {
 
 // Back to the line's start, and clear it (ECMA-48 erase in line).
-constexpr const char* kClearLine = "\r\x1b[K";
+constexpr std::string_view kClearLine = "\r\x1b[K";
 
 // A line longer than the terminal is wide would wrap, and then not be replaced.
 std::size_t terminal_columns() {
@@ -39,7 +40,7 @@ Display::Display() : terminal_(isatty(STDOUT_FILENO) == 1) {
 Display::~Display() { finish(); }
 
 void Display::show(const Progress& progress) {
-  const std::lock_guard lock(mutex_);
+  const internal::MutexLock lock(mutex_);
   progress_ = progress;
   fresh_ = true;
 }
@@ -47,15 +48,12 @@ void Display::show(const Progress& progress) {
 void Display::finish() {
   if (!thread_.joinable()) return;
   {
-    const std::lock_guard lock(mutex_);
+    const internal::MutexLock lock(mutex_);
     ending_ = true;
   }
   wake_.notify_one();
   thread_.join();
-  if (terminal_) {
-    fmt::print(stdout, "{}", kClearLine);
-    std::fflush(stdout);
-  }
+  if (terminal_) print_out(kClearLine);
 }
 
 void Display::print_loop() {
@@ -66,18 +64,19 @@ void Display::print_loop() {
   while (true) {
     std::string line;
     {
-      std::unique_lock lock(mutex_);
-      if (wake_.wait_until(lock, next, [this] { return ending_; })) return;
+      internal::MutexLock lock(mutex_);
+      while (!ending_ && wake_.wait_until(lock, next)) {
+      }
+      if (ending_) return;
       if (fresh_) line = progress_line(progress_);
       fresh_ = false;
     }
     next += interval;
     if (line.empty()) continue;
     if (terminal_)
-      fmt::print(stdout, "{}{}", kClearLine, line.substr(0, terminal_columns() - 1));
+      print_out(fmt::format("{}{}", kClearLine, line.substr(0, terminal_columns() - 1)));
     else
-      fmt::print(stdout, "{}\n", line);
-    std::fflush(stdout);
+      print_out(line + '\n');
   }
 }
 

@@ -2,13 +2,12 @@
 // What a run shows while it runs.
 #pragma once
 
-#include <condition_variable>
 #include <cstdint>
-#include <mutex>
 #include <string>
 #include <thread>
 
 #include "inflight/clock.h"
+#include "inflight/internal/mutex.h"
 
 namespace inflight::cli {
 
@@ -45,11 +44,11 @@ class Display {
   void print_loop();
 
   const bool terminal_;
-  std::mutex mutex_;
-  std::condition_variable wake_;
-  Progress progress_;    // guarded by mutex_
-  bool fresh_ = false;   // guarded by mutex_: not printed yet
-  bool ending_ = false;  // guarded by mutex_
+  internal::Mutex mutex_;
+  internal::CondVar wake_;
+  Progress progress_ INFLIGHT_GUARDED_BY(mutex_);
+  bool fresh_ INFLIGHT_GUARDED_BY(mutex_) = false;  // not printed yet
+  bool ending_ INFLIGHT_GUARDED_BY(mutex_) = false;
   std::thread thread_;
 };
 

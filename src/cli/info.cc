@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "cli/console.h"
 #include "cli/input_shapes.h"
 #include "cli/load.h"
 #include "cli/options.h"
@@ -26,7 +27,9 @@ namespace {
 
 constexpr int kSlotsMeasured = 4;
 
-void line(std::string_view name, std::string_view value) { fmt::print(stdout, "{:<11} {}\n", name, value); }
+void line(std::string_view name, std::string_view value) {
+  print_out(fmt::format("{:<11} {}\n", name, value));
+}
 
 std::string bytes_text(double bytes) {
   if (bytes < 1e3) return fmt::format("{:.0f} bytes", bytes);

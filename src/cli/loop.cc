@@ -175,6 +175,7 @@ void RunLoop::submit(TimePoint due) {
   if (output_ != nullptr) output_->begin(video.index, video, shown_at(video, due));
   Frame frame = Frame::of(std::move(*pixels), make_tag(video.index, video.label));
   frame.due = due;
+  if (plan_.deadline) frame.deadline = due + *plan_.deadline;
   const TimePoint called = clock_.now();
   const Result<Prediction> prediction = predictor_.submit(std::move(frame), video.height, video.width);
   const TimePoint returned = clock_.now();
@@ -220,7 +221,8 @@ void RunLoop::put_lost(const VideoFrame& video, TimePoint due, Outcome outcome, 
 
 void RunLoop::refuse(const VideoFrame& video, TimePoint due, const Status& why) {
   put_lost(video, due, Outcome::kRejected, why);
-  if (why.code() != StatusCode::kOverloaded) tally_.submit_error = why;
+  const bool too_late = why.code() == StatusCode::kDeadlineExceeded;
+  if (why.code() != StatusCode::kOverloaded && !too_late) tally_.submit_error = why;
 }
 
 void RunLoop::wait(Need need) {

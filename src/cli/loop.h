@@ -37,6 +37,7 @@ struct LoopPlan {
   FrameRate rate{60, 1};  // of kPaced and kStamped
   std::int64_t frames_max = std::numeric_limits<std::int64_t>::max();
   std::optional<Duration> duration;  // no frame is submitted that is due after it
+  std::optional<Duration> deadline;  // of a frame, from when it is due
   OverloadPolicy policy = OverloadPolicy::kReject;
   int in_flight_limit = 8;    // as the predictor was told
   int finished_limit = 1024;  // likewise
@@ -53,7 +54,7 @@ class RunLoop {
  public:
   static constexpr Duration kSlice = std::chrono::milliseconds(50);
   // How long predictions may take to finish after a signal; then those that have not started are cancelled.
-  static constexpr Duration kDrainAfterSignal = std::chrono::seconds(2);
+  static constexpr Duration kDrainAfterSignal = std::chrono::seconds(1);
 
   //   results   null: no results are written
   //   output    null: no frames are written

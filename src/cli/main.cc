@@ -3,11 +3,14 @@
 #include <CLI/CLI.hpp>
 #include <exception>
 #include <optional>
+#include <sstream>
 #include <string>
 #include <vector>
 
+#include "cli/console.h"
 #include "cli/info.h"
 #include "cli/run.h"
+#include "cli/stop.h"
 #include "cli/text.h"
 #include "inflight/version.h"
 
@@ -46,6 +49,8 @@ void add_run_options(CLI::App& run, RunWords& words) {
   add(run, "--limit", words.limit, "N", "predictions in flight at most: 1 to 65536, default 8");
   add(run, "--policy", words.policy, "reject|block",
       "what happens to a frame when that many are, default reject");
+  add(run, "--deadline-ms", words.deadline_ms, "MS",
+      "a frame that has not started MS after it was due expires; default: none does");
   add(run, "--device", words.device, "cpu|cuda[:N]|null",
       "where to compute, default cpu; null computes nothing");
   add(run, "--precision", words.precision, "auto|f32|bf16|f16",
@@ -94,7 +99,7 @@ int bad_usage(const std::string& message) {
 
 // CLI11 lets unknown words through (allow_extras), for its own complaint does not name the command.
 int refuse_extra(const CLI::App& command, const std::string& full_name, const std::string& what) {
-  const std::string word = command.remaining().front();
+  const std::string word = inflight::cli::clipped(command.remaining().front());
   const bool option = word.size() > 1 && word[0] == '-';
   return bad_usage(word + (option ? ": no such option" : ": " + what) + "; see " + full_name + " --help");
 }
@@ -120,8 +125,11 @@ int run_program(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    if (error.get_exit_code() == 0) return app.exit(error);  // --help and --version
-    return refuse_words(error);
+    if (error.get_exit_code() != 0) return refuse_words(error);
+    std::ostringstream text;  // of --help or --version
+    const int code = app.exit(error, text, text);
+    inflight::cli::print_out(text.str());
+    return code;
   }
   if (app.remaining_size() > 0) return refuse_extra(app, "inflight", "no such subcommand");
   if (!run->parsed() && !info->parsed())
@@ -137,8 +145,14 @@ int run_program(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  inflight::cli::open_standard_descriptors();
+  inflight::cli::ignore_write_signals();
   try {
-    return run_program(argc, argv);
+    const int code = run_program(argc, argv);
+    const inflight::Status printed = inflight::cli::take_print_failure();
+    if (printed.ok()) return code;
+    inflight::cli::print_error(printed);
+    return code == 0 ? 1 : code;
   } catch (const std::exception& error) {
     inflight::cli::print_error(std::string("internal error: ") + error.what());
     return 1;

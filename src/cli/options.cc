@@ -19,11 +19,12 @@ namespace {
 
 constexpr std::int64_t kFramesMax = std::int64_t{1} << 53;  // exact in any reader of JSON
 constexpr double kDurationMaxS = 1e9;                       // above 30 years
+constexpr double kDeadlineMaxMs = 1e9;                      // eleven days
 constexpr int kTopMax = 1000;
 
 Status invalid(std::string_view option, std::string_view got, std::string_view want) {
   return {StatusCode::kInvalidArgument,
-          fmt::format("{}: got {}, want {}", option, got.empty() ? "nothing" : one_line(got), want)};
+          fmt::format("{}: got {}, want {}", option, got.empty() ? "nothing" : one_line(clipped(got)), want)};
 }
 
 template <typename T>
@@ -106,6 +107,12 @@ Result<Duration> parse_stall_timeout(const std::string& word) {
   return invalid("--stall-timeout", word, "seconds, 0.1 to 3600");
 }
 
+Result<Duration> parse_deadline(const std::string& word) {
+  const std::optional<double> ms = parse_number<double>(word);
+  if (ms && *ms >= 1e-3 && *ms <= kDeadlineMaxMs) return Duration(std::llround(*ms * 1e6));
+  return invalid("--deadline-ms", word, "milliseconds, 0.001 to 1000000000");
+}
+
 // One value, or one a channel.
 Result<std::vector<float>> parse_channels(std::string_view option, const std::string& word,
                                           bool zero_allowed) {
@@ -185,23 +192,20 @@ Status check_together(const RunWords& words, const RunOptions& options) {
     return {StatusCode::kInvalidArgument, "--input-shape: the embedded model's shapes are fixed"};
   }
   INFLIGHT_TRY(check_vision(words, options));
-  if (words.json && words.results && *words.json == *words.results) {
-    return {StatusCode::kInvalidArgument, "--json and --results: got the same file for both"};
-  }
   return {};
 }
 
 }  // namespace
 
 Result<Device> parse_device(const std::string& word) {
-  Result<Device> device = Device::parse(word);
+  Result<Device> device = Device::parse(clipped(word));
   // What cannot be a device's name is none here either: the same exit code.
   if (!device.ok()) return Status(StatusCode::kNoSuchDevice, "--" + std::string(device.status().message()));
   return device;
 }
 
 Result<Precision> parse_precision(const std::string& word) {
-  return as_option(inflight::parse_precision(word));
+  return as_option(inflight::parse_precision(clipped(word)));
 }
 
 std::string_view policy_name(OverloadPolicy policy) {
@@ -223,8 +227,8 @@ Result<RunOptions> parse_run(const RunWords& words) {
     return parse_choice<OverloadPolicy>("--policy", word, kPolicies);
   }));
   INFLIGHT_TRY(set(options.precision, words.precision, parse_precision));
-  INFLIGHT_TRY(
-      set(options.width, words.width, [](const std::string& word) { return as_option(parse_width(word)); }));
+  INFLIGHT_TRY(set(options.width, words.width,
+                   [](const std::string& word) { return as_option(parse_width(clipped(word))); }));
   INFLIGHT_TRY(set(options.color, words.color, [](const std::string& word) {
     return parse_choice<ColorOrder>("--color", word, kColors);
   }));
@@ -239,6 +243,7 @@ Result<RunOptions> parse_run(const RunWords& words) {
     return parse_between<std::int64_t>("--frames", word, 1, kFramesMax);
   }));
   INFLIGHT_TRY(set(options.duration, words.duration, parse_duration));
+  INFLIGHT_TRY(set(options.deadline, words.deadline_ms, parse_deadline));
   INFLIGHT_TRY(set(options.source_options.seed, words.seed, [](const std::string& word) {
     return parse_between<std::uint64_t>("--seed", word, 0, std::numeric_limits<std::uint64_t>::max());
   }));

@@ -22,7 +22,8 @@ namespace inflight::cli {
 // The words as written; nothing where an option was not given.
 struct RunWords {
   std::optional<std::string> model, source, fps, limit, policy, device, precision, width, color, mean, scale,
-      frames, duration, seed, top, json, results, stall_timeout, fit, output, task, head, labels, score, iou;
+      frames, duration, deadline_ms, seed, top, json, results, stall_timeout, fit, output, task, head, labels, score,
+      iou;
   bool no_rotate = false;
   bool strict = false;
   std::vector<std::string> input_shapes;
@@ -49,6 +50,7 @@ struct RunOptions {
   std::map<std::string, Shape> input_shapes;  // as of ModelOptions
   std::optional<std::int64_t> frames;
   std::optional<Duration> duration;
+  std::optional<Duration> deadline;  // of a frame, from when it is due
   int top = 5;
   std::optional<std::string> json, results;  // files to write
   std::optional<std::string> output;         // the file or folder for frames with their results on them
@@ -60,6 +62,7 @@ struct RunOptions {
 };
 
 // Checks every value and the combinations.
+//   bound    words may hold any bytes; a message shows 100 of a word at most
 //   errors   kInvalidArgument: `--limit: got 0, want 1 to 65536`; kNoSuchDevice: a device of no known kind
 Result<RunOptions> parse_run(const RunWords& words);
 

@@ -117,6 +117,8 @@ std::string json_text(const RunReport& report) {
   json["duration_s"] = seconds(tally.wall);
   json["limit"] = report.limit;
   json["slots"] = report.slots;
+  if (report.deadline)
+    json["deadline_ms"] = std::chrono::duration<double, std::milli>(*report.deadline).count();
   json["policy"] = report.policy;
   json["precision"] = report.precision;
   json["late_max_us"] = us(tally.late_max.count());

@@ -45,6 +45,7 @@ struct RunReport {
   std::string policy, precision;
   int limit = 0;
   int slots = 0;
+  std::optional<Duration> deadline;    // of a frame, from when it was due
   std::optional<double> fps;           // asked for or the source's own; nothing: as fast as accepted
   std::string task;                    // what the outputs mean; empty: nothing that is known
   std::optional<OutputReport> output;  // nothing: no frames are written

@@ -25,7 +25,7 @@ ResultsWriter::~ResultsWriter() {
 
 bool ResultsWriter::put(FrameResult& result) {
   {
-    const std::lock_guard lock(mutex_);
+    const internal::MutexLock lock(mutex_);
     std::size_t& count = result.prediction ? predictions_ : refusals_;
     if (count >= (result.prediction ? predictions_max_ : kRefusalsMax)) return false;
     ++count;
@@ -37,7 +37,7 @@ bool ResultsWriter::put(FrameResult& result) {
 }
 
 bool ResultsWriter::has_room_for_refusal() {
-  const std::lock_guard lock(mutex_);
+  const internal::MutexLock lock(mutex_);
   return refusals_ < kRefusalsMax;
 }
 
@@ -46,13 +46,14 @@ bool ResultsWriter::has_room_locked() const {
 }
 
 void ResultsWriter::wait_room_until(TimePoint when) {
-  std::unique_lock lock(mutex_);
-  room_.wait_until(lock, when, [this] { return has_room_locked(); });
+  internal::MutexLock lock(mutex_);
+  while (!has_room_locked() && room_.wait_until(lock, when)) {
+  }
 }
 
 Status ResultsWriter::finish() {
   {
-    const std::lock_guard lock(mutex_);
+    const internal::MutexLock lock(mutex_);
     ending_ = true;
   }
   some_.notify_one();
@@ -67,14 +68,16 @@ void ResultsWriter::write_loop() {
   std::vector<FrameResult> batch;  // changes places with queue_, so neither allocates once both have grown
   while (true) {
     {
-      std::unique_lock lock(mutex_);
-      some_.wait(lock, [this] { return ending_ || !queue_.empty(); });
-      if (queue_.empty()) return;
+      internal::MutexLock lock(mutex_);
+      while (!ending_ && queue_.empty()) some_.wait(lock);
+      if (queue_.empty()) break;
       batch.swap(queue_);
     }
     write_batch(batch);
     batch.clear();
   }
+  const Status closed = file_.close();
+  if (status_.ok()) status_ = closed;
 }
 
 void ResultsWriter::write_batch(std::vector<FrameResult>& batch) {
@@ -92,7 +95,7 @@ void ResultsWriter::flush() {
   if (status_.ok()) status_ = file_.write({text_.data(), text_.size()});
   text_.clear();
   {
-    const std::lock_guard lock(mutex_);
+    const internal::MutexLock lock(mutex_);
     predictions_ -= std::exchange(text_predictions_, 0);
     refusals_ -= std::exchange(text_refusals_, 0);
   }

@@ -4,15 +4,14 @@
 
 #include <fmt/format.h>
 
-#include <condition_variable>
 #include <cstddef>
-#include <mutex>
 #include <thread>
 #include <vector>
 
 #include "cli/output_file.h"
 #include "cli/result_line.h"
 #include "inflight/clock.h"
+#include "inflight/internal/mutex.h"
 #include "inflight/status.h"
 
 namespace inflight::cli {
@@ -45,7 +44,7 @@ class ResultsWriter {
   Status finish();
 
  private:
-  bool has_room_locked() const;
+  bool has_room_locked() const INFLIGHT_REQUIRES(mutex_);
   void write_loop();
   void write_batch(std::vector<FrameResult>& batch);
   void flush();
@@ -53,13 +52,13 @@ class ResultsWriter {
   const std::size_t predictions_max_;
   TimePoint start_;
 
-  std::mutex mutex_;
-  std::condition_variable some_;    // something to write, or ending_
-  std::condition_variable room_;    // a batch has been written
-  std::vector<FrameResult> queue_;  // guarded by mutex_
-  std::size_t predictions_ = 0;     // guarded by mutex_: handed over and not yet let go of
-  std::size_t refusals_ = 0;        // guarded by mutex_: likewise
-  bool ending_ = false;             // guarded by mutex_
+  internal::Mutex mutex_;
+  internal::CondVar some_;  // something to write, or ending_
+  internal::CondVar room_;  // a batch has been written
+  std::vector<FrameResult> queue_ INFLIGHT_GUARDED_BY(mutex_);
+  std::size_t predictions_ INFLIGHT_GUARDED_BY(mutex_) = 0;  // put and not yet written
+  std::size_t refusals_ INFLIGHT_GUARDED_BY(mutex_) = 0;     // likewise
+  bool ending_ INFLIGHT_GUARDED_BY(mutex_) = false;
 
   // The thread's, until it has ended.
   OutputFile file_;

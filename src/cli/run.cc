@@ -1,19 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/run.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
-#include <cstdio>
 #include <cstdlib>
-#include <filesystem>
 #include <memory>
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "cli/annotator.h"
+#include "cli/console.h"
 #include "cli/display.h"
+#include "cli/file_id.h"
 #include "cli/interpretation.h"
 #include "cli/load.h"
 #include "cli/loop.h"
@@ -22,7 +21,6 @@
 #include "cli/results.h"
 #include "cli/sized_predictors.h"
 #include "cli/stop.h"
-#include "cli/text.h"
 #include "inflight/predictor.h"
 #include "inflight/runtime.h"
 #include "media/open_source.h"
@@ -50,9 +48,20 @@ struct Session {
 constexpr std::string_view kSynthetic = "synthetic";
 constexpr Duration kSyntheticDuration = std::chrono::seconds(10);
 
-Result<OutputFile> open_output(std::string option, const std::optional<std::string>& path) {
-  if (!path) return OutputFile();
-  return OutputFile::open(std::move(option), *path);
+// An output is never an input, nor another output under a second name.
+Status check_files(const RunOptions& options) {
+  std::vector<NamedPath> outputs;
+  if (options.json) outputs.push_back({"--json", *options.json});
+  if (options.results) outputs.push_back({"--results", *options.results});
+  if (options.output) outputs.push_back({"--output", *options.output});
+  if (outputs.empty()) return {};
+  std::vector<NamedPath> inputs;
+  if (options.model) {
+    for (std::string& path : files_of_model(*options.model)) inputs.push_back({"the model", std::move(path)});
+  }
+  if (options.source != kSynthetic) inputs.push_back({"the source", options.source});
+  if (options.labels) inputs.push_back({"--labels", *options.labels});
+  return check_files(outputs, inputs);
 }
 
 // How many results may wait to be written: their outputs take no more than about 64 MiB, or 16 of them.
@@ -85,6 +94,7 @@ Result<LoopPlan> plan_loop(const RunOptions& options, const FrameSource& source)
     plan.shown_fps = static_cast<double>(plan.rate.num) / static_cast<double>(plan.rate.den);
   if (options.frames) plan.frames_max = *options.frames;
   plan.duration = options.duration;
+  plan.deadline = options.deadline;
   if (options.source == kSynthetic && !options.frames && !options.duration)
     plan.duration = kSyntheticDuration;
   return plan;
@@ -146,29 +156,6 @@ std::unique_ptr<ResultsWriter> make_results(OutputFile file, const Session& sess
   return std::make_unique<ResultsWriter>(std::move(file), std::move(format), predictions_max);
 }
 
-// Whether both are one file or folder; false where either is not there.
-bool is_same_place(const std::string& a, const std::string& b) {
-  std::error_code error;
-  return std::filesystem::equivalent(a, b, error) && !error;
-}
-
-// What the output must not be: it would write over what the run reads.
-Status check_output_path(const RunOptions& options) {
-  if (!options.output) return {};
-  for (const auto& [name, path] :
-       {std::pair("--source", std::optional(options.source)), std::pair("the model", options.model),
-        std::pair("--labels", options.labels)}) {
-    if (!path || !is_same_place(*options.output, *path)) continue;
-    return {StatusCode::kInvalidArgument, fmt::format("--output and {}: got the same \"{}\"", name, *path)};
-  }
-  for (const auto& [name, path] :
-       {std::pair("--json", options.json), std::pair("--results", options.results)}) {
-    if (!path || (*path != *options.output && !is_same_place(*options.output, *path))) continue;
-    return {StatusCode::kInvalidArgument, fmt::format("--output and {}: got the same file for both", name)};
-  }
-  return {};
-}
-
 Status open_annotator(Session& session) {
   const RunOptions& options = session.options;
   if (!options.output) return {};
@@ -193,9 +180,15 @@ Status open_annotator(Session& session) {
 
 // Everything that can be wrong with what was asked for is found here, cheapest first.
 Result<Session> prepare(RunOptions options) {
-  INFLIGHT_TRY(check_output_path(options));
-  INFLIGHT_TRY_ASSIGN(OutputFile json, open_output("--json", options.json));
-  INFLIGHT_TRY_ASSIGN(OutputFile results, open_output("--results", options.results));
+  INFLIGHT_TRY(check_files(options));
+  OutputFile json;
+  OutputFile results;
+  if (options.json) {
+    INFLIGHT_TRY_ASSIGN(json, OutputFile::open_whole("--json", *options.json));
+  }
+  if (options.results) {
+    INFLIGHT_TRY_ASSIGN(results, OutputFile::open("--results", *options.results));
+  }
   INFLIGHT_TRY_ASSIGN(Runtime runtime, Runtime::open(options.device));
   Result<LoadedModel> read = load_model(options.model, model_options(options));
   const bool reload = !read.ok() && read.status().code() == StatusCode::kInvalidModel;
@@ -264,6 +257,7 @@ RunReport make_report(const Session& session, std::string source, Tally tally) {
   report.policy = policy_name(options.policy);
   report.precision = precision_name(options.precision);
   report.limit = options.limit;
+  report.deadline = options.deadline;
   report.slots = session.predictor->slots();
   if (session.plan.pace == Pace::kPaced || session.plan.pace == Pace::kStamped) {
     report.fps = static_cast<double>(session.plan.rate.num) / static_cast<double>(session.plan.rate.den);
@@ -295,10 +289,19 @@ Status damage_of(const Tally& tally) {
   return tally.first_damage.with_context(fmt::format("{} pictures cannot be read; the first", tally.damaged));
 }
 
+// A signal may also come when the loop has ended, and what is left is to write.
+void note_signal(RunReport& report) {
+  if (report.tally.signal != 0 || stop_signal() == 0) return;
+  report.tally.signal = stop_signal();
+  report.exit_code = 128 + report.tally.signal;
+}
+
 int finish(Session& session, RunReport report, const Status& output) {
   const Status results = session.results ? session.results->finish() : Status();
-  fmt::print(stdout, "{}", summary_text(report));
-  std::fflush(stdout);
+  note_signal(report);
+  print_out(summary_text(report));
+  const Status printed = take_print_failure();
+  note_signal(report);
   const Tally& tally = report.tally;
   for (const std::string& note : tally.losses.notes) print_error(note);
   if (!tally.first_damage.ok()) fail(report, damage_of(tally));
@@ -307,8 +310,11 @@ int finish(Session& session, RunReport report, const Status& output) {
   if (!tally.submit_error.ok()) fail(report, tally.submit_error);
   if (!results.ok()) fail(report, results);
   if (!output.ok()) fail(report, output);
+  if (!printed.ok()) fail(report, printed);
   if (session.json) {
-    if (const Status written = session.json.write(json_text(report)); !written.ok()) fail(report, written);
+    Status written = session.json.write(json_text(report));
+    if (written.ok()) written = session.json.close();
+    if (!written.ok()) fail(report, written);
   }
   return report.exit_code;
 }

@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 
 #include <cmath>
-#include <cstdio>
 
 namespace inflight::cli {
 namespace {
@@ -45,9 +44,13 @@ std::string one_line(std::string_view text) {
   return line;
 }
 
-void print_error(std::string_view message) { fmt::print(stderr, "inflight: {}\n", one_line(message)); }
-
-void print_error(const Status& status) { print_error(status.message()); }
+std::string clipped(std::string_view word) {
+  constexpr std::size_t kBytesMax = 100;
+  if (word.size() <= kBytesMax) return std::string(word);
+  std::size_t end = kBytesMax;
+  while (end > 0 && (static_cast<unsigned char>(word[end]) & 0xC0U) == 0x80U) --end;  // inside a character
+  return std::string(word.substr(0, end)) + "...";
+}
 
 std::string json_string(std::string_view text) {
   std::string json = "\"";
