@@ -33,8 +33,8 @@ class PredictorCore;
 // The inputs of one inference.
 struct Frame {
   struct Input {
-    std::string name;  // "" where the model has one input
-    NDArray array;     // may still be on its way: the prediction starts when it is ready
+    std::string name;  // "": the one input of the model
+    NDArray array;     // may be pending: the prediction starts when it is ready
   };
   std::vector<Input> inputs;
   std::uint64_t tag = 0;         // the caller's, handed back by Prediction::tag()
@@ -50,13 +50,13 @@ struct Frame {
 
 // How a submission ended. Each ends in exactly one of these.
 enum class Outcome : std::uint8_t {
-  kPending,    // not yet
-  kCompleted,  // its outputs are there
+  kPending,    // it has not ended yet
+  kCompleted,  // its outputs can be read
   kFailed,     // the model, the device or an input failed: see status()
   kRejected,   // refused by submit(); there is no Prediction
-  kDropped,    // given up for a newer frame
+  kDropped,    // removed for a newer frame
   kExpired,    // its deadline passed before it started
-  kCancelled,  // given up before it started, by cancel() or by the predictor's end
+  kCancelled,  // cancelled before it started, by cancel() or by the predictor's end
 };
 // "pending", "completed" and so on. Requires an Outcome of the enum.
 std::string_view outcome_name(Outcome outcome);
@@ -66,13 +66,13 @@ std::string_view outcome_name(Outcome outcome);
 struct PredictionTimes {
   TimePoint due;  // Frame::due, or submitted
   TimePoint submitted;
-  TimePoint ready;  // its inputs were there
+  TimePoint ready;  // all its inputs were ready
   TimePoint launched;
   TimePoint finished;
 };
 
 // One admitted frame and its outcome. A value: copies are handles to the same prediction, whose outputs stay
-// untouched as long as one of them, or of its outputs, lives. May outlive the predictor.
+// unchanged as long as one of them, or of its outputs, lives. May outlive the predictor.
 //   thread   any; one handle object is like an int: no thread may assign to it while another one reads it
 class Prediction {
  public:
@@ -153,16 +153,16 @@ struct PredictorOptions {
   // Predictions that run at once, 0 to kSlotsMax; 0: as many as the program can use. Never more than the
   // runtime's capacity or in_flight_limit.
   int slots = 0;
-  // Finished predictions wait for take_finished() if this is set; a caller that keeps its handles and never
-  // takes clears it. While finished_limit of them wait, submit() refuses.
+  // True: finished predictions wait for take_finished(). Set it to false if you keep the handles and never
+  // take. While finished_limit of them wait, submit() refuses.
   bool keep_finished = true;
   int finished_limit = 1024;
   // Share of one processor that an idle thread may spend awake before a frame expected from a steady stream,
-  // so that submit() need not wake it: a system call of tens of microseconds on a virtual machine, and now
-  // and then of milliseconds. 0: off; to 1. A frame that is late by milliseconds may begin up to 0.3 ms
-  // later, as the thread then naps. Once frames stop, 25 ms more are spent at most. Next to nothing is spent
-  // on irregular frames, and nothing where the share leaves less than 80 us a frame (by default, past 625
-  // frames a second) or the process may use one processor only.
+  // so that submit() need not wake it: a system call that takes tens of microseconds on a virtual machine,
+  // and now and then milliseconds. 0 to 1; 0: off. A frame that is late by milliseconds may begin up to
+  // 0.3 ms later, because the thread naps then. When frames stop, at most 25 ms more are spent. Irregular
+  // frames cost almost nothing. There is no watch if the share is less than 80 us a frame (by default, past
+  // 625 frames a second) or if the process may use only one processor.
   double watch_share = 0.05;
   // For PredictionTimes and deadlines; outlives the predictor and its predictions. If it is not real
   // (Clock::real()), no thread keeps watch, and a deadline is checked only in submit() and when the frame
@@ -190,7 +190,7 @@ struct StageLatencies {
 
 // Keeps up to in_flight_limit predictions of one model in flight.
 //   thread   any number may submit, take and wait
-//   owns     the program, its slots and a pool of output buffers; a share in its runtime
+//   owns     the program, its slots and a pool of output buffers; a reference to its runtime
 //   errors   after it was moved from, a call that can fail returns kInvalidArgument, and the others return
 //            nothing
 class Predictor {
@@ -211,7 +211,7 @@ class Predictor {
   ~Predictor();
 
   // Submits one frame. Never blocks, unless the policy is kBlock.
-  //   frame    an input for each of the model's, each of exactly its dtype and shape; moved from only on
+  //   frame    one input for each of the model's inputs, of exactly its dtype and shape; moved from only on
   //            success
   //   returns  the prediction; its outputs are ready when it is
   //   thread   any
