@@ -8,11 +8,13 @@ The cases are looked for beside DATA_FOLDER; tests that want one skip, saying so
 import json
 import os
 import struct
+import subprocess
 import sys
+import time
 import unittest
 import zlib
 
-from cli_test_support import DATA, OUTCOMES, Case, png, ppm
+from cli_test_support import DATA, OUTCOMES, PROGRAM, SANITIZERS, Case, png, ppm
 
 CASES = DATA.parent / "cases"
 
@@ -25,10 +27,148 @@ def needs_case(name):
 
 
 class Streams(Case):
+    def results_of(self, *args, code=0, lines=0):
+        """The statistics, the result lines in the order of their frames, and what was said on stderr."""
+        report, results = self.folder / "run.json", self.folder / "r.jsonl"
+        done = self.run_program("run", *args, "--json", report, "--results", results)
+        self.assertEqual(done.returncode, code, done.stderr)
+        self.assertEqual(len(done.stderr.splitlines()), lines, done.stderr)
+        return self.read_json(report), sorted(self.read_results(results), key=lambda x: x["frame"]), done.stderr
+
     @needs_case("videos/joined.ts")
     def test_joined_recordings_are_one(self):
-        statistics, _ = self.run_json("--source", CASES / "videos/joined.ts", "--fps", 0)
+        statistics, results, _ = self.results_of("--source", CASES / "videos/joined.ts", "--fps", 0)
         self.assertEqual(statistics["completed"], 20)
+        self.assertEqual((statistics["frames_skipped"], statistics["ended_early"]), (0, False))
+        self.assertEqual([r["pts_us"] for r in results], [k * 100000 for k in range(20)])
+
+    @needs_case("videos/vfr.mp4")
+    def test_frames_are_due_when_they_are_shown(self):
+        shown = [0, 100000, 200000, 300000, 400000, 1500000, 2500000]
+        statistics, results, _ = self.results_of("--source", CASES / "videos/vfr.mp4")
+        self.assertEqual([r["due_us"] for r in results], shown)
+        self.assertEqual([r["pts_us"] for r in results], shown)
+        self.assertGreaterEqual(statistics["duration_s"], 2.5)
+        # With a rate of its own, frame k is due at k / rate, whatever the stamps.
+        _, results, _ = self.results_of("--source", CASES / "videos/vfr.mp4", "--fps", 50)
+        self.assertEqual([r["due_us"] for r in results], [k * 20000 for k in range(7)])
+        self.assertEqual([r["pts_us"] for r in results], shown)
+
+    @needs_case("videos/vfr.mp4")
+    def test_duration_and_frames_end_by_the_stamps(self):
+        video = CASES / "videos/vfr.mp4"
+        for args, frames in ((["--duration", 1.5], 5), (["--duration", 0.35], 4), (["--frames", 2], 2),
+                             (["--duration", 0.1, "--fps", 50], 5)):
+            with self.subTest(args=args):
+                statistics, _, _ = self.results_of("--source", video, *args)
+                self.assertEqual(statistics["completed"], frames)
+
+    @needs_case("videos/cut.mkv")
+    def test_a_cut_file_is_said_and_fails_only_strictly(self):
+        video = CASES / "videos/cut.mkv"
+        for args, code in (([], 0), (["--strict"], 1)):
+            statistics, results, said = self.results_of("--source", video, "--fps", 0, *args, code=code, lines=1)
+            self.assertEqual([r["frame"] for r in results], [0, 1, 2, 3, 4])
+            self.assertEqual((statistics["frames_skipped"], statistics["ended_early"]), (0, True))
+            self.assertEqual(statistics["exit_code"], code)
+            self.assertIn('cut.mkv": the file ends early, after frame 4', said)
+
+    @needs_case("videos/rot180.mp4")
+    def test_frames_are_turned_as_their_file_asks(self):
+        args = [CASES / "identity.onnx", "--source", CASES / "videos/rot180.mp4", "--fps", 0, "--precision", "f32"]
+        _, turned, _ = self.results_of(*args)
+        _, coded, _ = self.results_of(*args, "--no-rotate")
+        self.assertEqual(len(turned), 10)
+        for a, b in zip(turned, coded):
+            (a,), (b,) = a["outputs"].values(), b["outputs"].values()
+            self.assertEqual(a["shape"], [1, 3, 64, 96])
+            plane = 64 * 96
+            for channel in range(3):
+                part = slice(channel * plane, (channel + 1) * plane)
+                self.assertEqual(a["values"][part], b["values"][part][::-1])
+            self.assertNotEqual(a["values"], b["values"])
+
+    @needs_case("videos/joined.ts")
+    def test_standard_input_and_file_addresses(self):
+        video = CASES / "videos/joined.ts"
+        path = self.folder / "run.json"
+        with open(video, "rb") as file:
+            for how in ({"stdin": file}, {"input": file.read()}):
+                file.seek(0)
+                done = subprocess.run([PROGRAM, "run", "--source", "-", "--fps", "0", "--json", path], **how,
+                                      capture_output=True, timeout=60)
+                self.assertEqual(done.returncode, 0, done.stderr)
+                self.assertEqual(self.read_json(path)["completed"], 20)
+        statistics, _, _ = self.results_of("--source", f"file://{video.resolve()}", "--fps", 0)
+        self.assertEqual(statistics["completed"], 20)
+
+    def test_addresses_that_nobody_answers(self):
+        for address in ("rtsp://me:geheim@127.0.0.1:1/x?pwd=geheim", "http://me:geheim@127.0.0.1:1/a.mp4"):
+            done = self.run_program("run", "--source", address)
+            self.assertEqual(done.returncode, 3, done.stderr)
+            self.assertEqual(len(done.stderr.splitlines()), 1)
+            self.assertNotIn("geheim", done.stderr)
+            self.assertIn("Connection refused", done.stderr)
+        self.assert_refused(3, "has no protocol foo", "run", "--source", "foo://x")
+        self.assert_refused(3, "gives nothing for 0.5 s", "run", "--source", "udp://127.0.0.1:9", "--stall-timeout", 0.5)
+        self.assert_refused(4, "/dev/video77", "run", "--source", "77")
+
+    def test_options_that_would_be_ignored(self):
+        self.assert_refused(2, "--stall-timeout: only for a live source", "run", "--source", "a.mp4", "--stall-timeout", 3)
+        self.assert_refused(2, "--stall-timeout: got 0, want seconds", "run", "--source", "0", "--stall-timeout", 0)
+        self.assert_refused(2, "--no-rotate: the synthetic", "run", "--no-rotate")
+        self.assert_refused(2, "--strict: the synthetic", "run", "--strict")
+
+
+@needs_case("identity.onnx")
+class Live(Case):
+    """A camera by RTSP that stalls, loses packets, goes away and comes back."""
+
+    def test_what_is_predicted_is_never_old(self):
+        try:
+            from rtsp_server import HEIGHT, WIDTH, RtspServer, number_of
+        except ImportError as error:
+            self.skipTest(f"no RTSP server here: {error}")
+        report, path = self.folder / "run.json", self.folder / "r.jsonl"
+        with RtspServer(fps=25, user="me", password="geheim", keeps=True) as server:
+            events = [(3, lambda: server.stall(1)), (5, lambda: server.stall(3)), (9.5, lambda: server.drop(6)),
+                      (10, lambda: server.close(1))]
+            program = subprocess.Popen(
+                [PROGRAM, "run", CASES / "identity.onnx", "--source", server.url(), "--duration", "14",
+                 "--stall-timeout", "2", "--json", report, "--results", path], stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE, text=True)
+            start = time.monotonic()
+            text, ages, numbers = "", [], []
+            while program.poll() is None:
+                while events and time.monotonic() - start > events[0][0]:
+                    events.pop(0)[1]()
+                if path.exists():
+                    with open(path) as file:
+                        file.seek(len(text))
+                        text += file.read()
+                now = time.monotonic()
+                *whole, _ = text[sum(n for n, _ in numbers):].split("\n")
+                for line in whole:
+                    result = json.loads(line)
+                    numbers.append((len(line) + 1, result["frame"]))
+                    if result["outcome"] == "completed":
+                        (output,) = result["outputs"].values()
+                        ages.append(now - server.taken[number_of(output["values"][:WIDTH * HEIGHT])])
+                time.sleep(0.002)
+            said, connections = program.communicate(), server.connections
+        self.assertEqual(program.returncode, 0, said)
+        self.assertNotIn("geheim", "".join(said) + text + report.read_text())
+        statistics = self.read_json(report)
+        self.assertEqual(connections, 3, said)  # after the long stall, and after the camera was away
+        self.assertIn("the connection was lost 2 times", said[1])
+        self.assertGreater(statistics["completed"], 100)
+        # Every frame has its outcome, and their numbers go on.
+        frames = sorted(json.loads(line)["frame"] for line in text.splitlines())
+        self.assertEqual(len(frames), statistics["submitted"])
+        self.assertEqual(len(set(frames)), len(frames))
+        # Two frames, and what a busy machine takes for reading a file.
+        ages.sort()
+        self.assertLess(ages[int(len(ages) * 0.98)], 0.08 + (1 if SANITIZERS else 0.04), ages[-10:])
 
 
 # ---- Pictures and folders -----------------------------------------------------------------------------------------

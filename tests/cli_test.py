@@ -421,9 +421,10 @@ class Videos(Case):
         data = self.video("a.mp4", "-movflags", "+faststart").read_bytes()
         results = self.folder / "r.jsonl"
         half = self.file("half.mp4", data[:len(data) // 2])
-        statistics, done = self.run_json("--source", half, "--fps", 0, "--results", results, code=1)
+        statistics, done = self.run_json("--source", half, "--fps", 0, "--results", results, "--strict", code=1)
         self.assertTrue(0 < statistics["completed"] < 50, statistics)
         self.assertEqual(len(self.read_results(results)), statistics["submitted"])
+        self.assertTrue(statistics["ended_early"])
         self.assertIn("half.mp4", done.stderr)
         self.assertIn("submitted", done.stdout)
 

@@ -182,7 +182,7 @@ void StreamDecoder::consider(ffmpeg::Packet packet) {
   const bool picture = (stream.disposition & AV_DISPOSITION_ATTACHED_PIC) != 0;
   if (stream.codecpar->codec_type != AVMEDIA_TYPE_VIDEO || picture) return;
   if (std::find(beside_.begin(), beside_.end(), index) != beside_.end()) return;
-  if (!successor_) successor_.emplace().stream = packet->stream_index;
+  if (!successor_) successor_ = Successor{index, {}, 0};
   if (successor_->stream != packet->stream_index) return;
   successor_->bytes += static_cast<std::size_t>(packet->size);
   successor_->packets.push_back(std::move(packet));

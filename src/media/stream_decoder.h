@@ -64,9 +64,9 @@ class StreamDecoder {
  private:
   // A stream that ours may go on as: its packets, until that is known.
   struct Successor {
-    int stream = -1;
+    int stream;
     std::deque<ffmpeg::Packet> packets;
-    std::size_t bytes = 0;
+    std::size_t bytes;
   };
 
   Status open_codec(const AVCodec* decoder, int stream);

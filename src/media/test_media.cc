@@ -155,12 +155,18 @@ void write_video(const std::string& path, const TestVideo& video) {
   codec->framerate = {video.fps_num, video.fps_den};
   codec->pix_fmt = pixel_format_of(video.codec);
   codec->colorspace = static_cast<AVColorSpace>(video.color_space);
+  codec->max_b_frames = video.b_frames;
   codec->flags |= AV_CODEC_FLAG_QSCALE;
   codec->global_quality = 2 * FF_QP2LAMBDA;
   if ((format->oformat->flags & AVFMT_GLOBALHEADER) != 0) codec->flags |= AV_CODEC_FLAG_GLOBAL_HEADER;
   AVStream* stream = avformat_new_stream(format, nullptr);
   stream->time_base = codec->time_base;
   stream->avg_frame_rate = codec->framerate;
+  if (video.display_matrix) {
+    constexpr std::size_t kBytes = sizeof *video.display_matrix;
+    std::uint8_t* const bytes = av_stream_new_side_data(stream, AV_PKT_DATA_DISPLAYMATRIX, kBytes);
+    std::memcpy(bytes, video.display_matrix->data(), kBytes);
+  }
   INFLIGHT_CHECK(avcodec_open2(codec, encoder, nullptr) >= 0);
   INFLIGHT_CHECK(avcodec_parameters_from_context(stream->codecpar, codec) >= 0);
   INFLIGHT_CHECK(avio_open(&format->pb, path.c_str(), AVIO_FLAG_WRITE) >= 0);
@@ -180,6 +186,11 @@ void write_video(const std::string& path, const TestVideo& video) {
     const int luma = codec->pix_fmt != AV_PIX_FMT_YUV420P ? test_grey(i) : 16 + test_grey(i) * 219 / 255;
     std::memset(frame->data[0], luma,
                 static_cast<std::size_t>(frame->linesize[0]) * static_cast<std::size_t>(video.height));
+    for (int y = 0; video.gradient && y < video.height; ++y) {
+      for (int x = 0; x < video.width; ++x) {
+        frame->data[0][y * frame->linesize[0] + x] = static_cast<std::uint8_t>(30 + x + 2 * y);
+      }
+    }
     for (const int plane : {1, 2}) {
       if (codec->pix_fmt == AV_PIX_FMT_GRAY8) break;
       std::memset(frame->data[plane], video.chroma,

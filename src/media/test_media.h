@@ -2,7 +2,9 @@
 // Files that the tests of this folder read.
 #pragma once
 
+#include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -43,6 +45,9 @@ struct TestVideo {
   bool index_first = false;  // mp4: the index before the frames, as files for streaming have it
   int color_space = 2;       // AVCOL_SPC_*; 2 is unspecified
   int chroma = 128;          // of both colour planes; 128 is grey
+  int b_frames = 0;
+  bool gradient = false;  // the grey grows to the right and downwards
+  std::optional<std::array<std::int32_t, 9>> display_matrix;
 };
 
 // A picture of 60x40 pixels, a gradient with noise, coded by one of FFmpeg's encoders, for example "png" in "rgb24";
