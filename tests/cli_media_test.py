@@ -14,7 +14,7 @@ import time
 import unittest
 import zlib
 
-from cli_test_support import DATA, OUTCOMES, PROGRAM, SANITIZERS, Case, png, ppm
+from cli_test_support import DATA, OUTCOMES, PROGRAM, SANITIZERS, TIMEOUT_S, Case, png, ppm
 
 CASES = DATA.parent / "cases"
 
@@ -303,6 +303,17 @@ class Pictures(Case):
                            ("wrong crc of a text", wrong_crc)]:
             with self.subTest(hint=name):
                 self.assertEqual(self.pixels(self.file("hint.png", data))[2], want)
+
+    def test_redirected_to_standard_input(self):
+        path = self.file("turned.png", png_file(2, 1, 8, 0, [b"\1\2"], (b"eXIf", exif(6))))
+        results = self.folder / "results.jsonl"
+        with open(path, "rb") as picture:
+            done = subprocess.run([PROGRAM, "run", IDENTITY, "--source", "-", "--results", results], stdin=picture,
+                                  capture_output=True, text=True, timeout=TIMEOUT_S)
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        (line,) = self.read_results(results)
+        (output,) = line["outputs"].values()
+        self.assertEqual(output["shape"], [1, 3, 2, 1])
 
     @needs_case("pictures/t_res.tif")
     def test_cases_of_hints(self):

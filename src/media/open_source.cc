@@ -43,7 +43,15 @@ Result<std::unique_ptr<FrameSource>> open_source(std::string_view text, const So
     synthetic.seed = options.seed;
     return open_synthetic(synthetic);
   }
-  if (text == "-") return open_media(standard_input(), options.rotate);
+  if (text == "-") {
+    // A file that is redirected there can be looked at first; what comes through a pipe cannot.
+    const std::string input = "/dev/stdin";
+    struct stat redirected {};
+    if (stat(input.c_str(), &redirected) == 0 && S_ISREG(redirected.st_mode) && is_still_picture(input)) {
+      return open_picture(input, options.rotate);
+    }
+    return open_media(standard_input(), options.rotate);
+  }
   if (const auto camera = camera_of_index(text))
     return open_camera(*camera, options.rotate, options.stall_timeout);
   const std::string path = file_of_address(text).value_or(std::string(text));
