@@ -77,6 +77,24 @@ TEST(ShapeTest, EqualMeansSameRankAndExtents) {
   EXPECT_FALSE(Shape({0}) == Shape());
 }
 
+TEST(ShapeTest, AnOpenRankIsNothingButItself) {
+  const Shape open = Shape::of_open_rank();
+  EXPECT_FALSE(open.is_static());
+  EXPECT_TRUE(open.has_open_rank());
+  EXPECT_EQ(open.to_string(), "[...]");
+  EXPECT_EQ(open, Shape::of_open_rank());
+  EXPECT_FALSE(open == Shape());
+}
+
+TEST(ShapeTest, AllowsWhatItStandsFor) {
+  EXPECT_TRUE(Shape::of_open_rank().allows({2, 3}));
+  EXPECT_TRUE((Shape{Shape::kDynamic, 3}).allows({7, 3}));
+  EXPECT_FALSE((Shape{Shape::kDynamic, 3}).allows({7, 4}));
+  EXPECT_FALSE((Shape{Shape::kDynamic, 3}).allows({7, 3, 1}));
+  EXPECT_TRUE((Shape{2, 3}).allows({2, 3}));
+  EXPECT_FALSE((Shape{2, 3}).allows({3, 2}));
+}
+
 TEST(ShapeTest, DynamicExtentsShowAndCount) {
   const Shape shape{Shape::kDynamic, 3};
   EXPECT_FALSE(shape.is_static());

@@ -23,7 +23,6 @@
 namespace inflight {
 namespace {
 
-using testing::onnx_initializer;
 using testing::onnx_node;
 using testing::onnx_value;
 using testing::OnnxModel;
