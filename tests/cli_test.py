@@ -81,8 +81,6 @@ class Refusals(Case):
     def test_model_that_takes_frames(self):
         relu = onnx_model([onnx_node("Identity", ["x"], ["y"])], [("x", "u8", [8, 6, 3])], [("y", "u8", [8, 6, 3])])
         model = self.file("frames.onnx", relu)
-        self.assert_refused(3, "u8[480,640,3]", "run", model)
-        self.assert_refused(2, "takes frames as they are", "run", model, "--mean", "3")
         source = self.file("a.ppm", ppm(6, 8, (1, 2, 3)))
         results = self.folder / "r.jsonl"
         statistics, _ = self.run_json(model, "--source", source, "--results", results)

@@ -35,7 +35,7 @@ def field(number, value):
     return varint(number << 3 | 2) + varint(len(data)) + data
 
 
-ONNX_TYPES = {"f32": 1, "u8": 2}
+ONNX_TYPES = {"f32": 1, "u8": 2, "i8": 3, "i64": 7}
 
 
 def onnx_value(name, dtype, dims):

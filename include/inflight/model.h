@@ -31,21 +31,47 @@ enum class Fit : std::uint8_t {
 };
 
 // How frames u8[H,W,3] become a model's image input. Runs inside the compiled network, in f32:
-// convert, resize (bilinear, half-pixel centres) where the sizes differ, colour order, (pixel - mean) /
-// scale.
+// convert, resize (bilinear, half-pixel centres) where the sizes differ, channels, (pixel - mean) / scale.
+//
+//   channels   3: in the colour order; 1: grey, 0.299 R + 0.587 G + 0.114 B; 4: the three and an alpha of 255
+//   integers   rounded to the nearest (half to even), and held to the bounds of the type
+//   batch      of more than 1: each place has the same frame
 struct ImageInput {
-  int height = 0;  // of the frames
+  // Of the frames. Both 0: of any size, which may change from frame to frame; the model's height and width must not be
+  // open then.
+  int height = 0;
   int width = 0;
   ColorOrder color = ColorOrder::kRgb;
-  std::vector<float> mean = {0.0F};   // one value, or one a channel in the model's colour order
-  std::vector<float> scale = {1.0F};  // likewise; not 0
+  // One value, or one a channel in the model's colour order. None: 0, and 128 for an i8 input, whose values are
+  // then pixel - 128: what quantised models want, whatever their zero point.
+  std::vector<float> mean = {};
+  std::vector<float> scale = {1.0F};  // one value, or one a channel; not 0
   std::string input = {};             // the input's name; "" where the model has one image input
   Fit fit = Fit::kStretch;            // where the sizes differ
+  // Makes constants of other inputs whose value follows from the picture: its size in the network (image_shape, im_info),
+  // a factor of 1 (scale_factor), or that nothing is trained (training).
+  bool fill_others = false;
 };
 
 struct ModelOptions {
-  // Extents for inputs whose own are dynamic, by input name. Each must fit what the model allows.
+  // Extents for inputs whose own are dynamic, by input name; "" where the model has one input. Each must fit what the
+  // model allows. Put in before the model is read, because some cannot be read while extents are open.
   std::map<std::string, Shape> input_shapes = {};
+  // Extents for pictures, used where a model cannot be read while the height and width of an image input are open;
+  // 0: none.
+  int frame_height = 0;
+  int frame_width = 0;
+};
+
+// The image input that with_image_input() converted, as the network has it.
+struct ImageUse {
+  int height = 0;
+  int width = 0;
+  int channels = 3;
+  int batch = 1;            // places, each of which has the same frame
+  bool frame_size = false;  // height and width were open, and are the frame's
+  bool any_size = false;    // takes frames u8[?,?,3] of changing size
+  Fit fit = Fit::kStretch;
 };
 
 // What `inflight info` prints of a model.
@@ -77,8 +103,9 @@ class Model {
   static Result<Model> opaque(std::string name, std::vector<TensorSpec> inputs,
                               std::vector<TensorSpec> outputs);
 
-  // This model taking frames u8[H,W,3] in place of its image input, which is f32 or f16 [N,3,H,W] or
-  // [N,H,W,3] with N 1 or dynamic; dynamic height and width take the frames'.
+  // This model taking frames u8[H,W,3] in place of its image input: [N,C,H,W], [N,H,W,C], [C,H,W], [H,W,C] or [H,W] of
+  // any number, C being 3, 1 or 4. An open height and width take the frames', an open batch is 1, and open channels
+  // are what the network computes with.
   //   errors   kInvalidArgument: no such input, several candidates, not an image, or bad mean or scale
   Result<Model> with_image_input(const ImageInput& image) const;
 
@@ -88,6 +115,10 @@ class Model {
   // A string that the model file carries under `key` (ONNX metadata_props), where there is one.
   std::optional<std::string> metadata(const std::string& key) const;
   ModelSummary summary() const;
+  // What with_image_input() made; nothing before.
+  const std::optional<ImageUse>& image_use() const noexcept;
+  // The same in words, a line for each input that it made something of.
+  std::span<const std::string> conversions() const noexcept;
 
   const internal::ModelRep& rep() const noexcept { return *rep_; }
   explicit Model(std::shared_ptr<const internal::ModelRep> rep) : rep_(std::move(rep)) {}

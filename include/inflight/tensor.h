@@ -81,11 +81,16 @@ class Shape {
   //   errors   kUnsupported: more than kRankMax extents or kElementsMax elements;
   //            kInvalidArgument: an extent below kDynamic
   static Result<Shape> make(std::span<const std::int64_t> dims);
+  // The shape of which nothing is known before run time, not even the rank: not static, without extents, "[...]".
+  static Shape of_open_rank() noexcept;
 
+  bool has_open_rank() const noexcept { return open_rank_; }
   std::size_t rank() const noexcept { return rank_; }
   std::int64_t operator[](std::size_t axis) const noexcept { return dims_[axis]; }
   std::span<const std::int64_t> dims() const noexcept { return {dims_.data(), rank_}; }
   bool is_static() const noexcept;
+  // Whether `actual`, which is static, is what this shape stands for: the same where that is known.
+  bool allows(const Shape& actual) const noexcept;
   // Number of elements; 1 for a scalar. Requires is_static(), and at most kElementsMax.
   std::size_t elements() const noexcept;
   // "[1,3,224,224]", with ? for kDynamic.
@@ -96,6 +101,7 @@ class Shape {
  private:
   std::array<std::int64_t, kRankMax> dims_{};
   std::uint8_t rank_ = 0;
+  bool open_rank_ = false;
 };
 
 // Where something is computed, or where memory is: a kind of device by name, and which one of that kind. A

@@ -73,11 +73,26 @@ Result<Shape> Shape::make(std::span<const std::int64_t> dims) {
   return shape;
 }
 
+Shape Shape::of_open_rank() noexcept {
+  Shape shape;
+  shape.open_rank_ = true;
+  return shape;
+}
+
 bool Shape::is_static() const noexcept {
-  return std::none_of(dims().begin(), dims().end(), [](std::int64_t d) { return d == kDynamic; });
+  return !open_rank_ &&
+         std::none_of(dims().begin(), dims().end(), [](std::int64_t d) { return d == kDynamic; });
+}
+
+bool Shape::allows(const Shape& actual) const noexcept {
+  if (open_rank_) return true;
+  return std::ranges::equal(dims(), actual.dims(), [](std::int64_t mine, std::int64_t other) {
+    return mine == kDynamic || mine == other;
+  });
 }
 
 std::size_t Shape::elements() const noexcept {
+  INFLIGHT_CHECK(!open_rank_);
   std::int64_t count = 1;
   for (const std::int64_t d : dims()) {
     INFLIGHT_CHECK(d >= 0 && !__builtin_mul_overflow(count, d, &count));
@@ -87,6 +102,7 @@ std::size_t Shape::elements() const noexcept {
 }
 
 std::string Shape::to_string() const {
+  if (open_rank_) return "[...]";
   std::string text = "[";
   for (std::size_t axis = 0; axis < rank_; ++axis) {
     if (axis != 0) text += ',';
@@ -95,7 +111,9 @@ std::string Shape::to_string() const {
   return text + ']';
 }
 
-bool operator==(const Shape& a, const Shape& b) noexcept { return std::ranges::equal(a.dims(), b.dims()); }
+bool operator==(const Shape& a, const Shape& b) noexcept {
+  return a.open_rank_ == b.open_rank_ && std::ranges::equal(a.dims(), b.dims());
+}
 
 Result<Device> Device::make(std::string_view name, int index) {
   const auto allowed = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_'; };

@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "cli/input_shapes.h"
 #include "cli/load.h"
 #include "cli/options.h"
 #include "cli/text.h"
@@ -37,9 +38,17 @@ void print_specs(std::string_view name, std::span<const TensorSpec> specs) {
   for (const TensorSpec& spec : specs) line(name, fmt::format("\"{}\" {}", spec.name, spec.type_string()));
 }
 
+// What `run` makes of the inputs, for frames of a common size where that matters.
+void print_conversions(const Model& model) {
+  const Result<Model> fitted = model.with_image_input({.height = 480, .width = 640, .fill_others = true});
+  if (!fitted.ok()) return;  // not a model of pictures
+  for (const std::string& conversion : fitted->conversions()) line("frames", conversion);
+}
+
 void print_model(const LoadedModel& loaded) {
   line("model", loaded.title);
   print_specs("input", loaded.model.inputs());
+  print_conversions(loaded.model);
   print_specs("output", loaded.model.outputs());
   const ModelSummary summary = loaded.model.summary();
   std::vector<std::pair<std::size_t, std::string>> counts;
@@ -71,7 +80,7 @@ bool explain_dynamic_inputs(const Model& model) {
     dynamic = true;
     line("needs",
          fmt::format("extents for \"{}\": `inflight run` takes an image's height and width from the source; "
-                     "a program sets ModelOptions::input_shapes",
+                     "--input-shape gives them, and a program sets ModelOptions::input_shapes",
                      input.name));
   }
   return dynamic;
@@ -143,6 +152,11 @@ Status print_program(const Model& model, Backend& backend, Precision precision) 
   INFLIGHT_TRY_ASSIGN(const std::shared_ptr<Program> program, backend.compile(model, options));
   const Duration took = steady_clock().now() - start;
   line("compiled", fmt::format("in {:.1f} ms", std::chrono::duration<double, std::milli>(took).count()));
+  for (std::size_t i = 0; i < program->outputs().size(); ++i) {
+    const TensorSpec& output = program->outputs()[i];
+    if (output == model.outputs()[i]) continue;
+    line("output", fmt::format("\"{}\" {} once compiled", output.name, output.type_string()));
+  }
   line("slots", fmt::format("{} of use at once", program->concurrency(Width::kNarrow)));
   INFLIGHT_TRY_ASSIGN(const double bytes, bytes_per_slot(*program));
   line("per slot", fmt::format("{} of memory, beside inputs and outputs (mean of {} slots)",
@@ -159,8 +173,13 @@ Status print_info(const InfoWords& words) {
   if (words.device) {
     INFLIGHT_TRY_ASSIGN(device, parse_device(*words.device));
   }
+  ModelOptions model_options;
+  INFLIGHT_TRY_ASSIGN(model_options.input_shapes, parse_input_shapes(words.input_shapes));
+  if (!words.model && !words.input_shapes.empty()) {
+    return {StatusCode::kInvalidArgument, "--input-shape: the embedded model's shapes are fixed"};
+  }
   INFLIGHT_TRY_ASSIGN(const std::shared_ptr<Backend> backend, load_backend(device));
-  INFLIGHT_TRY_ASSIGN(const LoadedModel loaded, load_model(words.model));
+  INFLIGHT_TRY_ASSIGN(const LoadedModel loaded, load_model(words.model, model_options));
   print_model(loaded);
   Status status = print_program(loaded.model, *backend, precision);
   // The words have been checked: what cannot be compiled is a bad model.

@@ -4,11 +4,13 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace inflight::cli {
 
 struct InfoWords {
   std::optional<std::string> model, device, precision;
+  std::vector<std::string> input_shapes;
 };
 
 // Prints to stdout, and what went wrong to stderr in one line.

@@ -17,10 +17,6 @@ Status as_bad_model(const Status& status) {
   return {StatusCode::kInvalidModel, std::string(status.message())};
 }
 
-bool takes_frames(const TensorSpec& input) {
-  return input.dtype == DType::kU8 && input.shape.rank() == 3 && input.shape[2] == 3;
-}
-
 ImageInput image_input(const LoadedModel& loaded, const RunOptions& options, int height, int width) {
   ImageInput image;
   image.height = height;
@@ -33,46 +29,51 @@ ImageInput image_input(const LoadedModel& loaded, const RunOptions& options, int
   image.color = options.color.value_or(image.color);
   image.mean = options.mean.value_or(image.mean);
   image.scale = options.scale.value_or(image.scale);
+  image.fit = options.fit.value_or(image.fit);
+  image.fill_others = true;
   return image;
+}
+
+// What would be accepted and ignored is refused.
+Status check_options(const LoadedModel& loaded, const ImageUse& use, const RunOptions& options) {
+  if (options.fit && use.frame_size) {
+    return {StatusCode::kInvalidArgument,
+            fmt::format("--fit: model \"{}\" takes frames of any size", loaded.title)};
+  }
+  if (options.color && use.channels == 1) {
+    return {StatusCode::kInvalidArgument,
+            fmt::format("--color: model \"{}\" takes grey pictures", loaded.title)};
+  }
+  return {};
 }
 
 }  // namespace
 
-Result<LoadedModel> load_model(const std::optional<std::string>& path) {
+Result<LoadedModel> load_model(const std::optional<std::string>& path, const ModelOptions& options) {
   if (!path) {
     INFLIGHT_TRY_ASSIGN(Model model, Model::load_bytes(default_model_bytes(), "shapes"));
     return LoadedModel{std::move(model), "shapes (embedded)", true};
   }
-  Result<Model> model = Model::load(*path);
-  if (!model.ok()) return as_bad_model(model.status());
-  return LoadedModel{std::move(*model), *path, false};
+  Result<Model> model = Model::load(*path, options);
+  if (model.ok()) return LoadedModel{std::move(*model), *path, false};
+  const Status& status = model.status();
+  if (status.code() == StatusCode::kInvalidArgument && !options.input_shapes.empty())
+    return status.with_context("--input-shape");
+  return as_bad_model(status);
 }
 
 Result<Model> fit_to_frames(const LoadedModel& loaded, const RunOptions& options, int height, int width) {
-  const std::span<const TensorSpec> inputs = loaded.model.inputs();
-  if (inputs.size() == 1 && takes_frames(inputs[0])) {
-    if (options.color || options.mean || options.scale) {
-      return Status(StatusCode::kInvalidArgument,
-                    fmt::format("--color, --mean, --scale: model \"{}\" takes frames as they are, {}",
-                                loaded.title, inputs[0].type_string()));
-    }
-    if (inputs[0].shape == Shape{height, width, 3}) return loaded.model;
-    return Status(StatusCode::kInvalidModel,
-                  fmt::format("model \"{}\" takes frames {}, the source has u8[{},{},3]", loaded.title,
-                              inputs[0].type_string(), height, width));
-  }
   Result<Model> fitted = loaded.model.with_image_input(image_input(loaded, options, height, width));
   if (!fitted.ok()) return as_bad_model(fitted.status());
-  if (fitted->inputs().size() != 1) {
-    std::string others;
-    for (const TensorSpec& input : inputs) {
-      others += fmt::format("{}\"{}\" {}", others.empty() ? "" : ", ", input.name, input.type_string());
-    }
-    return Status(
-        StatusCode::kInvalidModel,
-        fmt::format("model \"{}\" takes more than an image: {}; run has only frames", loaded.title, others));
+  INFLIGHT_TRY(check_options(loaded, *fitted->image_use(), options));
+  if (fitted->inputs().size() == 1) return fitted;
+  std::string others;
+  for (const TensorSpec& input : loaded.model.inputs()) {
+    others += fmt::format("{}\"{}\" {}", others.empty() ? "" : ", ", input.name, input.type_string());
   }
-  return fitted;
+  return Status(
+      StatusCode::kInvalidModel,
+      fmt::format("model \"{}\" takes more than an image: {}; run has only frames", loaded.title, others));
 }
 
 std::vector<std::string> labels_of(const Model& model) {

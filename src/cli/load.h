@@ -19,13 +19,12 @@ struct LoadedModel {
 };
 
 // Loads a file, or the embedded default model where there is no path.
-//   errors   those of Model::load
-Result<LoadedModel> load_model(const std::optional<std::string>& path);
+//   errors   those of Model::load; kInvalidArgument: of `options`, which are those of --input-shape
+Result<LoadedModel> load_model(const std::optional<std::string>& path, const ModelOptions& options = {});
 
-// The model as one that takes frames u8[height,width,3] and nothing else: converted with what the options say
-// of colour, mean and scale, unless it takes such frames by itself.
-//   errors   kInvalidModel: it takes no images, frames of another size, or other inputs beside them;
-//            kInvalidArgument: it takes frames as they are, and the options say how to convert them
+// The model as one that takes frames u8[height,width,3] and nothing else, converted as the options say.
+//   errors   kInvalidModel: it takes no images, or inputs beside them that nobody can fill; kInvalidArgument: an option
+//            that says nothing of this model
 Result<Model> fit_to_frames(const LoadedModel& loaded, const RunOptions& options, int height, int width);
 
 // The class names that the model carries; empty where it has none.

@@ -37,8 +37,8 @@ constexpr Duration kFrameSlice = std::chrono::milliseconds(5);
 
 }  // namespace
 
-RunLoop::RunLoop(Predictor& predictor, PrefetchedSource& source, const LoopPlan& plan, ResultsWriter* results,
-                 Annotator* output, Display& display)
+RunLoop::RunLoop(SizedPredictors& predictor, PrefetchedSource& source, const LoopPlan& plan,
+                 ResultsWriter* results, Annotator* output, Display& display)
     : predictor_(predictor),
       source_(source),
       plan_(plan),
@@ -161,7 +161,9 @@ bool RunLoop::has_place() const {
 }
 
 void RunLoop::submit(TimePoint due) {
-  const VideoFrame video = *std::exchange(frame_, std::nullopt);
+  VideoFrame video = *std::exchange(frame_, std::nullopt);
+  // A size that the model cannot take is a fault of this frame, not of the run.
+  if (video.damage.ok()) video.damage = predictor_.prepare(video.height, video.width);
   if (!video.damage.ok()) return lose(video, due);
   ++submitted_;
   Result<NDArray> pixels =
@@ -174,7 +176,7 @@ void RunLoop::submit(TimePoint due) {
   Frame frame = Frame::of(std::move(*pixels), make_tag(video.index, video.label));
   frame.due = due;
   const TimePoint called = clock_.now();
-  const Result<Prediction> prediction = predictor_.submit(std::move(frame));
+  const Result<Prediction> prediction = predictor_.submit(std::move(frame), video.height, video.width);
   const TimePoint returned = clock_.now();
   const TimePoint since = std::exchange(waits_since_, std::nullopt).value_or(called);
   tally_.submit_ns.add((returned - since).count());

@@ -16,6 +16,7 @@
 #include "cli/display.h"
 #include "cli/report.h"
 #include "cli/results.h"
+#include "cli/sized_predictors.h"
 #include "inflight/clock.h"
 #include "inflight/predictor.h"
 #include "media/pacing.h"
@@ -56,7 +57,7 @@ class RunLoop {
 
   //   results   null: no results are written
   //   output    null: no frames are written
-  RunLoop(Predictor& predictor, PrefetchedSource& source, const LoopPlan& plan, ResultsWriter* results,
+  RunLoop(SizedPredictors& predictor, PrefetchedSource& source, const LoopPlan& plan, ResultsWriter* results,
           Annotator* output, Display& display);
 
   // Runs to the end and returns when nothing is in flight any more. Once.
@@ -85,7 +86,7 @@ class RunLoop {
   bool settle(const Prediction& prediction);
   void show_progress();
 
-  Predictor& predictor_;
+  SizedPredictors& predictor_;
   PrefetchedSource& source_;
   const LoopPlan plan_;
   ResultsWriter* const results_;

@@ -23,6 +23,15 @@ void add(CLI::App& command, const std::string& name, std::optional<std::string>&
   command.add_option(name, word, text)->type_name(value)->take_last();
 }
 
+void add_input_shapes(CLI::App& command, std::vector<std::string>& words) {
+  command
+      .add_option("--input-shape", words,
+                  "the shape of an input that leaves it open, such as 1,3,640,640; once for each input")
+      ->type_name("[NAME=]N,N,...")
+      ->expected(1)
+      ->take_all();
+}
+
 void add_run_options(CLI::App& run, RunWords& words) {
   add(run, "MODEL", words.model, "", "a model file; without one, the embedded classifier of shapes");
   add(run, "--source", words.source, "SOURCE",
@@ -46,6 +55,9 @@ void add_run_options(CLI::App& run, RunWords& words) {
   add(run, "--color", words.color, "rgb|bgr", "the colour order that the model wants, default rgb");
   add(run, "--mean", words.mean, "M[,M,M]", "the model's input is (pixel - mean) / scale, default 0");
   add(run, "--scale", words.scale, "S[,S,S]", "see --mean, default 1");
+  add(run, "--fit", words.fit, "stretch|letterbox|crop",
+      "how a frame of another size or aspect ratio becomes the model's input, default stretch");
+  add_input_shapes(run, words.input_shapes);
   run.add_flag("--no-rotate", words.no_rotate, "leave frames as they are coded, whatever their file asks");
   run.add_flag("--strict", words.strict, "fail at the end if frames were damaged or the file ended early");
   add(run, "--stall-timeout", words.stall_timeout, "S",
@@ -72,6 +84,7 @@ void add_info_options(CLI::App& info, InfoWords& words) {
   add(info, "--device", words.device, "cpu|cuda[:N]|null", "compile for this device, default cpu");
   add(info, "--precision", words.precision, "auto|f32|bf16|f16",
       "arithmetic of the heavy operators, default auto");
+  add_input_shapes(info, words.input_shapes);
 }
 
 int bad_usage(const std::string& message) {

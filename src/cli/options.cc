@@ -11,6 +11,7 @@
 #include <string_view>
 #include <utility>
 
+#include "cli/input_shapes.h"
 #include "cli/text.h"
 
 namespace inflight::cli {
@@ -72,6 +73,9 @@ constexpr std::array<Choice<OverloadPolicy>, 2> kPolicies = {
     {{"reject", OverloadPolicy::kReject}, {"block", OverloadPolicy::kBlock}}};
 constexpr std::array<Choice<ColorOrder>, 2> kColors = {
     {{"rgb", ColorOrder::kRgb}, {"bgr", ColorOrder::kBgr}}};
+
+constexpr std::array<Choice<Fit>, 3> kFits = {
+    {{"stretch", Fit::kStretch}, {"letterbox", Fit::kLetterbox}, {"crop", Fit::kCrop}}};
 
 constexpr std::array<Choice<Task>, 2> kTasks = {{{"detect", Task::kDetect}, {"classify", Task::kClassify}}};
 
@@ -177,6 +181,9 @@ Status check_together(const RunWords& words, const RunOptions& options) {
     return {StatusCode::kInvalidArgument,
             "--top: only for --results and --output, neither of which is given"};
   }
+  if (!words.input_shapes.empty() && !words.model) {
+    return {StatusCode::kInvalidArgument, "--input-shape: the embedded model's shapes are fixed"};
+  }
   INFLIGHT_TRY(check_vision(words, options));
   if (words.json && words.results && *words.json == *words.results) {
     return {StatusCode::kInvalidArgument, "--json and --results: got the same file for both"};
@@ -221,6 +228,9 @@ Result<RunOptions> parse_run(const RunWords& words) {
   INFLIGHT_TRY(set(options.color, words.color, [](const std::string& word) {
     return parse_choice<ColorOrder>("--color", word, kColors);
   }));
+  INFLIGHT_TRY(set(options.fit, words.fit,
+                   [](const std::string& word) { return parse_choice<Fit>("--fit", word, kFits); }));
+  INFLIGHT_TRY_ASSIGN(options.input_shapes, parse_input_shapes(words.input_shapes));
   INFLIGHT_TRY(set(options.mean, words.mean,
                    [](const std::string& word) { return parse_channels("--mean", word, true); }));
   INFLIGHT_TRY(set(options.scale, words.scale,

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -21,9 +22,10 @@ namespace inflight::cli {
 // The words as written; nothing where an option was not given.
 struct RunWords {
   std::optional<std::string> model, source, fps, limit, policy, device, precision, width, color, mean, scale,
-      frames, duration, seed, top, json, results, stall_timeout, output, task, head, labels, score, iou;
+      frames, duration, seed, top, json, results, stall_timeout, output, task, head, labels, score, iou, fit;
   bool no_rotate = false;
   bool strict = false;
+  std::vector<std::string> input_shapes;
 };
 
 // What a model does.
@@ -43,6 +45,8 @@ struct RunOptions {
   // How frames become the model's input; nothing: what the model is known to want, else RGB, 0 and 1.
   std::optional<ColorOrder> color;
   std::optional<std::vector<float>> mean, scale;
+  std::optional<Fit> fit;
+  std::map<std::string, Shape> input_shapes;  // as of ModelOptions
   std::optional<std::int64_t> frames;
   std::optional<Duration> duration;
   int top = 5;

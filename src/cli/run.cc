@@ -20,6 +20,7 @@
 #include "cli/output_file.h"
 #include "cli/report.h"
 #include "cli/results.h"
+#include "cli/sized_predictors.h"
 #include "cli/stop.h"
 #include "cli/text.h"
 #include "inflight/predictor.h"
@@ -39,7 +40,7 @@ struct Session {
   std::unique_ptr<FrameSource> source;
   LoadedModel loaded;
   LoopPlan plan;
-  std::unique_ptr<Predictor> predictor;
+  std::unique_ptr<SizedPredictors> predictor;
   std::unique_ptr<ResultsWriter> results;  // null: none are asked for
   Interpretation meaning;
   std::string output_text;            // of the output, for people
@@ -89,8 +90,8 @@ Result<LoopPlan> plan_loop(const RunOptions& options, const FrameSource& source)
   return plan;
 }
 
-Result<std::unique_ptr<Predictor>> make_predictor(const Model& model, Runtime runtime,
-                                                  const RunOptions& options, const LoopPlan& plan) {
+Result<Predictor> make_predictor(const Model& model, Runtime runtime, const RunOptions& options,
+                                 const LoopPlan& plan) {
   PredictorOptions wanted;
   wanted.runtime = std::move(runtime);
   wanted.in_flight_limit = options.limit;
@@ -101,19 +102,42 @@ Result<std::unique_ptr<Predictor>> make_predictor(const Model& model, Runtime ru
   // finished meanwhile, which a blocked submit() could not.
   wanted.overload = OverloadPolicy::kReject;
   Result<Predictor> predictor = Predictor::create(model, std::move(wanted));
-  if (!predictor.ok()) {
-    const Status& status = predictor.status();
-    // Every option has been checked: what is wrong is the model.
-    if (status.code() != StatusCode::kInvalidArgument) return status;
-    return Status(StatusCode::kInvalidModel, std::string(status.message()));
-  }
-  return std::make_unique<Predictor>(std::move(*predictor));
+  // Every option has been checked: what is wrong is the model.
+  if (predictor.ok() || predictor.status().code() != StatusCode::kInvalidArgument) return predictor;
+  return Status(StatusCode::kInvalidModel, std::string(predictor.status().message()));
+}
+
+ModelOptions model_options(const RunOptions& options, int height = 0, int width = 0) {
+  return {.input_shapes = options.input_shapes, .frame_height = height, .frame_width = width};
+}
+
+// A predictor for the frames of each size, the first of which is `model`'s.
+//   reload   the model cannot be read without a frame's size
+Result<std::unique_ptr<SizedPredictors>> make_predictors(const Model& model, const Runtime& runtime,
+                                                         const RunOptions& options, const LoopPlan& plan,
+                                                         const LoadedModel& loaded, const FrameSource& source,
+                                                         bool reload) {
+  INFLIGHT_TRY_ASSIGN(Predictor first, make_predictor(model, runtime, options, plan));
+  const auto make = [=](int height, int width) -> Result<SizedPredictors::Made> {
+    LoadedModel for_size = loaded;
+    if (reload) {
+      INFLIGHT_TRY_ASSIGN(for_size, load_model(options.model, model_options(options, height, width)));
+    }
+    // The first size's program stays static, which is the fastest. One program takes all others, where it can.
+    const bool any_size = !model.image_use()->frame_size;
+    INFLIGHT_TRY_ASSIGN(const Model fitted,
+                        fit_to_frames(for_size, options, any_size ? 0 : height, any_size ? 0 : width));
+    INFLIGHT_TRY_ASSIGN(Predictor predictor, make_predictor(fitted, runtime, options, plan));
+    return SizedPredictors::Made{std::move(predictor), any_size};
+  };
+  return std::make_unique<SizedPredictors>(std::move(first), source.height(), source.width(),
+                                           plan.in_flight_limit, plan.finished_limit, make);
 }
 
 std::unique_ptr<ResultsWriter> make_results(OutputFile file, const Session& session,
                                             std::size_t predictions_max) {
   if (!file) return nullptr;
-  const Predictor& predictor = *session.predictor;
+  const SizedPredictors& predictor = *session.predictor;
   ResultsFormat format;
   format.outputs.assign(predictor.outputs().begin(), predictor.outputs().end());
   format.meaning = session.meaning;
@@ -173,9 +197,15 @@ Result<Session> prepare(RunOptions options) {
   INFLIGHT_TRY_ASSIGN(OutputFile json, open_output("--json", options.json));
   INFLIGHT_TRY_ASSIGN(OutputFile results, open_output("--results", options.results));
   INFLIGHT_TRY_ASSIGN(Runtime runtime, Runtime::open(options.device));
-  INFLIGHT_TRY_ASSIGN(LoadedModel loaded, load_model(options.model));
-  INFLIGHT_TRY_ASSIGN(std::unique_ptr<FrameSource> source,
-                      open_source(options.source, options.source_options));
+  Result<LoadedModel> read = load_model(options.model, model_options(options));
+  const bool reload = !read.ok() && read.status().code() == StatusCode::kInvalidModel;
+  if (!read.ok() && !reload) return read.status();
+  Result<std::unique_ptr<FrameSource>> opened = open_source(options.source, options.source_options);
+  if (reload && !opened.ok()) return read.status();
+  INFLIGHT_TRY_ASSIGN(std::unique_ptr<FrameSource> source, std::move(opened));
+  // Some models can only be read once a frame's size is put in.
+  if (reload) read = load_model(options.model, model_options(options, source->height(), source->width()));
+  INFLIGHT_TRY_ASSIGN(LoadedModel loaded, std::move(read));
   INFLIGHT_TRY_ASSIGN(const Model model, fit_to_frames(loaded, options, source->height(), source->width()));
   INFLIGHT_TRY_ASSIGN(LoopPlan plan, plan_loop(options, *source));
   const bool computes = options.device.name() != Device::null().name();
@@ -185,8 +215,8 @@ Result<Session> prepare(RunOptions options) {
     plan.finished_limit = std::max(options.limit, static_cast<int>(waiting_max));
   else
     plan.finished_limit = std::max(options.limit, plan.finished_limit);
-  INFLIGHT_TRY_ASSIGN(std::unique_ptr<Predictor> predictor,
-                      make_predictor(model, std::move(runtime), options, plan));
+  INFLIGHT_TRY_ASSIGN(std::unique_ptr<SizedPredictors> predictor,
+                      make_predictors(model, runtime, options, plan, loaded, *source, reload));
   Session session{std::move(options),
                   std::move(json),
                   std::move(source),
@@ -307,7 +337,6 @@ int run_command(const RunWords& words) {
       RunLoop(*session.predictor, source, session.plan, session.results.get(), session.output.get(), display)
           .run();
   display.finish();
-  for (const std::string& note : source.source().losses().notes) print_error(note);
   const bool may_be_stuck = !tally.source_ended && session.options.source != kSynthetic;
   const Status output = session.output ? session.output->finish() : Status();
   const int code = finish(session, make_report(session, std::move(source_text), std::move(tally)), output);

@@ -1,25 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "media/picture_decoder.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <array>
-#include <cerrno>
-#include <climits>
 #include <cstring>
-#include <optional>
+#include <memory>
 #include <span>
 #include <string_view>
-#include <system_error>
 #include <utility>
+#include <vector>
+
+extern "C" {
+#include <libavutil/imgutils.h>
+}
 
 #include "base/check.h"
 #include "media/picture.h"
 #include "media/picture_file.h"
+#include "media/picture_format.h"
 
 namespace inflight {
 namespace {
@@ -32,157 +31,6 @@ struct CloseIo {
     avio_context_free(&io);
   }
 };
-
-// ---- Reading ----
-
-class Descriptor {
- public:
-  explicit Descriptor(const std::string& path) : fd_(open(path.c_str(), O_RDONLY | O_CLOEXEC)) {}
-  ~Descriptor() {
-    if (fd_ >= 0) close(fd_);
-  }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  int get() const { return fd_; }
-
- private:
-  const int fd_;
-};
-
-Status system_failure(int error) {
-  if (error == ENOENT || error == ENOTDIR) return Status(StatusCode::kNotFound, "no such file");
-  return Status(StatusCode::kInvalidMedia, std::generic_category().message(error));
-}
-
-// The first `bytes_max` bytes of a file, as a packet: that is memory with the room after it that decoders want.
-Result<Packet> read_file(const std::string& path, std::size_t bytes_max) {
-  const Descriptor file(path);
-  struct stat found {};
-  if (file.get() < 0 || fstat(file.get(), &found) != 0) return system_failure(errno);
-  const std::size_t bytes = std::min(static_cast<std::size_t>(found.st_size), bytes_max);
-  if (bytes > INT_MAX - AV_INPUT_BUFFER_PADDING_SIZE) {
-    return Status(StatusCode::kUnsupported, fmt::format("has {} bytes, want less than 2 GiB", bytes));
-  }
-  Packet packet(av_packet_alloc());
-  if (packet == nullptr || av_new_packet(packet.get(), static_cast<int>(bytes)) < 0) {
-    return Status(StatusCode::kOutOfMemory, fmt::format("no memory for its {} bytes", bytes));
-  }
-  std::size_t got = 0;
-  while (got < bytes) {
-    const ssize_t count = read(file.get(), packet->data + got, bytes - got);
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) return system_failure(errno);
-    if (count == 0) break;  // it has become shorter
-    got += static_cast<std::size_t>(count);
-  }
-  av_shrink_packet(packet.get(), static_cast<int>(got));
-  return packet;
-}
-
-std::span<std::uint8_t> bytes_of(const Packet& packet) {
-  return {packet->data, static_cast<std::size_t>(packet->size)};
-}
-
-// ---- Which format it is ----
-
-struct PictureFormat {
-  AVCodecID codec = AV_CODEC_ID_NONE;        // none: no picture
-  const AVInputFormat* container = nullptr;  // null: the file is what the decoder wants
-  bool may_move = false;
-};
-
-std::string ending_of(std::string_view path) {
-  const std::size_t dot = path.find_last_of("./");
-  if (dot == std::string_view::npos || path[dot] == '/') return "";
-  std::string ending(path.substr(dot));
-  for (char& c : ending) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c;
-  return ending;
-}
-
-bool is_one_of(std::string_view word, std::span<const std::string_view> words) {
-  return std::find(words.begin(), words.end(), word) != words.end();
-}
-
-// Endings of pictures that FFmpeg knows by their content only.
-PictureFormat format_of_ending(std::string_view ending) {
-  static constexpr std::array<std::string_view, 4> kJpeg = {".jfif", ".jif", ".jpe", ".jpg"};
-  static constexpr std::array<std::string_view, 6> kBoxes = {".avif", ".avifs", ".heic",
-                                                             ".heif", ".heics", ".hif"};
-  if (is_one_of(ending, kJpeg)) return {AV_CODEC_ID_MJPEG};
-  if (ending == ".apng") return {AV_CODEC_ID_PNG, nullptr, true};
-  if (ending == ".gif") return {AV_CODEC_ID_GIF, av_find_input_format("gif"), true};
-  if (ending == ".ico") return {AV_CODEC_ID_BMP, av_find_input_format("ico")};
-  if (ending == ".jxl") return {AV_CODEC_ID_JPEGXL};
-  if (is_one_of(ending, kBoxes)) return {AV_CODEC_ID_AV1, av_find_input_format("mov"), true};
-  return {};
-}
-
-// FFmpeg's demuxers of single pictures are called after what they hold.
-AVCodecID codec_of_demuxer(std::string_view name, const std::string& file_name) {
-  constexpr std::string_view kPipe = "_pipe";
-  if (name == "image2") {
-    const AVOutputFormat* const muxer = av_guess_format("image2", nullptr, nullptr);
-    const AVCodecID codec =
-        muxer == nullptr ? AV_CODEC_ID_NONE
-                         : av_guess_codec(muxer, "image2", file_name.c_str(), nullptr, AVMEDIA_TYPE_VIDEO);
-    const AVCodecDescriptor* const descriptor = avcodec_descriptor_get(codec);
-    const bool picture = descriptor != nullptr && (descriptor->props & AV_CODEC_PROP_INTRA_ONLY) != 0;
-    return picture && codec != AV_CODEC_ID_RAWVIDEO ? codec : AV_CODEC_ID_NONE;
-  }
-  if (name == "jpeg_pipe") return AV_CODEC_ID_MJPEG;
-  if (name == "j2k_pipe") return AV_CODEC_ID_JPEG2000;
-  const bool pipe = name.ends_with(kPipe);
-  if (!pipe && name != "alias_pix" && name != "brender_pix") return AV_CODEC_ID_NONE;
-  if (pipe) name.remove_suffix(kPipe.size());
-  const AVCodecDescriptor* const descriptor = avcodec_descriptor_get_by_name(std::string(name).c_str());
-  return descriptor == nullptr ? AV_CODEC_ID_NONE : descriptor->id;
-}
-
-// Whether a file of boxes says that it is AVIF or HEIF.
-bool has_picture_brand(PictureBytes head) {
-  static constexpr std::array<std::string_view, 9> kBrands = {"avif", "avis", "mif1", "msf1", "heic",
-                                                              "heix", "heim", "heis", "hevc"};
-  if (head.size() < 16 || std::memcmp(head.data() + 4, "ftyp", 4) != 0) return false;
-  return is_one_of({reinterpret_cast<const char*>(head.data()) + 8, 4}, kBrands);
-}
-
-// How much of a file says what it is.
-constexpr std::size_t kHeadBytes = std::size_t{1} << 16;
-
-//   head   the file's first bytes, with zeros somewhere after them; may be empty
-PictureFormat find_format(const std::string& path, PictureBytes head) {
-  const std::string ending = ending_of(path);
-  // The name itself may have a % in it, which FFmpeg takes for a pattern.
-  const std::string file_name = "picture" + ending;
-  AVProbeData probe{};
-  probe.filename = file_name.c_str();
-  probe.buf = const_cast<std::uint8_t*>(head.data());  // it reads only
-  probe.buf_size = static_cast<int>(head.size());
-  int score = 0;
-  const AVInputFormat* const found = av_probe_input_format3(&probe, 1, &score);
-  if (found == nullptr) return format_of_ending(ending);
-  const std::string_view name = found->name;
-  if (const AVCodecID codec = codec_of_demuxer(name, file_name); codec != AV_CODEC_ID_NONE) return {codec};
-  if (name == "gif") return {AV_CODEC_ID_GIF, found, true};
-  if (name == "ico") return {AV_CODEC_ID_BMP, found};
-  if (name == "apng") return {AV_CODEC_ID_PNG, nullptr, true};
-  if (name.starts_with("mov,") && has_picture_brand(head)) return {AV_CODEC_ID_AV1, found, true};
-  // A JPEG with others after it: previews, gain maps, the second eye.
-  if (name == "mjpeg" && codec_of_demuxer("image2", file_name) == AV_CODEC_ID_MJPEG && ending != ".mjpg") {
-    return format_of_ending(".jpg");
-  }
-  // What FFmpeg only guesses at is what its name says.
-  return score < AVPROBE_SCORE_EXTENSION ? format_of_ending(ending) : PictureFormat();
-}
-
-PictureFormat find_format_of_file(const std::string& path, std::size_t head_bytes) {
-  static_assert(AV_INPUT_BUFFER_PADDING_SIZE >= AVPROBE_PADDING_SIZE);
-  ffmpeg::quiet_log();
-  const Result<Packet> head = read_file(path, head_bytes);
-  return find_format(path, head.ok() ? PictureBytes(bytes_of(*head)) : PictureBytes());
-}
-
-// ---- Decoding ----
 
 // Decoders hand pieces of a picture to these, and some forget that a piece failed. `opaque` is a bool that does not.
 int run_jobs(AVCodecContext* codec, int (*job)(AVCodecContext*, void*), void* args, int* results, int count,
@@ -248,6 +96,10 @@ Result<ffmpeg::Frame> decode(AVCodecID id, const AVCodecParameters* parameters, 
     error = avcodec_receive_frame(codec.get(), frame.get());
   }
   if (error == AVERROR_EOF) return damaged("no picture is in it");
+  if (error == AVERROR_PATCHWELCOME || error == AVERROR(ENOSYS)) {
+    return Status(StatusCode::kUnsupported,
+                  fmt::format("is of a kind that this FFmpeg does not decode ({})", ffmpeg::complaint()));
+  }
   if (error < 0) return damaged(ffmpeg::error_text(error));
   // It decodes such a file right.
   constexpr std::string_view kUnpaddedBmp = "assuming missing line alignment";
@@ -260,6 +112,37 @@ Result<ffmpeg::Frame> decode(AVCodecID id, const AVCodecParameters* parameters, 
 }
 
 // ---- Containers ----
+
+// The numbers of a decoded frame, to be compared.
+std::vector<std::uint8_t> numbers_of(const AVFrame& frame) {
+  const auto format = static_cast<AVPixelFormat>(frame.format);
+  const int bytes = av_image_get_buffer_size(format, frame.width, frame.height, 1);
+  std::vector<std::uint8_t> numbers(static_cast<std::size_t>(std::max(bytes, 0)));
+  av_image_copy_to_buffer(numbers.data(), bytes, frame.data, frame.linesize, format, frame.width,
+                          frame.height, 1);
+  return numbers;
+}
+
+// Decodes it twice, with different bytes after its end. It is whole if that makes no difference.
+Result<ffmpeg::Frame> decode_between_fills(AVCodecID codec, const AVPacket& packet) {
+  ffmpeg::Frame frames[2];
+  for (int i = 0; i < 2; ++i) {
+    constexpr std::size_t kFillBytes = 64;
+    std::vector<std::uint8_t> bytes(packet.data, packet.data + packet.size);
+    if (!bytes.empty() && bytes.back() == 0xFF) bytes.push_back(0);  // or a JPEG would have a mark there
+    bytes.insert(bytes.end(), kFillBytes, i == 0 ? 0x00 : 0xB5);
+    bytes.insert(bytes.end(), {0xFF, 0xD9});  // the end of a JPEG
+    const Packet filled(av_packet_alloc());
+    if (filled == nullptr || av_new_packet(filled.get(), static_cast<int>(bytes.size())) < 0) {
+      return Status(StatusCode::kOutOfMemory, "no memory for its bytes");
+    }
+    std::copy(bytes.begin(), bytes.end(), filled->data);
+    INFLIGHT_TRY_ASSIGN(frames[i], decode(codec, nullptr, *filled));
+  }
+  if (numbers_of(*frames[0]) != numbers_of(*frames[1]))
+    return Status(StatusCode::kInvalidMedia, "is cut short");
+  return std::move(frames[0]);
+}
 
 // A file in memory, as FFmpeg's demuxers read it.
 class MemoryFile {
@@ -305,7 +188,7 @@ class MemoryFile {
 // The packets of a container's largest picture.
 class Demuxer {
  public:
-  explicit Demuxer(PictureBytes bytes) : file_(bytes) {}
+  explicit Demuxer(PictureBytes bytes) : bytes_(bytes), file_(bytes) {}
 
   Status open(const AVInputFormat* container) {
     ffmpeg::forget_complaint();
@@ -317,9 +200,9 @@ class Demuxer {
     format_.reset(format);
     std::int64_t area_max = -1;
     for (unsigned i = 0; i < format->nb_streams; ++i) {
-      const AVCodecParameters& parameters = *format->streams[i]->codecpar;
-      const std::int64_t area = std::int64_t{parameters.width} * parameters.height;
-      if (parameters.codec_type != AVMEDIA_TYPE_VIDEO || area <= area_max) continue;
+      if (format->streams[i]->codecpar->codec_type != AVMEDIA_TYPE_VIDEO) continue;
+      const std::int64_t area = area_of(i);
+      if (area <= area_max) continue;
       area_max = area;
       stream_ = static_cast<int>(i);
     }
@@ -344,6 +227,20 @@ class Demuxer {
   }
 
  private:
+  std::int64_t area_of(unsigned stream) const {
+    // FFmpeg does not say it of PNG in an ICO. There a directory has 16 bytes for each, size first; 0 is 256.
+    const std::size_t entry = 6 + std::size_t{16} * stream;
+    if (std::string_view(format_->iformat->name) == "ico" && entry + 2 <= bytes_.size()) {
+      const auto side = [this](std::size_t at) {
+        return bytes_[at] == 0 ? 256 : static_cast<int>(bytes_[at]);
+      };
+      return std::int64_t{side(entry)} * side(entry + 1);
+    }
+    const AVCodecParameters& parameters = *format_->streams[stream]->codecpar;
+    return std::int64_t{parameters.width} * parameters.height;
+  }
+
+  const PictureBytes bytes_;
   MemoryFile file_;
   ffmpeg::Format format_;
   int stream_ = -1;
@@ -362,6 +259,13 @@ Result<ffmpeg::Frame> decode_contained(const PictureFormat& format, PictureBytes
   return decode(demuxer.parameters().codec_id, &demuxer.parameters(), *packet);
 }
 
+PictureFormat find_format_of_file(const std::string& path, std::size_t head_bytes) {
+  static_assert(AV_INPUT_BUFFER_PADDING_SIZE >= AVPROBE_PADDING_SIZE);
+  ffmpeg::quiet_log();
+  const Result<Packet> head = read_picture_file(path, head_bytes);
+  return find_picture_format(path, head.ok() ? PictureBytes(bytes_of(*head)) : PictureBytes());
+}
+
 // Whether a second picture follows the first.
 bool moves(const PictureFormat& format, PictureBytes file) {
   if (!format.may_move) return false;
@@ -369,11 +273,10 @@ bool moves(const PictureFormat& format, PictureBytes file) {
       format.container != nullptr ? format.container : av_find_input_format("apng");
   Demuxer demuxer(file);
   if (container == nullptr || !demuxer.open(container).ok()) return false;
-  for (int i = 0; i < 2; ++i) {
-    const Result<Packet> packet = demuxer.next();
-    if (!packet.ok() || *packet == nullptr) return false;
-  }
-  return true;
+  const Result<Packet> first = demuxer.next();
+  if (!first.ok() || *first == nullptr) return false;
+  const Result<Packet> second = demuxer.next();
+  return !second.ok() || *second != nullptr;  // one that is cut short is one, too
 }
 
 }  // namespace
@@ -382,22 +285,23 @@ bool is_picture(const std::string& path) {
   // Of many files in a folder nearly all say it at once.
   constexpr std::size_t kLeastBytes = 4096;
   return find_format_of_file(path, kLeastBytes).codec != AV_CODEC_ID_NONE ||
-         find_format_of_file(path, kHeadBytes).codec != AV_CODEC_ID_NONE;
+         find_format_of_file(path, kPictureHeadBytes).codec != AV_CODEC_ID_NONE;
 }
 
 bool is_still_picture(const std::string& path) {
-  const PictureFormat format = find_format_of_file(path, kHeadBytes);
+  const PictureFormat format = find_format_of_file(path, kPictureHeadBytes);
   if (format.codec == AV_CODEC_ID_NONE || !format.may_move) return format.codec != AV_CODEC_ID_NONE;
-  const Result<Packet> file = read_file(path, SIZE_MAX);
+  const Result<Packet> file = read_picture_file(path);
   return !file.ok() || !moves(format, bytes_of(*file));
 }
 
 Result<DecodedPicture> decode_picture(const std::string& path) {
   ffmpeg::quiet_log();
-  INFLIGHT_TRY_ASSIGN(const Packet packet, read_file(path, SIZE_MAX));
+  INFLIGHT_TRY_ASSIGN(const Packet packet, read_picture_file(path));
   if (packet->size == 0) return Status(StatusCode::kInvalidMedia, "is empty");
   const std::span<std::uint8_t> file = bytes_of(packet);
-  const PictureFormat format = find_format(path, file.first(std::min(file.size(), kHeadBytes)));
+  const PictureFormat format =
+      find_picture_format(path, file.first(std::min(file.size(), kPictureHeadBytes)));
   if (format.codec == AV_CODEC_ID_NONE) return Status(StatusCode::kInvalidMedia, "is not a picture");
   INFLIGHT_TRY(check_picture(format.codec, file));
   DecodedPicture picture;
@@ -406,7 +310,11 @@ Result<DecodedPicture> decode_picture(const std::string& path) {
     INFLIGHT_TRY_ASSIGN(picture.frame, decode_contained(format, file));
   } else {
     av_shrink_packet(packet.get(), static_cast<int>(keep_pixels(format.codec, file)));
-    INFLIGHT_TRY_ASSIGN(picture.frame, decode(format.codec, nullptr, *packet));
+    if (may_read_past_end(format.codec, bytes_of(packet))) {
+      INFLIGHT_TRY_ASSIGN(picture.frame, decode_between_fills(format.codec, *packet));
+    } else {
+      INFLIGHT_TRY_ASSIGN(picture.frame, decode(format.codec, nullptr, *packet));
+    }
   }
   return picture;
 }

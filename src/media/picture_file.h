@@ -29,4 +29,8 @@ std::size_t keep_pixels(AVCodecID codec, std::span<std::uint8_t> file);
 //   errors   kInvalidMedia: the file is cut short; kUnsupported: it is an animated WebP
 Status check_picture(AVCodecID codec, PictureBytes file);
 
+// Whether a decoder of this codec may take what is missing at the end of the file for something and not complain: a
+// whole picture does then not depend on the bytes that follow it.
+bool may_read_past_end(AVCodecID codec, PictureBytes file);
+
 }  // namespace inflight

@@ -14,6 +14,7 @@ extern "C" {
 #include <libavcodec/avcodec.h>
 #include <libavformat/avformat.h>
 #include <libavutil/opt.h>
+#include <libavutil/pixdesc.h>
 }
 
 #include "base/check.h"
@@ -70,7 +71,77 @@ void encode(AVFormatContext* format, AVCodecContext* codec, const AVFrame* frame
   av_packet_free(&packet);
 }
 
+AVPixelFormat pixel_format_of(std::string_view codec) {
+  if (codec == "mjpeg") return AV_PIX_FMT_YUVJ420P;
+  return codec == "gif" || codec == "apng" ? AV_PIX_FMT_GRAY8 : AV_PIX_FMT_YUV420P;
+}
+
+// A gradient with noise; of floats, numbers between 0 and 1.
+void paint(AVFrame* frame) {
+  const AVPixFmtDescriptor* const format = av_pix_fmt_desc_get(static_cast<AVPixelFormat>(frame->format));
+  const bool floats = (format->flags & AV_PIX_FMT_FLAG_FLOAT) != 0;
+  const bool palette = (format->flags & AV_PIX_FMT_FLAG_PAL) != 0;
+  unsigned noise = 1;
+  for (int plane = 0; plane < 4 && frame->data[plane] != nullptr; ++plane) {
+    const bool chroma = plane == 1 || plane == 2;
+    const int rows = chroma ? frame->height >> format->log2_chroma_h : frame->height;
+    if (palette && plane == 1) {
+      for (unsigned i = 0; i < 256; ++i) {
+        const unsigned color = 0xFF000000U | i * 0x00010307U;
+        std::memcpy(frame->data[1] + i * 4, &color, 4);
+      }
+      continue;
+    }
+    for (int y = 0; y < rows; ++y) {
+      std::uint8_t* const row = frame->data[plane] + static_cast<std::ptrdiff_t>(y) * frame->linesize[plane];
+      for (int x = 0; x < frame->linesize[plane]; ++x) {
+        noise = noise * 1664525U + 1013904223U;
+        const unsigned value = (static_cast<unsigned>(x * 3 + y * 5) & 0x7FU) + (noise >> 27);
+        row[x] = static_cast<std::uint8_t>(!floats      ? value
+                                           : x % 4 == 3 ? 0x3EU
+                                           : x % 4 == 2 ? value & 0x7FU
+                                                        : 0U);
+      }
+    }
+  }
+}
+
 }  // namespace
+
+std::string encode_picture(const char* encoder, const char* pixel_format, const char* option) {
+  const AVCodec* const found = avcodec_find_encoder_by_name(encoder);
+  if (found == nullptr) return "";
+  AVCodecContext* codec = avcodec_alloc_context3(found);
+  codec->width = 60;
+  codec->height = 40;
+  codec->time_base = {1, 25};
+  codec->pix_fmt = av_get_pix_fmt(pixel_format);
+  const std::string_view text = option;
+  const std::size_t equals = text.find('=');
+  if (equals != std::string_view::npos) {
+    INFLIGHT_CHECK(av_opt_set(codec, std::string(text.substr(0, equals)).c_str(),
+                              std::string(text.substr(equals + 1)).c_str(), AV_OPT_SEARCH_CHILDREN) >= 0);
+  }
+  INFLIGHT_CHECK(avcodec_open2(codec, found, nullptr) >= 0);
+  AVFrame* frame = av_frame_alloc();
+  frame->format = codec->pix_fmt;
+  frame->width = codec->width;
+  frame->height = codec->height;
+  frame->pts = 0;
+  INFLIGHT_CHECK(av_frame_get_buffer(frame, 0) >= 0);
+  paint(frame);
+  AVPacket* packet = av_packet_alloc();
+  INFLIGHT_CHECK(avcodec_send_frame(codec, frame) >= 0);
+  if (avcodec_receive_packet(codec, packet) < 0) {
+    avcodec_send_frame(codec, nullptr);
+    INFLIGHT_CHECK(avcodec_receive_packet(codec, packet) >= 0);
+  }
+  std::string bytes(reinterpret_cast<const char*>(packet->data), static_cast<std::size_t>(packet->size));
+  av_packet_free(&packet);
+  av_frame_free(&frame);
+  avcodec_free_context(&codec);
+  return bytes;
+}
 
 void write_video(const std::string& path, const TestVideo& video) {
   AVFormatContext* format = nullptr;
@@ -82,7 +153,7 @@ void write_video(const std::string& path, const TestVideo& video) {
   codec->height = video.height;
   codec->time_base = {video.fps_den, video.fps_num};
   codec->framerate = {video.fps_num, video.fps_den};
-  codec->pix_fmt = std::strcmp(video.codec, "mjpeg") == 0 ? AV_PIX_FMT_YUVJ420P : AV_PIX_FMT_YUV420P;
+  codec->pix_fmt = pixel_format_of(video.codec);
   codec->colorspace = static_cast<AVColorSpace>(video.color_space);
   codec->flags |= AV_CODEC_FLAG_QSCALE;
   codec->global_quality = 2 * FF_QP2LAMBDA;
@@ -106,10 +177,11 @@ void write_video(const std::string& path, const TestVideo& video) {
   for (int i = 0; i < video.frames; ++i) {
     INFLIGHT_CHECK(av_frame_make_writable(frame) >= 0);
     // Limited range holds a grey g as 16 + g * 219 / 255; full range as it is.
-    const int luma = codec->pix_fmt == AV_PIX_FMT_YUVJ420P ? test_grey(i) : 16 + test_grey(i) * 219 / 255;
+    const int luma = codec->pix_fmt != AV_PIX_FMT_YUV420P ? test_grey(i) : 16 + test_grey(i) * 219 / 255;
     std::memset(frame->data[0], luma,
                 static_cast<std::size_t>(frame->linesize[0]) * static_cast<std::size_t>(video.height));
     for (const int plane : {1, 2}) {
+      if (codec->pix_fmt == AV_PIX_FMT_GRAY8) break;
       std::memset(frame->data[plane], video.chroma,
                   static_cast<std::size_t>(frame->linesize[plane]) *
                       static_cast<std::size_t>((video.height + 1) / 2));

@@ -45,9 +45,13 @@ struct TestVideo {
   int chroma = 128;          // of both colour planes; 128 is grey
 };
 
+// A picture of 60x40 pixels, a gradient with noise, coded by one of FFmpeg's encoders, for example "png" in "rgb24";
+// `option` is one of the encoder's own, as in "compression_algo=lzw". Empty: this FFmpeg has no such encoder.
+std::string encode_picture(const char* encoder, const char* pixel_format, const char* option = "");
+
 // The grey of every pixel in frame `index` (where chroma is 128); neighbours differ by 7.
 int test_grey(int index);
-// Encodes a video whose container follows from the file's ending.
+// Encodes a video (or a GIF, APNG) whose container follows from the file's ending.
 void write_video(const std::string& path, const TestVideo& video);
 
 }  // namespace inflight

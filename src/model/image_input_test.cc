@@ -66,6 +66,7 @@ std::vector<float> expected(const std::vector<std::uint8_t>& frame, const ImageI
     return static_cast<float>(frame[(static_cast<std::size_t>(row) * image.width + column) * 3 + channel]);
   };
   const auto per_channel = [](const std::vector<float>& values, int channel) {
+    if (values.empty()) return 0.0F;
     return values.size() == 1 ? values[0] : values[static_cast<std::size_t>(channel)];
   };
   std::vector<float> result;
@@ -154,7 +155,7 @@ TEST(ImageInput, RefusesWhatMakesNoSense) {
   const float nan = std::numeric_limits<float>::quiet_NaN();
   expect_refused(model, {.height = 0, .width = 12}, "frame: got 0x12");
   expect_refused(model, {.height = 1 << 16, .width = 12}, "frame: got 65536x12");
-  expect_refused(model, {.height = 8, .width = 12, .mean = {}}, "mean: got 0 values");
+  expect_refused(model, {.height = 8, .width = 12, .scale = {}}, "scale: got 0 values");
   expect_refused(model, {.height = 8, .width = 12, .mean = {1, 2}}, "mean: got 2 values");
   expect_refused(model, {.height = 8, .width = 12, .mean = {nan}}, "mean: got nan");
   expect_refused(model, {.height = 8, .width = 12, .scale = {1, 0, 1}}, "scale: got 0");
@@ -162,14 +163,15 @@ TEST(ImageInput, RefusesWhatMakesNoSense) {
   expect_refused(model, {.height = 8, .width = 12, .input = "nope"},
                  "input \"nope\": no such input; there is \"image\"");
   expect_refused(identity_model(testing::kFloat, {1, 4}), {.height = 8, .width = 12}, "no image input");
-  expect_refused(identity_model(testing::kFloat, {2, 3, 8, 12}), {.height = 8, .width = 12},
+  expect_refused(identity_model(testing::kFloat, {1, 2, 8, 12}), {.height = 8, .width = 12},
                  "no image input");
-  expect_refused(identity_model(testing::kUint8, {1, 3, 8, 12}), {.height = 8, .width = 12},
-                 "no image input");
-  expect_refused(identity_model(testing::kFloat, {1, 1, 8, 12}), {.height = 8, .width = 12, .input = "image"},
+  expect_refused(identity_model(testing::kInt64, {8, 12}), {.height = 8, .width = 12}, "no image input");
+  expect_refused(identity_model(testing::kFloat, {1, 2, 8, 12}), {.height = 8, .width = 12, .input = "image"},
                  "not an image input");
-  const Model once = model.with_image_input({.height = 8, .width = 12}).value();
-  expect_refused(once, {.height = 8, .width = 12}, "no image input");
+  expect_refused(identity_model(testing::kFloat, {1, 1, 8, 12}),
+                 {.height = 8, .width = 12, .mean = {1, 2, 3}}, "mean: got 3 values, want 1");
+  expect_refused(identity_model(testing::kFloat, {1, 4, 8, 12}),
+                 {.height = 8, .width = 12, .scale = {1, 2, 3}}, "scale: got 3 values, want 1 or 4");
 }
 
 TEST(ImageInput, SeveralImagesMustBeTold) {

@@ -2,34 +2,27 @@
 #include "inflight/model.h"
 
 #include <fmt/format.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <exception>
 #include <filesystem>
 #include <openvino/core/model.hpp>
-#include <openvino/frontend/manager.hpp>
 #include <openvino/op/constant.hpp>
 #include <openvino/op/util/multi_subgraph_base.hpp>
 #include <openvino/op/util/op_types.hpp>
-#include <openvino/runtime/core.hpp>
 #include <set>
-#include <sstream>
 #include <utility>
 
 #include "inflight/openvino_interop.h"
 #include "model/file_format.h"
 #include "model/network.h"
 #include "model/openvino_error.h"
+#include "model/read_network.h"
+#include "model/weight_files.h"
 
 namespace inflight {
 namespace internal {
 namespace {
-
-// Elements in one input or output: far above what fits a machine, and low enough that sizes in bytes do not
-// wrap.
-constexpr std::uint64_t kElementsMax = std::uint64_t{1} << 40;
 
 std::optional<DType> dtype_from(const ov::element::Type& type) {
   switch (static_cast<ov::element::Type_t>(type)) {
@@ -64,18 +57,6 @@ std::optional<DType> dtype_from(const ov::element::Type& type) {
   }
 }
 
-// Product of the extents, at most kElementsMax + 1; unknown ones count as one.
-std::uint64_t elements_bounded(std::span<const std::int64_t> dims) {
-  std::uint64_t elements = 1;
-  for (const std::int64_t dim : dims) {
-    if (dim == 0) return 0;
-    if (dim < 0) continue;
-    if (static_cast<std::uint64_t>(dim) > kElementsMax / elements) return kElementsMax + 1;
-    elements *= static_cast<std::uint64_t>(dim);
-  }
-  return elements;
-}
-
 // The tensor's name: one of its own that no other input (or output) has taken, else its operator's.
 std::string pick_name(const ov::Output<const ov::Node>& port, std::set<std::string>& taken) {
   std::vector<std::string> candidates;
@@ -108,8 +89,10 @@ Result<TensorSpec> spec_of(const ov::Output<const ov::Node>& port, std::string_v
   }
   spec.dtype = *dtype;
   const ov::PartialShape& shape = port.get_partial_shape();
-  if (shape.rank().is_dynamic())
-    return fail(StatusCode::kUnsupported, "its number of dimensions is not known");
+  if (shape.rank().is_dynamic()) {
+    spec.shape = Shape::of_open_rank();
+    return spec;
+  }
   std::vector<std::int64_t> dims;
   for (const ov::Dimension& dim : shape) dims.push_back(dim.is_static() ? dim.get_length() : Shape::kDynamic);
   if (elements_bounded(dims) > kElementsMax) {
@@ -147,125 +130,24 @@ std::map<std::string, std::string> metadata_of(const ov::Model& network) {
   return metadata;
 }
 
-// Makes what ModelOptions say of the inputs' shapes true.
-Status reshape_inputs(ov::Model& network, const std::map<std::string, Shape>& shapes) {
-  std::map<ov::Output<ov::Node>, ov::PartialShape> wanted;
-  for (const auto& [name, shape] : shapes) {
-    const auto fail = [&name = name](const std::string& why) {
-      return Status(StatusCode::kInvalidArgument, fmt::format("input_shapes: input \"{}\": {}", name, why));
-    };
-    const auto inputs = network.inputs();
-    const auto input =
-        std::find_if(inputs.begin(), inputs.end(), [&name = name](const ov::Output<ov::Node>& port) {
-          return port.get_names().count(name) != 0 || port.get_node()->get_friendly_name() == name;
-        });
-    if (input == inputs.end()) return fail("the model has no such input");
-    ov::PartialShape partial;
-    for (const std::int64_t dim : shape.dims()) {
-      if (dim == 0) return fail(fmt::format("{} has an extent of 0", shape.to_string()));
-      partial.push_back(dim == Shape::kDynamic ? ov::Dimension::dynamic() : ov::Dimension(dim));
-    }
-    if (elements_bounded(shape.dims()) > kElementsMax) {
-      return fail(fmt::format("{} has more than 2^40 elements", shape.to_string()));
-    }
-    if (ov::PartialShape merged = partial;
-        !ov::PartialShape::merge_into(merged, input->get_partial_shape())) {
-      return fail(fmt::format("got {}, the model allows {}", shape.to_string(),
-                              input->get_partial_shape().to_string()));
-    } else {
-      wanted.emplace(*input, merged);
-    }
-  }
-  if (wanted.empty()) return {};
-  try {
-    network.reshape(wanted);
-  } catch (const std::exception& error) {
-    return {StatusCode::kInvalidArgument, "input_shapes: " + distil_openvino_error(error.what())};
-  }
-  return {};
-}
-
-// What OpenVINO calls its reader of a format.
-std::string reader_of(FileFormat format) {
-  switch (format) {
-    case FileFormat::kOnnx:
-      return "onnx";
-    case FileFormat::kTfLite:
-      return "tflite";
-    case FileFormat::kPaddle:
-      return "paddle";
-    case FileFormat::kTensorFlow:
-      return "tf";
-    case FileFormat::kOpenVinoIr:
-      return "ir";
-  }
-  return "";
-}
-
-// Reads with the one reader for the format; whatever it throws becomes a status. Core::read_model would offer
-// the file to each reader in turn, and some print when they meet what they do not know.
-//   source   what the reader takes: a path, or a std::istream*
-template <typename Source>
-Result<std::shared_ptr<ov::Model>> read_network(FileFormat format, const Source& source) {
-  try {
-    ov::frontend::FrontEndManager readers;
-    const ov::frontend::FrontEnd::Ptr reader = readers.load_by_framework(reader_of(format));
-    if (reader == nullptr)
-      return Status(StatusCode::kUnsupported, "this OpenVINO has no reader for its format");
-    constexpr bool kMapWeights = true;
-    const ov::frontend::InputModel::Ptr opened = reader->load(source, kMapWeights);
-    std::shared_ptr<ov::Model> network = opened == nullptr ? nullptr : reader->convert(opened);
-    if (network == nullptr) return Status(StatusCode::kInvalidModel, "its reader makes nothing of it");
-    return network;
-  } catch (const std::bad_alloc&) {
-    return Status(StatusCode::kInvalidModel, "it needs more memory than there is");
-  } catch (const std::exception& error) {
-    return Status(StatusCode::kInvalidModel, distil_openvino_error(error.what()));
-  } catch (...) {
-    return Status(StatusCode::kInvalidModel, "the reader failed without a reason");
-  }
-}
-
-// IR of old versions is brought up to date by Core::read_model alone.
-Result<std::shared_ptr<ov::Model>> read_ir(const std::filesystem::path& path) {
-  try {
-    ov::Core core;  // loads no device
-    return core.read_model(path);
-  } catch (const std::exception& error) {
-    return Status(StatusCode::kInvalidModel, distil_openvino_error(error.what()));
-  }
-}
-
-// TensorFlow Lite's reader takes a path only: so the bytes get one, in memory.
-Result<std::shared_ptr<ov::Model>> read_by_path(FileFormat format, std::string_view bytes) {
-  const int file = memfd_create("model", MFD_CLOEXEC);
-  if (file < 0) return Status(StatusCode::kInternal, "no memory file can be made");
-  bool written = true;
-  for (std::size_t done = 0; written && done < bytes.size();) {
-    const ssize_t count = write(file, bytes.data() + done, bytes.size() - done);
-    written = count > 0;
-    if (written) done += static_cast<std::size_t>(count);
-  }
-  Result<std::shared_ptr<ov::Model>> network =
-      Status(StatusCode::kInternal, "a memory file cannot be written");
-  if (written) network = read_network(format, fmt::format("/proc/self/fd/{}", file));
-  close(file);
-  return network;
-}
-
 Result<Model> finish(std::shared_ptr<ov::Model> network, std::string name, const ModelOptions& options) {
-  INFLIGHT_TRY(reshape_inputs(*network, options.input_shapes));
+  INFLIGHT_TRY(set_input_shapes(*network, options.input_shapes));
   INFLIGHT_TRY_ASSIGN(std::shared_ptr<ModelRep> rep, make_rep(std::move(network), std::move(name)));
   return Model(std::shared_ptr<const ModelRep>(std::move(rep)));
 }
 
 Result<Model> load_path(const std::filesystem::path& path, const ModelOptions& options) {
   INFLIGHT_TRY_ASSIGN(const FileFormat format, detect_format(path));
-  INFLIGHT_TRY_ASSIGN(std::shared_ptr<ov::Model> network, format == FileFormat::kOpenVinoIr
-                                                              ? read_ir(path)
-                                                              : read_network(format, path.string()));
+  INFLIGHT_TRY(check_weight_files(path, format));
+  Result<std::shared_ptr<ov::Model>> network = read_network(path, format, options);
+  if (!network.ok()) {
+    const std::string missing = usual_weights_missing(path, format);
+    if (missing.empty()) return network.status();
+    return Status(network.status().code(),
+                  fmt::format("{}; its weights \"{}\": no such file", network.status().message(), missing));
+  }
   const std::filesystem::path file = path.has_filename() ? path : path.parent_path();
-  return finish(std::move(network), file.stem().string(), options);
+  return finish(std::move(*network), file.stem().string(), options);
 }
 
 Result<Model> load_memory(std::span<const std::byte> bytes, const std::string& name,
@@ -275,14 +157,7 @@ Result<Model> load_memory(std::span<const std::byte> bytes, const std::string& n
     return Status(StatusCode::kUnsupported,
                   "only ONNX and TensorFlow Lite are read from memory; load the file instead");
   }
-  const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-  if (format == FileFormat::kTfLite) {
-    INFLIGHT_TRY_ASSIGN(std::shared_ptr<ov::Model> network, read_by_path(format, text));
-    return finish(std::move(network), name, options);
-  }
-  std::istringstream stream{std::string(text)};
-  INFLIGHT_TRY_ASSIGN(std::shared_ptr<ov::Model> network,
-                      read_network(format, static_cast<std::istream*>(&stream)));
+  INFLIGHT_TRY_ASSIGN(std::shared_ptr<ov::Model> network, read_network(bytes, format, options));
   return finish(std::move(network), name, options);
 }
 
@@ -400,5 +275,7 @@ std::optional<std::string> Model::metadata(const std::string& key) const {
 }
 
 ModelSummary Model::summary() const { return rep_->summary; }
+const std::optional<ImageUse>& Model::image_use() const noexcept { return rep_->image_use; }
+std::span<const std::string> Model::conversions() const noexcept { return rep_->conversions; }
 
 }  // namespace inflight

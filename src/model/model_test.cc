@@ -114,9 +114,13 @@ TEST_F(ModelFile, LoadsOpenVinoIr) {
   ASSERT_TRUE(model.ok()) << model.status().to_string();
   EXPECT_EQ(model->inputs()[0].name, "x");
   std::filesystem::remove(folder_ / "small.bin");
-  expect_clear(Model::load(xml).status(), StatusCode::kInvalidModel, "small.xml");
+  expect_clear(Model::load(xml).status(), StatusCode::kInvalidModel, "small.bin\": no such file");
+  write("small.bin", "");
+  expect_clear(Model::load(xml).status(), StatusCode::kInvalidModel,
+               "small.bin\": got 0 bytes, want at least 16");
   write("small.bin", "1234");
-  expect_clear(Model::load(xml).status(), StatusCode::kInvalidModel, "small.xml");
+  expect_clear(Model::load(xml).status(), StatusCode::kInvalidModel,
+               "small.bin\": got 4 bytes, want at least 16");
 }
 
 TEST(ModelBytes, LoadsOnnxFromMemoryThatGoesAway) {
@@ -275,28 +279,24 @@ TEST(ModelBytes, DamagedOnnxNeverCrashes) {
 TEST(ModelBytes, UnknownOperatorIsNamed) {
   OnnxModel onnx = small_onnx();
   onnx.nodes[0] = onnx_node("FooBar", {"x", "w"}, {"t"});
-  expect_clear(from_bytes(onnx).status(), StatusCode::kInvalidModel,
-               "model \"m\": operator \"FooBar\" (domain \"\") is not known to any reader");
+  expect_clear(from_bytes(onnx).status(), StatusCode::kInvalidModel, "FooBar");
   onnx.nodes[0] = onnx_node("FooBar", {"x", "w"}, {"t"}, "my.domain");
   onnx.domains = {"my.domain"};
-  expect_clear(from_bytes(onnx).status(), StatusCode::kInvalidModel,
-               "operator \"FooBar\" (domain \"my.domain\")");
+  expect_clear(from_bytes(onnx).status(), StatusCode::kInvalidModel, "my.domain.FooBar");
   onnx.nodes[1] = onnx_node("Baz", {"t"}, {"y"});
-  expect_clear(from_bytes(onnx).status(), StatusCode::kInvalidModel, "are not known to any reader");
+  expect_clear(from_bytes(onnx).status(), StatusCode::kInvalidModel, "Baz");
 }
 
 TEST(ModelBytes, MissingOrBadInitializer) {
   OnnxModel onnx = small_onnx();
   onnx.initializers.clear();
-  expect_clear(from_bytes(onnx).status(), StatusCode::kInvalidModel,
-               "tensor \"w\" is used and nothing makes it");
+  expect_clear(from_bytes(onnx).status(), StatusCode::kInvalidModel, "w node not found");
   onnx.initializers = {onnx_initializer("w", {4}, {1, 2})};
   expect_clear(from_bytes(onnx).status(), StatusCode::kInvalidModel, "'w'");
   onnx.initializers = {onnx_initializer("w", {std::int64_t{1} << 40, std::int64_t{1} << 40}, {1})};
   expect_clear(from_bytes(onnx).status(), StatusCode::kInvalidModel, "'w'");
   onnx.initializers = {onnx_initializer("w", {5}, {1, 2, 3, 4, 5})};
-  expect_clear(from_bytes(onnx).status(), StatusCode::kInvalidModel,
-               "model \"m\": operator \"Add\" (\"t\"): Argument shapes are inconsistent");
+  expect_clear(from_bytes(onnx).status(), StatusCode::kInvalidModel, "Argument shapes are inconsistent");
 }
 
 TEST(ModelBytes, NoGraphOpsetInputsOrOutputs) {
@@ -410,7 +410,11 @@ TEST(OpenVinoError, IsDistilled) {
                 "with GeneralFailure:\nModel can't be parsed\n\n"),
             "Model can't be parsed");
   EXPECT_EQ(distil_openvino_error("-- No conversion rule found for operations: A-13, my.dom.B\n"),
-            "operator \"A\" (domain \"\"), operator \"B\" (domain \"my.dom\") are not known to any reader");
+            "No conversion rule found for operations: A-13, my.dom.B");
+  EXPECT_EQ(
+      distil_openvino_error("While validating node 'x': Check 'a == b' failed at src/b.hpp:26:\nNo.\n\nSee "
+                            "https://somewhere\n"),
+      "While validating node 'x': No");
   EXPECT_EQ(distil_openvino_error(""), "no reason given");
   EXPECT_LT(distil_openvino_error(std::string(5000, 'x')).size(), 500U);
 }

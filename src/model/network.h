@@ -4,6 +4,7 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,11 +19,12 @@ namespace internal {
 
 struct ModelRep {
   std::string name;
-  std::vector<TensorSpec>
-      inputs;  // as frames bring them: an image input has rank 3 here and rank 4 in the network
+  std::vector<TensorSpec> inputs;   // as frames bring them
   std::vector<TensorSpec> outputs;  // in the network's order
   std::map<std::string, std::string> metadata;
   ModelSummary summary;
+  std::optional<ImageUse> image_use;
+  std::vector<std::string> conversions;
   std::shared_ptr<const ov::Model> network;  // null where opaque; nobody changes it any more
 };
 

@@ -6,8 +6,8 @@
 
 namespace inflight::internal {
 
-// One line of what an OpenVINO exception has to say, without the source files and check expressions that its
-// messages are full of. An operator that no reader knows is named with its domain.
+// What an OpenVINO exception has to say, in one line of 400 bytes at most: its lines without source files, the checks
+// that failed there, and headings.
 //   what     the exception's what(): several lines
 std::string distil_openvino_error(std::string_view what);
 

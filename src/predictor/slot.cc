@@ -72,7 +72,7 @@ Status Slot::view_input(std::size_t index) {
   INFLIGHT_TRY_ASSIGN(inputs_[index], array.view());
   // Checked by submit() where the shape was known then; an array of another prediction may show it only now.
   const TensorSpec& wanted = program_.inputs()[index];
-  if (inputs_[index].shape == wanted.shape) return Status();
+  if (wanted.shape.allows(inputs_[index].shape)) return Status();
   return Status(StatusCode::kInvalidArgument,
                 fmt::format("input \"{}\": got {}{}, want {}", wanted.name, dtype_name(inputs_[index].dtype),
                             inputs_[index].shape.to_string(), wanted.type_string()));

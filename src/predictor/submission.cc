@@ -68,7 +68,7 @@ Status PredictorCore::check_fits(const Frame& frame) const {
     // An array that is still to come may show its shape only then; the slot looks again.
     const Shape shape = array->shape();
     const bool shape_known = array->can_read() || shape.is_static();
-    if (array->dtype() != wanted.dtype || (shape_known && shape != wanted.shape)) {
+    if (array->dtype() != wanted.dtype || (shape_known && !wanted.shape.allows(shape))) {
       return Status(StatusCode::kInvalidArgument,
                     fmt::format("input \"{}\": got {}{}, want {}", wanted.name, dtype_name(array->dtype()),
                                 shape.to_string(), wanted.type_string()));

@@ -258,9 +258,10 @@ std::shared_ptr<Allocator> NullBackend::output_allocator() {
 }
 
 Result<std::shared_ptr<Program>> NullBackend::compile(const Model& model, const CompileOptions&) {
+  const bool any_size = model.image_use() && model.image_use()->any_size;
   for (const auto& specs : {model.inputs(), model.outputs()}) {
     for (const TensorSpec& spec : specs) {
-      if (!spec.shape.is_static()) {
+      if (!spec.shape.is_static() && !(any_size && specs.data() == model.inputs().data())) {
         return Status(StatusCode::kInvalidArgument, "null device: \"" + spec.name + "\" is " +
                                                         spec.type_string() + ", want a static shape");
       }

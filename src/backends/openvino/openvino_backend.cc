@@ -48,8 +48,8 @@ struct Cpu {
 // One input or output as the compiled model has it.
 struct Port {
   ov::element::Type type;
-  ov::Shape shape;  // where static
-  TensorSpec spec;  // what a launch brings: the same bytes, though an image's shape lacks the leading 1
+  ov::Shape shape;  // where static; of an image input of any size, one that it can have
+  TensorSpec spec;  // what a launch brings
   bool dynamic = false;
 };
 
@@ -91,6 +91,7 @@ class OpenVinoSlot final : public BoundProgram {
       try {
         for (std::size_t i = 0; i < compiled_->inputs.size(); ++i) {
           ov::Tensor input = request->request.get_input_tensor(i);
+          if (compiled_->inputs[i].dynamic) input.set_shape(compiled_->inputs[i].shape);
           std::memset(input.data(), 0, input.get_byte_size());
         }
         request->request.infer();
@@ -117,7 +118,7 @@ class OpenVinoSlot final : public BoundProgram {
     try {
       request->request.infer();
       copy_aliases(launch);
-      outcome_ = Status();
+      outcome_ = check_ranks(*request);
     } catch (const std::exception& error) {
       outcome_ = Status(StatusCode::kDeviceError, internal::distil_openvino_error(error.what()));
     } catch (...) {
@@ -138,7 +139,7 @@ class OpenVinoSlot final : public BoundProgram {
       const ov::Tensor tensor = requests_[last_]->request.get_output_tensor(index);
       std::array<std::int64_t, Shape::kRankMax> dims{};
       const ov::Shape& shape = tensor.get_shape();
-      INFLIGHT_CHECK(shape.size() == port.spec.shape.rank());
+      INFLIGHT_CHECK(shape.size() <= dims.size());  // check_ranks() has looked
       std::copy(shape.begin(), shape.end(), dims.begin());
       Result<Shape> made = Shape::make({dims.data(), shape.size()});
       INFLIGHT_CHECK(made.ok());
@@ -158,9 +159,13 @@ class OpenVinoSlot final : public BoundProgram {
     std::vector<const void*> outputs;
   };
 
+  static ov::Shape shape_of_view(const TensorView& view) {
+    return {view.shape.dims().begin(), view.shape.dims().end()};
+  }
+
   static Status check_one(std::string_view role, const Port& port, const void* data, DType dtype,
                           const Shape& shape) {
-    if (dtype != port.spec.dtype || !(shape == port.spec.shape)) {
+    if (dtype != port.spec.dtype || !port.spec.shape.allows(shape)) {
       return {StatusCode::kInvalidArgument,
               fmt::format("{} \"{}\": got {}, want {}", role, port.spec.name,
                           TensorSpec{"", dtype, shape}.type_string(), port.spec.type_string())};
@@ -195,11 +200,12 @@ class OpenVinoSlot final : public BoundProgram {
   void set_tensors(Request& request, const Launch& launch) {
     for (std::size_t i = 0; i < launch.inputs.size(); ++i) {
       const void* data = launch.inputs[i].data;
-      if (request.inputs[i] == data) continue;
-      request.inputs[i] = nullptr;  // until it is known to be set
       const Port& port = compiled_->inputs[i];
+      if (request.inputs[i] == data && !port.dynamic) continue;
+      request.inputs[i] = nullptr;  // until it is known to be set
       // The request only reads its inputs, but its interface takes a tensor that could be written.
-      request.request.set_input_tensor(i, ov::Tensor(port.type, port.shape, const_cast<void*>(data)));
+      const ov::Shape shape = port.dynamic ? shape_of_view(launch.inputs[i]) : port.shape;
+      request.request.set_input_tensor(i, ov::Tensor(port.type, shape, const_cast<void*>(data)));
       request.inputs[i] = data;
     }
     for (std::size_t i = 0; i < launch.outputs.size(); ++i) {
@@ -211,6 +217,19 @@ class OpenVinoSlot final : public BoundProgram {
       request.request.set_output_tensor(i, ov::Tensor(port.type, port.shape, data));
       request.outputs[i] = data;
     }
+  }
+
+  // An output of open rank may turn out to have more dimensions than a Shape has.
+  Status check_ranks(Request& request) const {
+    for (std::size_t i = 0; i < compiled_->outputs.size(); ++i) {
+      const Port& port = compiled_->outputs[i];
+      if (!port.spec.shape.has_open_rank()) continue;
+      const std::size_t rank = request.request.get_output_tensor(i).get_shape().size();
+      if (rank <= Shape::kRankMax) continue;
+      return {StatusCode::kUnsupported, fmt::format("output \"{}\": got rank {}, want at most {}",
+                                                    port.spec.name, rank, Shape::kRankMax)};
+    }
+    return {};
   }
 
   void copy_aliases(const Launch& launch) {
@@ -233,10 +252,13 @@ class OpenVinoSlot final : public BoundProgram {
 class OpenVinoProgram final : public Program {
  public:
   OpenVinoProgram(Model model, std::shared_ptr<const Compiled> compiled, int threads)
-      : model_(std::move(model)), compiled_(std::move(compiled)), threads_(threads) {}
+      : model_(std::move(model)), compiled_(std::move(compiled)), threads_(threads) {
+    for (const Port& port : compiled_->outputs) outputs_.push_back(port.spec);
+  }
 
   std::span<const TensorSpec> inputs() const noexcept override { return model_.inputs(); }
-  std::span<const TensorSpec> outputs() const noexcept override { return model_.outputs(); }
+  // What compiling tells of them may be more than the network says.
+  std::span<const TensorSpec> outputs() const noexcept override { return outputs_; }
   int concurrency(Width width) const noexcept override { return width == Width::kWide ? 1 : threads_; }
 
   Result<std::unique_ptr<BoundProgram>> bind() override {
@@ -253,15 +275,27 @@ class OpenVinoProgram final : public Program {
  private:
   Model model_;
   std::shared_ptr<const Compiled> compiled_;
+  std::vector<TensorSpec> outputs_;
   int threads_;
 };
 
-std::vector<Port> ports_of(const std::vector<ov::Output<const ov::Node>>& outputs,
-                           std::span<const TensorSpec> specs) {
+Result<Shape> shape_of(const ov::PartialShape& partial) {
+  if (partial.rank().is_dynamic()) return Shape::of_open_rank();
+  std::vector<std::int64_t> dims;
+  for (const ov::Dimension& dim : partial)
+    dims.push_back(dim.is_static() ? dim.get_length() : Shape::kDynamic);
+  return Shape::make(dims);
+}
+
+// The compiled model alone says what is static: compiling may find out more than reading, and the network's shapes
+// must not be mixed with its own.
+Result<std::vector<Port>> ports_of(const std::vector<ov::Output<const ov::Node>>& outputs,
+                                   std::span<const TensorSpec> specs) {
   INFLIGHT_CHECK(outputs.size() == specs.size());
   std::vector<Port> ports;
   for (std::size_t i = 0; i < outputs.size(); ++i) {
     Port port{outputs[i].get_element_type(), {}, specs[i], outputs[i].get_partial_shape().is_dynamic()};
+    INFLIGHT_TRY_ASSIGN(port.spec.shape, shape_of(outputs[i].get_partial_shape()));
     if (!port.dynamic) port.shape = outputs[i].get_shape();
     ports.push_back(std::move(port));
   }
@@ -289,10 +323,16 @@ std::vector<Alias> aliases_of(const ov::Model& network) {
   return aliases;
 }
 
-// Every input must be static: the predictor makes the slots' memory before any frame comes.
+bool is_picture(const TensorSpec& input) {
+  return input.dtype == DType::kU8 && input.shape.rank() == 3 && input.shape[2] == 3;
+}
+
+// Every input must be static, but for pictures of any size, which are resized to one at once: the predictor makes the
+// slots' memory before any frame comes.
 Status check_static(const Model& model) {
+  const bool any_size = model.image_use() && model.image_use()->any_size;
   for (const TensorSpec& input : model.inputs()) {
-    if (input.shape.is_static()) continue;
+    if (input.shape.is_static() || (any_size && is_picture(input))) continue;
     return {
         StatusCode::kInvalidArgument,
         fmt::format(
@@ -376,8 +416,13 @@ class OpenVinoBackend final : public Backend {
       for (const Width width : options.widths) {
         std::optional<ov::CompiledModel>& place = compiled->models[index_of(width)];
         if (!place.has_value()) place = compile_width(network, properties, width, threads);
-        compiled->inputs = ports_of(place->inputs(), model.inputs());
-        compiled->outputs = ports_of(place->outputs(), model.outputs());
+        INFLIGHT_TRY_ASSIGN(compiled->inputs, ports_of(place->inputs(), model.inputs()));
+        for (Port& input : compiled->inputs) {
+          if (!input.dynamic) continue;
+          input.shape = {static_cast<std::size_t>(model.image_use()->height),
+                         static_cast<std::size_t>(model.image_use()->width), 3};
+        }
+        INFLIGHT_TRY_ASSIGN(compiled->outputs, ports_of(place->outputs(), model.outputs()));
       }
     } catch (const std::exception& error) {
       return Status(StatusCode::kInvalidModel, internal::distil_openvino_error(error.what()));

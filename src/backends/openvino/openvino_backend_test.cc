@@ -331,7 +331,7 @@ TEST(OpenVinoBackend, EqualsOpenVinosOwnInterface) {
   for (unsigned seed = 0; seed < 6; ++seed) {
     fill_random(slot, model.inputs()[0].bytes(), seed);
     slot.run(seed % 2 == 0 ? Width::kWide : Width::kNarrow);
-    oracle.set_input_tensor(ov::Tensor(ov::element::u8, {1, 480, 640, 3}, slot.input<std::uint8_t>()));
+    oracle.set_input_tensor(ov::Tensor(ov::element::u8, {480, 640, 3}, slot.input<std::uint8_t>()));
     oracle.infer();
     for (std::size_t i = 0; i < 2; ++i) {
       const std::vector<float> ours = slot.output<float>(i);

@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/sized_predictors.h"
+
+#include <fmt/format.h>
+#include <poll.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "base/check.h"
+
+namespace inflight::cli {
+namespace {
+
+void add(Statistics& to, const Statistics& more) {
+  to.submitted += more.submitted;
+  to.completed += more.completed;
+  to.failed += more.failed;
+  to.rejected += more.rejected;
+  to.dropped += more.dropped;
+  to.expired += more.expired;
+  to.cancelled += more.cancelled;
+  to.in_flight += more.in_flight;
+  to.in_flight_max = std::max(to.in_flight_max, more.in_flight_max);
+  to.wide += more.wide;
+  to.narrow += more.narrow;
+}
+
+void add(StageLatencies& to, const StageLatencies& more) {
+  to.input_wait.merge(more.input_wait);
+  to.slot_wait.merge(more.slot_wait);
+  to.running.merge(more.running);
+  to.total.merge(more.total);
+}
+
+}  // namespace
+
+SizedPredictors::SizedPredictors(Predictor first, int height, int width, int in_flight_limit,
+                                 int finished_limit, Make make)
+    : in_flight_limit_(in_flight_limit),
+      finished_limit_(finished_limit),
+      make_(std::move(make)),
+      first_outputs_(first.outputs().begin(), first.outputs().end()),
+      device_(first.device_description()),
+      slots_(first.slots()) {
+  sized_.push_back(std::make_unique<Sized>(Sized{height, width, std::move(first), false, 0}));
+}
+
+SizedPredictors::Sized* SizedPredictors::find(int height, int width) {
+  for (const std::unique_ptr<Sized>& sized : sized_) {
+    if (sized->any_size || (sized->height == height && sized->width == width)) return sized.get();
+  }
+  return nullptr;
+}
+
+Status SizedPredictors::prepare(int height, int width) {
+  if (find(height, width) != nullptr) return {};
+  INFLIGHT_TRY_ASSIGN(Made made, make_(height, width));
+  if (sized_.size() >= kSizesMax) {
+    const auto oldest = std::min_element(sized_.begin(), sized_.end(),
+                                         [](const auto& a, const auto& b) { return a->used < b->used; });
+    retire(static_cast<std::size_t>(oldest - sized_.begin()));
+  }
+  sized_.push_back(
+      std::make_unique<Sized>(Sized{height, width, std::move(made.predictor), made.any_size, ++uses_}));
+  return {};
+}
+
+Result<Prediction> SizedPredictors::submit(Frame&& frame, int height, int width) {
+  const bool several = sized_.size() > 1;
+  if (several) {
+    if (const Status full = room(); !full.ok()) {
+      ++own_.submitted;
+      ++own_.rejected;
+      return full;
+    }
+  }
+  const std::uint64_t in_flight = several ? statistics().in_flight : 0;
+  Sized* const sized = find(height, width);
+  INFLIGHT_CHECK(sized != nullptr);
+  sized->used = ++uses_;
+  Result<Prediction> prediction = sized->predictor.submit(std::move(frame));
+  if (prediction.ok()) {
+    ++admitted_;
+    // Others may have finished since, so that it is that many at most, and never above the limit.
+    if (several) own_.in_flight_max = std::max(own_.in_flight_max, in_flight + 1);
+  }
+  return prediction;
+}
+
+// Whether one more may be in flight, all predictors together.
+Status SizedPredictors::room() const {
+  const std::uint64_t in_flight = statistics().in_flight;
+  if (in_flight >= static_cast<std::uint64_t>(in_flight_limit_)) {
+    return {StatusCode::kOverloaded, fmt::format("{0} of {0} predictions are in flight", in_flight_limit_)};
+  }
+  if (admitted_ - handed_out_ - in_flight >= static_cast<std::uint64_t>(finished_limit_)) {
+    return {StatusCode::kOverloaded,
+            fmt::format("{} finished predictions wait to be taken, as many as may", finished_limit_)};
+  }
+  return {};
+}
+
+void SizedPredictors::retire(std::size_t index) {
+  Predictor& predictor = sized_[index]->predictor;
+  predictor.drain();
+  for (Prediction& prediction : predictor.take_finished()) retired_.push_back(std::move(prediction));
+  add(own_, predictor.statistics());
+  add(retired_latencies_, predictor.latencies());
+  sized_.erase(sized_.begin() + static_cast<std::ptrdiff_t>(index));
+}
+
+void SizedPredictors::take_finished(std::vector<Prediction>& finished) {
+  if (sized_.size() == 1 && retired_.empty()) {
+    sized_[0]->predictor.take_finished(finished);
+  } else {
+    finished.clear();
+    std::swap(finished, retired_);
+    for (const std::unique_ptr<Sized>& sized : sized_) {
+      sized->predictor.take_finished(taken_);
+      std::move(taken_.begin(), taken_.end(), std::back_inserter(finished));
+      taken_.clear();
+    }
+    std::stable_sort(finished.begin(), finished.end(), [](const Prediction& a, const Prediction& b) {
+      return a.times().finished < b.times().finished;
+    });
+  }
+  handed_out_ += finished.size();
+}
+
+bool SizedPredictors::wait_any_until(TimePoint when) {
+  if (!retired_.empty()) return true;
+  if (sized_.size() == 1) return sized_[0]->predictor.wait_any_until(when);
+  return poll_until(when);
+}
+
+// Of several: their descriptors. Where there are none left, it looks each millisecond.
+bool SizedPredictors::poll_until(TimePoint when) {
+  std::vector<pollfd> descriptors;
+  bool all = true;
+  for (const std::unique_ptr<Sized>& sized : sized_) {
+    const Result<int> descriptor = sized->predictor.event_fd();
+    if (descriptor.ok())
+      descriptors.push_back({*descriptor, POLLIN, 0});
+    else
+      all = false;
+  }
+  while (true) {
+    const Duration left = std::max(when - steady_clock().now(), Duration(0));
+    const Duration slice = all ? left : std::min<Duration>(left, std::chrono::milliseconds(1));
+    const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(slice);
+    const timespec timeout{static_cast<time_t>(seconds.count()),
+                           static_cast<long>((slice - seconds).count())};
+    const int ready = ppoll(descriptors.data(), descriptors.size(), &timeout, nullptr);
+    if (ready > 0) return true;
+    if (!all || left == Duration(0) || ready < 0) return false;
+  }
+}
+
+void SizedPredictors::shutdown(Shutdown how) {
+  for (const std::unique_ptr<Sized>& sized : sized_) sized->predictor.shutdown(how);
+}
+
+Statistics SizedPredictors::statistics() const {
+  Statistics sum = own_;
+  for (const std::unique_ptr<Sized>& sized : sized_) add(sum, sized->predictor.statistics());
+  return sum;
+}
+
+StageLatencies SizedPredictors::latencies() const {
+  StageLatencies sum = retired_latencies_;
+  for (const std::unique_ptr<Sized>& sized : sized_) add(sum, sized->predictor.latencies());
+  return sum;
+}
+
+}  // namespace inflight::cli

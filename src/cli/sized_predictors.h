@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+// SizedPredictors: one model on frames of changing size.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "inflight/clock.h"
+#include "inflight/predictor.h"
+#include "inflight/status.h"
+
+namespace inflight::cli {
+
+// One predictor for the first size of frames, and others for other sizes, made when the first such frame comes: one for
+// all of them where the model has a size of its own, else one for each. All are on one runtime, and to the caller they
+// are one predictor with one limit and one set of books. Where frames keep their size, there is one, and nothing is in
+// its way.
+//   bound    kSizesMax predictors: then the one that was used least recently finishes what it has, and goes
+//   thread   one
+class SizedPredictors {
+ public:
+  static constexpr std::size_t kSizesMax = 8;
+  struct Made {
+    Predictor predictor;
+    bool any_size;  // serves other sizes as well
+  };
+  // Makes a predictor for frames of a size. Takes as long as compiling does.
+  using Make = std::function<Result<Made>(int height, int width)>;
+
+  //   first    the predictor for frames of height x width
+  //   limits   those that each of the predictors was told
+  SizedPredictors(Predictor first, int height, int width, int in_flight_limit, int finished_limit, Make make);
+
+  // Makes the predictor for frames of a size, where there is none yet.
+  //   errors   what making it answers: the model cannot take frames of that size
+  Status prepare(int height, int width);
+  // As Predictor::submit. The frame is one array of height x width, for which prepare() was ok.
+  Result<Prediction> submit(Frame&& frame, int height, int width);
+  // As of Predictor; what several predictors finished is in the order in which it finished.
+  void take_finished(std::vector<Prediction>& finished);
+  bool wait_any_until(TimePoint when);
+  void shutdown(Shutdown how);
+  Statistics statistics() const;
+  StageLatencies latencies() const;
+
+  // Of the first size's.
+  std::span<const TensorSpec> outputs() const noexcept { return first_outputs_; }
+  const std::string& device_description() const noexcept { return device_; }
+  int slots() const noexcept { return slots_; }
+
+ private:
+  struct Sized {
+    int height;
+    int width;
+    Predictor predictor;
+    bool any_size = false;
+    std::uint64_t used = 0;
+  };
+
+  Sized* find(int height, int width);
+  void retire(std::size_t index);
+  Status room() const;
+  bool poll_until(TimePoint when);
+
+  const int in_flight_limit_;
+  const int finished_limit_;
+  const Make make_;
+  const std::vector<TensorSpec> first_outputs_;
+  const std::string device_;
+  const int slots_;
+  std::vector<std::unique_ptr<Sized>> sized_;
+  std::uint64_t uses_ = 0;
+  Statistics own_;                    // of retired predictors, and of what was refused here
+  StageLatencies retired_latencies_;  // of retired predictors
+  std::vector<Prediction> retired_;   // finished and not taken when their predictor went
+  std::vector<Prediction> taken_;     // for take_finished()
+  std::uint64_t admitted_ = 0;
+  std::uint64_t handed_out_ = 0;
+};
+
+}  // namespace inflight::cli
