@@ -163,6 +163,15 @@ class Detect(Case):
         self.run_json(model, "--source", picture, "--results", results, "--score", "0.95")
         self.assertEqual(self.read_results(results)[0]["boxes"], [])
 
+    # A picture 96 wide and 128 high in an input of 96x64: halved, at x 24 to 72; or its middle 64 rows.
+    def test_boxes_come_back_through_the_fit(self):
+        model = self.yolo([(48, 32, 24, 16, 0.9, 0.1)])
+        picture = self.file("p.png", png(96, 128, (0, 0, 0)))
+        results = self.folder / "r.jsonl"
+        for fit, wanted in (("stretch", [36, 48, 24, 32]), ("letterbox", [24, 48, 48, 32]), ("crop", [36, 56, 24, 16])):
+            self.run_json(model, "--source", picture, "--results", results, "--fit", fit)
+            self.assertEqual([box_of(box) for box in self.read_results(results)[0]["boxes"]], [wanted])
+
     def test_head_is_as_told(self):
         rows = np.array([[[48, 32, 60, 40, 0.9, 1], [4, 4, 8, 8, 0.8, 0]]])
         model = save_constant_model(self.folder / "rows.xml", {"dets": rows})

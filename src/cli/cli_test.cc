@@ -56,7 +56,7 @@ TEST(ParseRun, NothingIsAcceptedAndIgnored) {
   EXPECT_EQ(refusal(words), "--seed: only the synthetic source has one");
   words = {};
   words.top = "3";
-  EXPECT_EQ(refusal(words), "--top: only for --results, which is not given");
+  EXPECT_EQ(refusal(words), "--top: only for --results and --output, neither of which is given");
 }
 
 TEST(ParseRun, DeadlineIsInMilliseconds) {

@@ -144,6 +144,7 @@ Result<Interpretation> interpret(const LoadedModel& loaded, std::span<const Tens
   INFLIGHT_TRY_ASSIGN(result.labels, read_labels(loaded, options));
   result.boxes.score_min = options.score.value_or(result.boxes.score_min);
   result.boxes.iou_max = options.iou.value_or(result.boxes.iou_max);
+  result.fit = options.fit.value_or(Fit::kStretch);
   std::tie(result.input_height, result.input_width) = input_size(loaded.model);
   const auto known = [](std::int64_t extent, int frame) {
     return extent == Shape::kDynamic ? frame : static_cast<int>(extent);

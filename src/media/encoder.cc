@@ -149,8 +149,8 @@ WriterPicture Encoder::made_even(const WriterPicture& picture) {
     std::uint8_t* const out = even_.data() + static_cast<std::ptrdiff_t>(y) * even.stride;
     std::memcpy(out, row, static_cast<std::size_t>(picture.width) * kPixelBytes);
     for (int x = picture.width; x < even.width; ++x)
-      std::memcpy(out + static_cast<std::ptrdiff_t>(x) * kPixelBytes, row + (picture.width - 1) * kPixelBytes,
-                  kPixelBytes);
+      std::memcpy(out + static_cast<std::ptrdiff_t>(x) * kPixelBytes,
+                  row + static_cast<std::ptrdiff_t>(picture.width - 1) * kPixelBytes, kPixelBytes);
   }
   even.pixels = even_.data();
   return even;

@@ -16,6 +16,8 @@ bool is_better(const Box& a, const Box& b) {
 }
 
 constexpr double kCategoryMax = 1e9;
+// What rounding makes of 1 in half precision is a score; what is above that is none.
+constexpr double kScoreMax = 1.01;
 
 }  // namespace
 
@@ -52,7 +54,7 @@ std::vector<Box> suppress(const std::vector<Box>& boxes, float iou_max, std::siz
 }
 
 void BoxCollector::add(double x1, double y1, double x2, double y2, double score, double category) {
-  if (!(score >= options_.score_min) || !std::isfinite(score)) return;
+  if (!(score >= options_.score_min && score <= kScoreMax)) return;
   if (!std::isfinite(x1) || !std::isfinite(y1) || !std::isfinite(x2) || !std::isfinite(y2)) return;
   if (!(category >= 0 && category <= kCategoryMax)) return;
   const double scale_x = geometry_.frame_width / geometry_.width;
@@ -63,7 +65,7 @@ void BoxCollector::add(double x1, double y1, double x2, double y2, double score,
   box.width = (x2 - x1) * scale_x;
   box.height = (y2 - y1) * scale_y;
   if (!(box.width > 0 && box.height > 0) || !std::isfinite(box.width * box.height)) return;
-  box.score = static_cast<float>(score);
+  box.score = static_cast<float>(std::min(score, 1.0));
   box.category = static_cast<int>(category);
   candidates_.push_back(box);
 }

@@ -51,7 +51,7 @@ class BoxCollector {
       : geometry_(geometry), options_(options) {}
 
   // Adds one candidate by its corners in the input's pixels. Leaves out what is below the score, not a number,
-  // infinite, without area, or of a class that no integer holds.
+  // infinite, a score above 1, without area, or of a class that no integer holds.
   void add(double x1, double y1, double x2, double y2, double score, double category);
   // The same, by its centre and size.
   void add_centred(double cx, double cy, double width, double height, double score, double category) {

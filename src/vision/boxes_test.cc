@@ -65,6 +65,7 @@ TEST(BoxCollector, LeavesOutWhatIsNoBox) {
   collector.add(-kInf, 0, 10, 10, 0.5, 0);
   collector.add(0, 0, 10, 10, kNan, 0);
   collector.add(0, 0, 10, 10, kInf, 0);
+  collector.add(0, 0, 10, 10, 1.5, 0);
   collector.add(0, 0, 10, 10, 0.5, kNan);
   collector.add(0, 0, 10, 10, 0.5, -1);
   collector.add(0, 0, 10, 10, 0.5, 1e300);

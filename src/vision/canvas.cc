@@ -13,7 +13,10 @@ namespace {
 constexpr std::uint32_t kPanel = 0x202020;
 constexpr std::size_t kPadding = 64;
 
-cairo_t* pen_of(const std::unique_ptr<void, auto>& pen) { return static_cast<cairo_t*>(pen.get()); }
+template <typename Pen>
+cairo_t* pen_of(const Pen& pen) {
+  return static_cast<cairo_t*>(pen.get());
+}
 
 struct Rgb {
   double r, g, b;
