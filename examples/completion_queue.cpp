@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Two predictors and a computation, one queue: a thread sleeps until any of them is ready, and is told which,
-// at a cost that does not grow with how many are still waiting.
+// Two predictors and a computation, one queue: a thread sleeps until any of them is ready, and gets the tags
+// of those that are. The cost does not grow with the number that is still pending.
 #include <inflight/inflight.h>
 
 #include <cstdio>

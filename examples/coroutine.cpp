@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Frames as coroutines: each waits for its prediction with co_await, and all of them run on the one thread of
-// main(), which runs what has become ready.
+// Frames as coroutines: each awaits its predictions with co_await. All of them run on the thread of main(),
+// which resumes those whose prediction has become ready.
 #include <inflight/inflight.h>
 
 #include <coroutine>
@@ -13,7 +13,7 @@ namespace {
 
 constexpr int kFrames = 32;
 
-// The least that a coroutine needs: it starts at once, and ends by itself. Any other type does as well.
+// The smallest coroutine type: it starts at once, and destroys itself at its end. Any other type works, too.
 struct Task {
   struct promise_type {
     Task get_return_object() { return {}; }
@@ -29,7 +29,7 @@ struct Counts {
   int wrong = 0;
 };
 
-// One frame's way through two predictions: read as if it blocked, and it never does.
+// Takes one frame through two predictions. It reads like blocking code, and never blocks.
 Task process(inflight::Predictor& predictor, inflight::Executor& executor, std::uint8_t value,
              Counts& counts) {
   const std::vector<std::uint8_t> pixels(4, value);

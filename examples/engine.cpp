@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The dependency engine alone: closures that read and write variables, in any order that respects that; a
-// priority; an operation that is stopped; a failure that flows.
+// The dependency engine alone: closures run in any order that respects what they read and write; a priority;
+// an operation that is stopped; a failure that flows.
 #include <cstdio>
 #include <stop_token>
 
@@ -21,17 +21,18 @@ int main() {
   };
   push([&] { return camera = 7, Status(); }, {.writes = {camera_var}});
   push([&] { return features = 2 * camera, Status(); }, {.reads = {camera_var}, .writes = {features_var}});
-  // Beside the one above, as both only read the camera, and before it where there is a choice.
+  // It may run beside the one above, because both only read the camera. Its higher priority lets it start
+  // first.
   push([&] { return std::printf("frame %d\n", camera), Status(); }, {.reads = {camera_var}, .priority = 1});
   push([&] { return map += features, Status(); }, {.reads = {features_var, map_var}, .writes = {map_var}});
   engine->drain();
   std::printf("map %d\n", map);
 
-  // The map of a frame that nobody wants any more.
+  // The map of a frame that is no longer wanted.
   stop.request_stop();
   push([&] { return map = -1, Status(); },
        {.writes = {map_var}, .stop = stop.get_token(), .on_finish = [&](const Status& s) { stopped = s; }});
-  // A camera that fails: what depends on it does not run, and has its error.
+  // A camera that fails: the operations that depend on it do not run, and end with its error.
   push([] { return Status(StatusCode::kDeviceError, "camera unplugged"); }, {.writes = {camera_var}});
   push([&] { return features = -1, Status(); }, {.reads = {camera_var}, .writes = {features_var}});
   engine->drain();

@@ -42,7 +42,7 @@ class Loop {
     }
   }
 
-  // The results: the descriptor stays readable until all that is there has been taken.
+  // The results: the descriptor stays readable until all of them have been taken.
   void predictions_finished() {
     predictor_.take_finished(finished_);
     for (const inflight::Prediction& prediction : finished_) {

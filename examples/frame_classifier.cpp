@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// The program from the MXNet forum that this project began with, as its author meant it: frames at 60 per
-// second, each submitted the moment it arrives, at most eight predictions active, "Too many requests" beyond,
-// and one main loop that never blocks and picks up what has finished.
+// The program from the MXNet forum that started this project, as its author meant it: 60 frames a second,
+// each submitted the moment it arrives; at most eight predictions active, and "Too many requests" past that;
+// and one main loop that never blocks and takes the predictions that have finished.
 //
 //   frame_classifier                     y = x + 1, the network as it was written; holds 60 frames per second
 //   frame_classifier --fully-connected   y = FullyConnected(1024)(x), the network as it was meant: 1.26 GB of
 //                                        weights, tens of ms a frame, so a small machine must refuse frames
 //
-// Two slips of the sketch are not copied: its `len > limit` let a ninth prediction in, and its loop overwrote
-// the network with `y = x + 1`.
+// Two mistakes of the sketch are not copied: its `len > limit` admitted a ninth prediction, and its loop
+// overwrote the network with `y = x + 1`.
 #include <inflight/inflight.h>
 #include <inflight/openvino_interop.h>
 
@@ -44,7 +44,7 @@ struct Arguments {
   int seconds = 10;
 };
 
-// Uniform random numbers in [0, 1), quick enough for a camera of 55 million of them a second.
+// Uniform random numbers in [0, 1), fast enough for a camera that needs 55 million of them a second.
 // Source: George Marsaglia, "Xorshift RNGs", 2003.
 class Random {
  public:
@@ -101,13 +101,13 @@ class Camera {
     thread_.join();
   }
 
-  // The frame that has arrived since the last call, if one has. Never waits.
+  // The newest frame that has arrived since the last call, if there is one. Never waits.
   std::optional<inflight::Frame> fetch() {
     const std::unique_lock lock(mutex_, std::try_to_lock);
     if (!lock.owns_lock()) return std::nullopt;
     return std::exchange(frame_, std::nullopt);
   }
-  // Frames that the loop was too late for.
+  // How many frames were replaced by a newer one before the loop fetched them.
   int missed() const { return missed_; }
 
  private:
@@ -137,7 +137,7 @@ class Camera {
   std::thread thread_;
 };
 
-// What the main loop has to tell at its end.
+// What the main loop measures.
 struct Report {
   inflight::Histogram latency_ns;
   inflight::Histogram turn_ns;  // one turn of the loop, its sleep left out: how long it was ever held up
@@ -155,8 +155,8 @@ void use(const inflight::Prediction& prediction, Report& report) {
   report.latency_ns.add((times.finished - times.due).count());
 }
 
-// The forum's loop, a thousand turns a second: a frame goes in the moment it is here, results come out the
-// moment they are, and nothing in it waits.
+// The forum's loop, a thousand turns a second. It submits a frame as soon as one has arrived, and uses
+// results as soon as they are ready. Nothing in it waits but the sleep between turns.
 void main_loop(inflight::Predictor& predictor, int seconds, Report& report) {
   const inflight::Clock& clock = inflight::steady_clock();
   Camera camera;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A callback for each prediction, on a pool of the caller's: what is slow there holds up no thread of the
-// library's, and no lock of its is held meanwhile.
+// A callback for each prediction, on a thread pool of the caller. A slow callback delays no thread of the
+// library, and the library holds no lock while it runs.
 #include <inflight/inflight.h>
 
 #include <atomic>

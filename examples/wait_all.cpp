@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Many predictions, one wait: submit them all, do something else, and go on when the last of them is there.
+// Many predictions, one wait: submit them all, do something else, and go on when the last of them is ready.
 #include <inflight/inflight.h>
 
 #include <cstdio>

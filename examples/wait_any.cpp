@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Several arrays on their way: use each as soon as it is there, whichever comes first. For a few handles;
-// thousands go into a CompletionQueue (completion_queue.cpp), which does not look at all of them each time.
+// Several pending arrays: use each as soon as it is ready, in whatever order that happens. This suits a few
+// handles; for thousands use a CompletionQueue (completion_queue.cpp), which does not look at all of them
+// each time.
 #include <inflight/inflight.h>
 
 #include <cstdio>

@@ -133,7 +133,8 @@ class Shell(ShellCase):
     def test_a_later_second_signal_ends_at_once(self):
         reader, writer = os.pipe()  # nobody reads, so the first signal alone takes a second
         self.addCleanup(os.close, reader)
-        process = self.start("run", "--fps", 0, "--json", self.json, "--results", f"/dev/fd/{writer}", pass_fds=[writer])
+        process = self.start("run", "--fps", 0, "--json", self.json, "--results", f"/dev/fd/{writer}",
+                             pass_fds=[writer])
         os.close(writer)
         self.wait_until_full(reader)
         process.send_signal(signal.SIGINT)
@@ -180,7 +181,8 @@ class Shell(ShellCase):
         with open(self.results, "rb", buffering=0) as reader:
             reader.read(1)
             self.wait_until_full(reader)
-            self.assert_one_line(f'--results: cannot write "{self.results}": its reader has stopped', self.stop(process))
+            self.assert_one_line(f'--results: cannot write "{self.results}": its reader has stopped',
+                                 self.stop(process))
         self.assertGreater(self.read_json(self.json)["completed"], 0)
 
     def test_a_named_pipe_without_a_reader(self):

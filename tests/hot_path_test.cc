@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Promise 7: nothing is allocated on the way of a frame after start-up. By counting.
+// A frame causes no allocation after start-up. The test counts allocations.
 #include <gtest/gtest.h>
 
 #include <atomic>
@@ -13,7 +13,7 @@ namespace {
 std::atomic<long> allocations{0};
 }
 
-// Not inlined: the compiler would otherwise see free() meet operator new.
+// Not inlined: otherwise the compiler would warn that free() gets memory of operator new.
 #define INFLIGHT_NOINLINE __attribute__((noinline))
 
 INFLIGHT_NOINLINE void* operator new(std::size_t bytes) {
@@ -45,8 +45,8 @@ TEST_P(HotPath, AllocatesNothingFromSubmitToTheLastHandle) {
   Predictor predictor = null_predictor(std::move(script), {.in_flight_limit = 4});
   std::vector<Prediction> finished;
   finished.reserve(64);
-  // Pools grow until they hold what is ever alive at once: in flight, finished and not taken, taken and held.
-  // Far more than that is held here before the count, so that no order of events needs more later.
+  // Pools grow until they hold the most that is alive at once: in flight, finished and not taken, taken and
+  // held. The test holds far more than that before it counts, so that no order of events needs more later.
   {
     std::vector<Prediction> held;
     for (int i = 0; i < 64; ++i) {
@@ -56,7 +56,7 @@ TEST_P(HotPath, AllocatesNothingFromSubmitToTheLastHandle) {
     predictor.take_finished(finished);
   }
   finished.clear();
-  // Frames are the caller's: made before the count.
+  // Frames belong to the caller: they are made before the count.
   constexpr int kFrames = 2'000;
   std::vector<Frame> frames;
   for (int i = 0; i < kFrames; ++i) frames.push_back(byte_frame(static_cast<std::uint8_t>(i)));
@@ -71,7 +71,7 @@ TEST_P(HotPath, AllocatesNothingFromSubmitToTheLastHandle) {
   EXPECT_EQ(predictor.statistics().completed, std::uint64_t{kFrames + 64});
 }
 
-// A queue that has grown to what is in it at once allocates nothing either, nor does its descriptor.
+// A queue that has reached its largest size allocates nothing either, nor does its descriptor.
 TEST(HotPathQueue, AllocatesNothingOnceItHasGrown) {
   Predictor predictor = null_predictor({}, {.in_flight_limit = 4, .keep_finished = false});
   CompletionQueue queue;

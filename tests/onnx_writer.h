@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Writes small ONNX models for tests: just enough of protobuf's wire format and of onnx.proto, without
-// either.
+// Writes small ONNX models for tests. It has the small part of protobuf's wire format and of onnx.proto that
+// they need, so the tests depend on neither.
 #pragma once
 
 #include <bit>
@@ -49,7 +49,7 @@ inline std::string onnx_node(std::string_view op, const std::vector<std::string>
   return node + field(4, op) + (domain.empty() ? "" : field(7, domain));
 }
 
-// A constant tensor f32; `values` may be fewer than `dims` say, for a test of just that.
+// A constant tensor f32. There may be fewer `values` than `dims` say, to test that.
 inline std::string onnx_initializer(std::string_view name, const std::vector<std::int64_t>& dims,
                                     const std::vector<float>& values) {
   std::string tensor;

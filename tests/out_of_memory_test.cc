@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Predictors, arrays, queues and an engine at random, where memory runs out now and then: every submission is
-// answered, the books are exact, and nothing leaks. A program of its own, as it replaces operator new.
+// Random calls of predictors, arrays, queues and an engine, while memory runs out now and then: every
+// submission returns, the counts are exact, and nothing leaks. It is a program of its own, because it
+// replaces operator new.
 #include <gtest/gtest.h>
 
 #include <array>
@@ -32,7 +33,7 @@ class RandomUser {
     held_.resize(64);
   }
 
-  // One operation. May throw std::bad_alloc: what has no status to answer with does.
+  // One operation. May throw std::bad_alloc, as calls without a status do.
   void step() {
     Predictor& predictor = *predictors_[below(2)];
     switch (below(10)) {
@@ -65,7 +66,7 @@ class RandomUser {
     }
   }
 
-  // Memory does not run out any more.
+  // Called when allocations do not fail any more.
   void end() {
     for (auto& predictor : predictors_) {
       predictor->drain();
@@ -80,7 +81,7 @@ class RandomUser {
       EXPECT_TRUE(!prediction || prediction.can_read());
     }
     executor_.run_all();
-    // An executor without memory for a task refuses it: that call is lost, and nothing else.
+    // An executor without memory for a task refuses it: only that callback is lost.
     EXPECT_LE(called_, asked_);
     EXPECT_GE(called_, asked_ - test::allocation_failures());
     queue_.take(tags_);

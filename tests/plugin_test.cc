@@ -20,7 +20,7 @@ Result<std::shared_ptr<Backend>> open(std::string_view device) {
   return load_backend(Device::parse(device).value(), {.plugin_folders = {INFLIGHT_TEST_PLUGINS}});
 }
 
-// The one line that load_backend() answers, which is what a user sees.
+// The one line that load_backend() returns and that a user sees.
 std::string refusal(std::string_view device, StatusCode code = StatusCode::kNoSuchDevice) {
   const auto backend = open(device);
   EXPECT_FALSE(backend.ok());

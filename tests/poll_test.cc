@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Invariant: a poll takes no lock and makes no system call. Counted, not read off the source.
+// Invariant: a poll takes no lock and makes no system call. The test counts them.
 #include <dlfcn.h>
 #include <gtest/gtest.h>
 #include <linux/seccomp.h>
@@ -23,7 +23,7 @@
 #include "predictor/predictor_test_support.h"
 
 #if defined(__SANITIZE_THREAD__)
-// Its runtime stands in for pthread_mutex_lock itself, and makes system calls at times of its own choosing.
+// ThreadSanitizer's runtime replaces pthread_mutex_lock itself, and makes system calls at any time.
 #define SKIP_UNDER_TSAN() \
   GTEST_SKIP() << "not under ThreadSanitizer, which locks and calls on its own account"
 #else
@@ -32,8 +32,7 @@
 
 namespace {
 
-// Locks and waits by this thread, through the C library: what every std::mutex and std::condition_variable
-// uses.
+// Locks and waits of this thread in the C library, which every std::mutex and std::condition_variable uses.
 thread_local unsigned long locks = 0;
 
 template <typename Function>
@@ -78,7 +77,7 @@ namespace {
 
 constexpr int kPolls = 1'000'000;
 
-// True where every poll gave the right answer.
+// True: every poll gave the right answer.
 template <typename Pollable>
 bool poll_many(const Pollable& is_ready, const Pollable& is_pending) {
   int ready = 0, pending = 0;
@@ -138,8 +137,8 @@ TEST_F(PollTest, TakesNoLock) {
   EXPECT_EQ(locks, before + 1);
 }
 
-// Runs `work` in a child that the kernel kills at its first system call but the one by which it ends. Returns
-// how the child ended, as waitpid() says; -1: this system has no strict mode.
+// Runs `work` in a child that the kernel kills at its first system call, except the one by which it ends.
+// Returns how the child ended, as waitpid() reports it; -1: this system has no strict mode.
 template <typename Work>
 int run_without_system_calls(const Work& work) {
   constexpr int kNoStrictMode = 77;

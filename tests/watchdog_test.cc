@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The watchdog of the test programs: this one runs itself with a test that hangs.
+// The watchdog of the test programs: this program runs itself with a test that hangs.
 #include "support/watchdog.h"
 
 #include <gtest/gtest.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The program around the peers: makes a workload, checks the peer on it, then times the peer on it, and
+// The program around the peers. It makes a workload, checks the peer on it, then times the peer on it, and
 // prints one JSON object. One process measures one peer on one workload, so that no two runtimes share
 // threads, and engine.py can let all of them take turns.
 #include <malloc.h>
@@ -134,7 +134,7 @@ Row run_graph(Peer& peer, const std::string& workload, std::size_t tasks) {
   Job oracle(graph, false);
   oracle.run_in_order();
   if (gated) {
-    // A small one is enough to check, and leaves little memory to be used again.
+    // A small graph is enough to check, and leaves little memory that the timed run could reuse.
     const Graph small = make_graph(workload, 1'000);
     Job small_oracle(small, false);
     small_oracle.run_in_order();
@@ -173,14 +173,14 @@ Row run_latency(Peer& peer, Wait wait, std::size_t count) {
   return row;
 }
 
-// All threads of the process; the one that asks sleeps meanwhile.
+// Of all threads of the process. The calling thread sleeps between two calls.
 double process_cpu_ns() {
   timespec used{};
   clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
   return static_cast<double>(used.tv_sec) * 1e9 + static_cast<double>(used.tv_nsec);
 }
 
-// What an engine that has worked and has nothing left to do takes of one core.
+// The share of one core that an engine takes after it has worked and has nothing left to do.
 Row run_idle(Peer& peer, std::chrono::milliseconds time) {
   const Graph graph = make_graph("independent", 1'000);
   Job job(graph, false);
@@ -265,7 +265,7 @@ std::string Job::differs_from(const Job& oracle) const {
 }
 
 void Samples::start() {
-  // Longer than any peer's workers spin, where they park at all.
+  // Longer than the workers of any peer spin that parks them at all.
   if (wait_ == Wait::kParkIdle) std::this_thread::sleep_for(std::chrono::milliseconds(2));
   start_ = Clock::now();
 }

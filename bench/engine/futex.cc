@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The primitives below any engine: one thread tells another through a word, and whoever waits for it spins on
-// it or sleeps on its futex.
+// The primitives below any engine: one thread stores a word, and the other one spins on it or sleeps on its
+// futex.
 #include <linux/futex.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -33,7 +33,7 @@ class Word {
   alignas(64) std::atomic<std::uint32_t> value_{0};
 };
 
-// There and back again: what the shortest submit to ready through another thread costs.
+// There and back: the least that submit to ready through another thread can cost.
 class RoundTrip final : public Peer {
  public:
   std::string name() const override { return "bare words, there and back"; }
@@ -69,7 +69,7 @@ class RoundTrip final : public Peer {
   }
 };
 
-// From before the wake to the first instruction of the one who slept, who takes the time.
+// From before the wake to the first instruction of the thread that slept, which reads the clock.
 class OneWake final : public Peer {
  public:
   std::string name() const override { return "one futex wake"; }
@@ -96,7 +96,7 @@ class OneWake final : public Peer {
     std::uint32_t last = 0;
     while (samples.more()) {
       about_to_sleep.wait_for(++last, false);
-      // The system call that puts it to sleep takes a while.
+      // The other thread needs a while to fall asleep.
       const Clock::time_point from = Clock::now();
       while (ns_since(from) < 2e4) {
       }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// oneTBB: task_group, which knows no dependencies, and the flow graph, where whoever pushes says which task
-// follows which: here from the variables, which is work that other engines do themselves and is counted. The
-// thread that pushes is one of those that run tasks.
+// oneTBB: task_group, which knows no dependencies, and the flow graph, where the thread that pushes names the
+// predecessors of each task. This peer computes them from the variables; other engines do that themselves, so
+// the time counts. The thread that pushes is one of those that run tasks.
 #include <oneapi/tbb/flow_graph.h>
 #include <oneapi/tbb/global_control.h>
 #include <oneapi/tbb/task_arena.h>
@@ -105,8 +105,8 @@ class Predecessors {
   std::vector<Last> last_;
 };
 
-// A finished node cannot be told of new successors, so the graph is built before it starts: push_ns is the
-// building. `prebuilt_`: that is not counted, as if the same graph ran again and again.
+// A finished node takes no new successors, so the graph is built before it starts, and push_ns is the time of
+// building. `prebuilt_`: that time is not counted, as if the same graph ran again and again.
 class FlowGraph final : public OneTbb {
  public:
   explicit FlowGraph(bool prebuilt) : prebuilt_(prebuilt) {}

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // OpenMP tasks with depend(), of the compiler's own runtime. The thread that pushes is one of the team. With
-// more than 64 tasks a thread outstanding, libgomp has that thread run (or wait for) a task before it goes
-// on.
+// more than 64 outstanding tasks for each thread, libgomp makes that thread run (or wait for) a task before
+// it goes on.
 #include <omp.h>
 
 #include "workload.h"
@@ -18,7 +18,7 @@ class OpenMp final : public Peer {
     return workload.starts_with("poll_") ? "cannot look without waiting" : "";
   }
 
-  // libgomp walks the list of a variable's outstanding readers for each further one: quadratic.
+  // For each further reader of a variable, libgomp walks the list of its outstanding readers: quadratic time.
   std::size_t tasks_max(const std::string& workload) const override {
     if (workload == "1_writer_8_readers") return 2'000;
     return workload == "random_dag" ? 10'000 : 1'000'000;

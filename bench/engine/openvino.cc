@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// OpenVINO's start_async of the smallest network: what submit to ready costs who asks it directly. It orders
-// nothing, so it has only those rows and that of the look.
+// OpenVINO's start_async of the smallest network: the cost of submit to ready without our library. It orders
+// nothing, so it has only those rows and that of one look.
 #include <openvino/openvino.hpp>
 #include <openvino/opsets/opset13.hpp>
 
@@ -51,7 +51,8 @@ class OpenVino final : public Peer {
     }
   }
 
-  // Of a request that is done, as one cannot be held up: less work than one that is not.
+  // It looks at a request that is done, because a request cannot be held up. That is less work than a look at
+  // one that is pending.
   double poll_ns(std::size_t) override {
     ov::InferRequest request = compiled_.create_infer_request();
     request.start_async();

@@ -33,7 +33,7 @@ class StarPu final : public Peer {
 
   void start(int threads) override {
     setenv("STARPU_SILENT", "1", 1);
-    // It would keep what it measured in the home folder.
+    // Otherwise it writes its measurements to the home folder.
     setenv("STARPU_HOME", std::filesystem::temp_directory_path().c_str(), 0);
     starpu_conf conf;
     starpu_conf_init(&conf);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// std::async: a thread a task in libstdc++, so no more than 64 tasks are out at once, and no number of
-// threads can be asked for.
+// std::async: libstdc++ starts a thread for each task, so at most 64 tasks are out at once, and the number of
+// threads cannot be chosen.
 #include <deque>
 #include <future>
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The contract between the workloads and the engines that run them. A workload is a list of tasks, each with
-// the variables it reads and the one it writes; a peer hands them over, in order and from one thread, to an
-// engine, which must leave what running them one after another would have left.
+// the variables it reads and the one it writes. A peer pushes them, in order and from one thread, to an
+// engine. The result must be the same as that of running them one after another.
 #pragma once
 
 #include <time.h>
@@ -38,8 +38,8 @@ struct Graph {
   }
 };
 
-// One run of a graph: what its tasks do, and when the last one was handed over. The same work for every peer:
-// a few instructions, whose outcome tells in which order the tasks met each variable.
+// One run of a graph: what its tasks do, and when the last one was pushed. The work is the same for every
+// peer: a few instructions, whose result depends on the order in which the tasks used each variable.
 class Job {
  public:
   Job(const Graph& graph, bool gated);
@@ -51,14 +51,14 @@ class Job {
   // start_clock() again once it has prepared, finished() before it tidies up.
   void start_clock();
   void finished();
-  // Called by the peer once everything is handed over, before it waits.
+  // Called by the peer after it has pushed every task, before it waits.
   void pushed();
   // A number of its own for each variable, and an address for it.
   std::uint64_t& cell(std::uint32_t variable) { return cells_[variable].value; }
 
-  // Runs everything in order, here: what every peer has to reproduce.
+  // Runs everything in order on the calling thread: the result that every peer has to reproduce.
   void run_in_order();
-  // Empty where both ended alike, else what differs.
+  // What differs; empty: both ended alike.
   std::string differs_from(const Job& oracle) const;
   double push_ns() const { return push_ns_; }
   double total_ns() const { return total_ns_; }
@@ -81,25 +81,25 @@ class Job {
   double bytes_ = 0;
 };
 
-// How the one who pushed an empty operation learns that it is done: by looking again and again, or by the
-// peer's own way of waiting, which may be to run it itself (OpenMP, oneTBB). kParkIdle: the engine is left
-// alone for a while before each, so that its workers are parked too.
+// How the thread that pushed an empty operation waits for it: it looks again and again, or it uses the peer's
+// own way of waiting, which may be to run the operation itself (OpenMP, oneTBB). kParkIdle: the engine gets
+// no work for a while before each operation, so that its workers are parked, too.
 enum class Wait { kSpin, kPark, kParkIdle };
 
-// How long each of a series of empty operations took, one at a time, from before its submission to when the
-// one who submitted it knows that it is done.
+// How long each of a series of empty operations took, one at a time, from before its submission until the
+// thread that submitted it has seen that it is done.
 //   for (Samples samples(...); samples.more();) { samples.start(); submit(); wait(); samples.stop(); }
 class Samples {
  public:
   Samples(Wait wait, std::size_t count) : wait_(wait), count_(count) {}
   Wait wait() const { return wait_; }
   bool spins() const { return wait_ == Wait::kSpin; }
-  // As many as asked for, or what can be had in two seconds: on a busy machine a spin can take milliseconds.
+  // As many as wanted, or as many as fit into two seconds: on a busy machine a spin can take milliseconds.
   bool more() const { return ns_.size() < count_ && ns_since(began_) < 2e9; }
   void start();
   void stop() { add(ns_since(start_)); }
   Clock::time_point started() const { return start_; }
-  // Instead of stop(): where somebody else took the time.
+  // Instead of stop(), if another thread measured the time.
   void add(double ns) { ns_.push_back(ns); }
   std::vector<double> take_sorted();
 
@@ -115,33 +115,33 @@ class Peer {
  public:
   virtual ~Peer() = default;
   virtual std::string name() const = 0;
-  // Gets as many threads as will run tasks; whether the one that pushes is among them is the engine's affair.
+  //   threads   how many run tasks; the engine decides whether the thread that pushes is one of them
   virtual void start(int threads) = 0;
 
   // Why it cannot run such a graph; empty: it can.
   virtual std::string refuses(const std::string& workload, int threads) const = 0;
   // More would take minutes, or all memory.
   virtual std::size_t tasks_max(const std::string&) const { return 1'000'000; }
-  // Hands over every task, calls job.pushed(), and waits until all have run.
+  // Pushes every task, calls job.pushed(), and waits until all have run.
   virtual void run(Job& job) = 0;
 
   // Submit to ready of empty operations, with one worker.
   virtual void latency(Samples&) {}
-  // Ns (of CPU) of one look at something that is not ready, while `pending` other operations are not either.
-  // Asked only of those that do not refuse.
+  // Nanoseconds (of CPU) of one look at an operation that is not ready, while `pending` others are not ready
+  // either. Called only for peers that do not refuse.
   virtual double poll_ns(std::size_t) { return 0; }
 };
 
 // What the peer of this program is; one of them links with the driver. `library`: from the command line.
 std::vector<std::unique_ptr<Peer>> make_peers(const std::string& library);
 
-// Keeps the compiler from leaving out what nobody reads.
+// Keeps the compiler from dropping a value that no code reads.
 template <typename T>
 inline void keep(const T& value) {
   asm volatile("" : : "r,m"(value) : "memory");
 }
 
-// What the calling thread has used of a core.
+// The processor time that the calling thread has used.
 inline double cpu_ns() {
   timespec used{};
   clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);

@@ -19,7 +19,7 @@ NDArray zeros() {
   return NDArray::copy_of({values.data(), DType::kF32, Shape{16}}).value();
 }
 
-// `count` arrays that an engine has yet to compute, all held up by the first.
+// `count` pending arrays of an engine: the first one holds up all others.
 class PendingArrays {
  public:
   explicit PendingArrays(std::int64_t count) {

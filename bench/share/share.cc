@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Two predictors of different models on one runtime, each flooded: what each completes alone and beside the other,
-// by weight. One line of JSON a run; share.py makes rows of them.
+// Two predictors of different models on one runtime, both flooded: what each completes alone and beside the
+// other, by weight. It prints one line of JSON for each run; share.py makes rows of them.
 //
 // usage: bench_share SHAPES_ONNX SECONDS WEIGHT_A:WEIGHT_B ("1:0": a alone, "0:1": b alone)
 #include <array>
@@ -23,7 +23,7 @@ using namespace inflight::testing;
 constexpr std::int64_t kSide = 512;
 constexpr int kLayers = 6;
 
-// A dense network: unlike the classifier, whose time goes into a picture, it works through 6 MB of weights.
+// A dense network. The classifier spends its time on a picture; this one reads 6 MB of weights.
 Model dense() {
   OnnxModel graph;
   graph.inputs = {onnx_value("x", kFloat, {std::int64_t{8}, kSide})};

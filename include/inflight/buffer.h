@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Buffer: memory with an owner count. Allocator: where memory comes from. BufferPool: where buffers of a few
-// sizes come from and go back to.
+// Buffer: memory that counts its references. Allocator: what makes memory. BufferPool: keeps buffers of a few
+// sizes for reuse.
 #pragma once
 
 #include <cstddef>
@@ -21,7 +21,7 @@ void buffer_ref(BufferBlock* block) noexcept;
 void buffer_unref(BufferBlock* block) noexcept;
 }  // namespace internal
 
-// Where memory of one place comes from: pageable host memory, pinned host memory, a device's memory.
+// Makes memory of one place: pageable host memory, pinned host memory, a device's memory.
 //   thread   any
 class Allocator {
  public:
@@ -30,19 +30,19 @@ class Allocator {
   virtual Device device() const noexcept = 0;
   // Uninitialised memory, aligned to Buffer::kAlignment.
   //   bytes    may be 0
-  //   errors   kOutOfMemory, with how much was wanted; what the place's runtime says otherwise
+  //   errors   kOutOfMemory, with how much was wanted; other failures of the place's runtime
   virtual Result<void*> allocate(std::size_t bytes) = 0;
   // Takes back what allocate(bytes) returned. Needs no memory.
   virtual void deallocate(void* memory, std::size_t bytes) noexcept = 0;
 };
 
-// Pageable host memory.
+// Makes pageable host memory. There is one, and it lives for ever.
 std::shared_ptr<Allocator> host_allocator() noexcept;
 
-// A share in a piece of memory. Copies share it; when the last share goes, the memory returns to where it
-// came from: a pool, an allocator, or the function given to wrap().
-//   thread   the count is safe from any thread. The bytes are not: the code that passes the buffer on orders
-//            reads and writes.
+// A reference to a piece of memory. Copies refer to the same memory. When the last one goes, the memory
+// returns to where it came from: a pool, an allocator, or the function given to wrap().
+//   thread   any for the count. The bytes have no lock: the code that passes the buffer on orders reads and
+//            writes.
 class Buffer {
  public:
   static constexpr std::size_t kAlignment = 64;
@@ -58,14 +58,14 @@ class Buffer {
 
   // Uninitialised memory, aligned to kAlignment.
   //   bytes       may be 0
-  //   allocator   kept as long as memory of it is out
+  //   allocator   kept as long as memory of it is in use
   //   errors      kOutOfMemory, with how much was wanted; kInvalidArgument: a null allocator; what the
-  //               allocator says
+  //               allocator returns
   static Result<Buffer> allocate(std::size_t bytes);
   static Result<Buffer> allocate(std::size_t bytes, std::shared_ptr<Allocator> allocator);
-  // Memory of the caller's, which stays as it is until the last share goes.
-  //   release   called once, on the thread of the last share, when that goes; what it throws is dropped. It
-  //             may end buffers and arrays, but not wait.
+  // Memory of the caller, which must stay valid until the last reference goes.
+  //   release   called once, on the thread that drops the last reference; what it throws is dropped. It may
+  //             drop buffers and arrays, but must not wait.
   //   device    where the memory is
   //   errors    kInvalidArgument: an empty `release`, or null memory of more than 0 bytes; kOutOfMemory. Then
   //             `release` is not called.
@@ -78,8 +78,8 @@ class Buffer {
   // Where the memory is; the host for an empty buffer.
   Device device() const noexcept;
   explicit operator bool() const noexcept { return block_ != nullptr; }
-  // True when this is the only share: no other code can see the memory, or come to see it. False for an empty
-  // buffer.
+  // True if this is the only reference: no other code can see the memory, or come to see it. False for an
+  // empty buffer.
   bool unique() const noexcept;
 
  private:
@@ -88,16 +88,16 @@ class Buffer {
   internal::BufferBlock* block_ = nullptr;
 };
 
-// Hands out buffers of one allocator and takes them back when their last share goes, so that a steady stream
-// allocates nothing. Buffers may outlive the pool.
+// Hands out buffers of one allocator and takes them back when their last reference goes, so that a steady
+// stream allocates nothing. Buffers may outlive the pool.
 //   thread   any
-//   bound    retained_bytes_max of idle memory; what comes back past it is freed. Taking a buffer back needs
-//            no memory.
+//   bound    retained_bytes_max of idle memory; a buffer that comes back past it is freed. Taking a buffer
+//            back needs no memory.
 class BufferPool {
  public:
   static constexpr std::size_t kRetainedBytesMax = std::size_t{1} << 30;
 
-  // Throws std::bad_alloc where there is no memory for the pool itself.
+  // Throws std::bad_alloc if there is no memory for the pool itself.
   //   allocator   null: the host's
   explicit BufferPool(std::shared_ptr<Allocator> allocator = host_allocator(),
                       std::size_t retained_bytes_max = kRetainedBytesMax);
@@ -105,13 +105,13 @@ class BufferPool {
   BufferPool(const BufferPool&) = delete;
   BufferPool& operator=(const BufferPool&) = delete;
 
-  // Uninitialised memory of exactly `bytes`, aligned to Buffer::kAlignment: an idle buffer of that size, the
-  // one that came back last, or else a new one.
-  //   errors   kOutOfMemory, with how much was wanted; what the allocator says
+  // Uninitialised memory of exactly `bytes`, aligned to Buffer::kAlignment: an idle buffer of that size, one
+  // that came back lately, or else a new one.
+  //   errors   kOutOfMemory, with how much was wanted; what the allocator returns
   Result<Buffer> acquire(std::size_t bytes);
-  // Makes `count` buffers of `bytes` now, and touches their memory where it is the host's. The first `count`
-  // to be out at once then cost neither an allocation nor a page fault.
-  //   bound    retained_bytes_max; those past it are not made
+  // Makes `count` buffers of `bytes` now, and touches their memory if it is the host's. Up to `count` buffers
+  // in use at a time then cost neither an allocation nor a page fault.
+  //   bound    retained_bytes_max; buffers past it are not made
   //   errors   as acquire(); then none was made
   Status reserve(std::size_t bytes, std::size_t count);
   // Idle memory held at this moment.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// CompletionQueue: which of many are ready? Costs what became ready, however many still wait.
+// CompletionQueue: which of many are ready? Its cost grows with what became ready, not with what still waits.
 #pragma once
 
 #include <cstddef>
@@ -18,59 +18,54 @@ namespace inflight {
 
 class Prediction;
 
-// Arrays and predictions are added with a tag. The tags come out as they become ready, each exactly once, in
-// the order in which their completions notify this queue. Two that complete at the same time come out in
-// either order. Equal tags are kept apart only by that order, and so is what was added when it was ready
-// already: it counts as ready at the moment of add().
+// Arrays and predictions are added with a tag. The tags come out as the handles become ready, each exactly
+// once, in the order in which their completions notify this queue. Two that complete at the same time come
+// out in either order. A handle that is ready when it is added counts as ready at the moment of add().
 //   thread   any number may add, take and wait; it must not be destroyed while one of them still does
-//   bound    none of its own on what is added: each costs one entry of some 100 bytes and a share in its
-//            version until it is ready. Entries are used again, so that a queue that has grown to what is
-//            ever in it at once allocates nothing more. Becoming ready needs no memory.
+//   bound    none of its own on what is added: each costs one entry of some 100 bytes, and a reference to its
+//            version until it is ready. Entries are used again, so a queue that has reached its largest size
+//            allocates nothing more. Becoming ready needs no memory.
 class CompletionQueue {
  public:
   CompletionQueue() noexcept = default;
   CompletionQueue(const CompletionQueue&) = delete;
   CompletionQueue& operator=(const CompletionQueue&) = delete;
-  // Drops what is still pending: its completion does not notify this queue any more. May wait for another
-  // thread that is notifying this queue, a few instructions. Runs no user code but the release of memory
-  // whose last share was here.
+  // Drops what is still pending: its completion no longer notifies this queue. It may wait a few instructions
+  // for a thread that is notifying this queue. It runs no user code, except to release memory whose last
+  // reference was here.
   ~CompletionQueue();
 
-  // Hands `tag` out once the handle is ready: at once where it is. The handle itself may be dropped. The same
-  // handle may be added again, and tags may be equal: each addition counts for itself.
-  // Throws std::bad_alloc, having changed nothing.
+  // Hands `tag` out once the handle is ready, at once if it is. The handle itself may be dropped. The same
+  // handle may be added again, and tags may be equal: each addition counts for itself. Never blocks. Throws
+  // std::bad_alloc, having changed nothing.
   //   array, prediction   not empty
-  //   thread              any; never blocks: it takes the queue's lock and the handle's, a few instructions
-  //                       each
   void add(const NDArray& array, std::uint64_t tag) { add_version(array.version(), tag); }
   void add(const Prediction& prediction, std::uint64_t tag);
 
-  // The tags of all that became ready since the last call, the first to become ready first. `tags` is cleared
-  // first, and allocates nothing once it has grown. Throws std::bad_alloc, having taken nothing.
-  //   thread   any; never blocks; costs what it hands out
+  // The tags of all that became ready since the last call, in the order in which they did. `tags` is cleared
+  // first, and allocates nothing once it has grown. Never blocks. Throws std::bad_alloc, having taken
+  // nothing.
   void take(std::vector<std::uint64_t>& tags);
-  // The oldest of them; nothing where there is none.
+  // The oldest of them; no value: there is none.
   std::optional<std::uint64_t> take_one();
 
-  // Waits until there is something to take. Where nothing is in the queue, it waits for an add(): a loop that
-  // is alone asks size() first.
-  //   thread   any; several may wait, and all of them wake: one may find that another was faster
+  // Blocks until there is something to take. If the queue is empty, it waits for an add(): a single-threaded
+  // loop asks size() first. If several threads wait, all of them wake, and one may find that another was
+  // faster.
   void wait();
-  // The same, until `when` at most, which is on the real steady clock.
+  // The same, until `when` at most, a moment of steady_clock().
   //   returns  true: there is something to take
   bool wait_until(TimePoint when);
 
-  // Everything that was added and not taken yet, ready or not.
+  // How many were added and not taken yet, ready or not.
   std::size_t size() const;
 
-  // A descriptor that can be read as long as there is something to take: for epoll (level triggered), poll,
-  // select and the loops built on them. It coalesces: one write when the first tag arrives, one read when the
-  // last is taken, however many there are between. Made at the first call; a queue that is never asked makes
-  // no system call for it.
+  // A descriptor that is readable while there is something to take: for epoll (level triggered), poll, select
+  // and the loops built on them. One write when the first tag arrives, one read when the last is taken,
+  // however many there are between. It is made at the first call.
   //   returns  the same one each time. The queue owns it: do not read, write or close it. It is valid as long
-  //            as the queue lives; take it out of an epoll set before that ends.
-  //   thread   any
-  //   errors   kOutOfMemory: no descriptor is left; may be tried again
+  //            as the queue lives; remove it from an epoll set before that.
+  //   errors   kOutOfMemory: no descriptor is left; you may try again
   Result<int> event_fd();
 
  private:

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The dependency engine: runs closures in an order that respects what they read and write. It knows no tensor.
+// The dependency engine: runs closures in an order that respects what they read and write. It knows no
+// tensor.
 //
 //   Var a = Var::make(), b = Var::make();
 //   engine->push([] { ... }, {.writes = {a}});                // (1)
@@ -26,18 +27,22 @@
 
 namespace inflight {
 
-// Something that operations read and write, by versions: each write makes the next one. What it stands for
-// (memory, a file, a device) is the caller's business. Copies name the same variable.
+// Something that operations read and write, by versions: each write makes the next one. The caller decides
+// what it stands for: memory, a file, a device. Copies name the same variable, which lives as long as a copy
+// or an operation that names it.
 //   thread   any; one Var object is not assigned to while another thread uses it
 class Var {
  public:
   Var() noexcept = default;  // names nothing; a push that names it is refused
   // A new variable. Throws std::bad_alloc, having changed nothing.
   static Var make() { return Var(internal::Ref<internal::VarState>::adopt(new internal::PlainVar)); }
+  // For types of the library that are variables themselves.
   explicit Var(internal::Ref<internal::VarState> state) noexcept : state_(std::move(state)) {}
 
+  // Whether it names a variable.
   explicit operator bool() const noexcept { return static_cast<bool>(state_); }
-  // How the last finished write ended. Requires a variable.
+  // How the last write that has finished ended; ok if there was none. Takes the variable's lock for a few
+  // instructions. Requires a variable.
   Status status() const noexcept { return state_->status(); }
   internal::VarState* state() const noexcept { return state_.get(); }
   friend bool operator==(const Var&, const Var&) = default;
@@ -68,8 +73,9 @@ class OpToken {
   internal::Op* op_ = nullptr;
 };
 
-// Variables in the order in which they were named. The first kInPlace of them cost no allocation. Calls that
-// add more throw std::bad_alloc, having changed nothing.
+// Variables in the order in which they were named: what {.reads = {a, b}} makes. Up to kInPlace of them cost
+// no allocation. Calls that add more throw std::bad_alloc, having changed nothing.
+//   thread   one at a time
 class VarList {
  public:
   static constexpr std::size_t kInPlace = 4;
@@ -90,6 +96,7 @@ class VarList {
   }
   ~VarList() { clear(); }
 
+  // Adds one at the end.
   void push_back(Var var) {
     if (size_ < kInPlace) {
       new (in_place_ + size_) Var(std::move(var));
@@ -138,37 +145,40 @@ class VarList {
   std::unique_ptr<std::vector<Var>> more_;  // all of them, once there are more than kInPlace
 };
 
-// What one push orders, and how it runs. A variable in both reads and writes is updated: the operation inherits
-// its error. A variable in writes alone is overwritten: its old error ends there.
+// What one push orders, and how it runs. A variable in both reads and writes is updated: the operation
+// inherits its error. A variable in writes alone is overwritten: its old error ends there. The same variable
+// may be named several times.
 struct OpOptions {
   VarList reads = {};
   VarList writes = {};
-  // Runs the closure; null: a thread of the engine. It must outlive the operation, so until drain() returns.
-  // If execute() throws, or the executor destroys the task without running it, the operation ends with what was
-  // thrown, or with kCancelled. A task that execute() keeps decides by its run, whatever execute() throws.
+  // Runs the closure; null: a thread of the engine does. It must live until the operation has ended, so until
+  // drain() returns. If execute() throws, the operation ends with what was thrown. If the executor destroys
+  // the task without running it, as one that refuses it does, the operation ends with kCancelled. If the
+  // executor keeps the task, the run of the task decides, whatever execute() returns or throws.
   Executor* executor = nullptr;
   // Of the operations that can start on the engine's own threads, the one with the highest priority starts
-  // first, and equal ones start in the order in which they became ready. A priority never changes the order of
-  // dependent operations and interrupts nothing.
+  // first, and equal ones start in the order in which they became ready. A priority never changes the order
+  // of dependent operations and interrupts nothing.
   int priority = 0;
-  // If a stop is requested before the operation starts, it does not run: it ends with kCancelled when its turn
-  // comes, and operations that read what it would have written inherit that.
+  // If a stop is requested before the operation starts, it does not run: it ends with kCancelled when its
+  // turn comes, and operations that read what it would have written inherit that.
   std::stop_token stop = {};
-  // Called exactly once with the operation's status, before any dependent operation starts, also if the closure
-  // did not run. It may push. It must be short and must not block, for it runs on the thread that ended the
-  // operation. What it throws becomes the status of an operation that would have succeeded.
+  // Called exactly once with the operation's status, before any dependent operation starts, also if the
+  // closure did not run. It may push. It must be short and must not block, for it runs on the thread that
+  // ended the operation. What it throws becomes the status of an operation that would have succeeded.
   UniqueFunction<void(const Status&)> on_finish = {};
 };
 
-// Runs operations in the order that their variables demand. An operation runs once all that it reads and writes
-// is free. If something that it reads has failed, it is skipped and ends with that first cause, and so do the
-// operations that read what it writes.
+// Runs operations in the order that their variables demand. An operation runs once every variable that it
+// reads or writes is granted to it. If one that it reads has failed, the operation is skipped and ends with
+// that first cause, and so do the operations that read what it writes.
 //   thread   any, operations included, except where a call says otherwise
 class Engine {
  public:
   using Closure = UniqueFunction<Status()>;
   using AsyncClosure = UniqueFunction<void(OpToken)>;
 
+  // Waits until no operation is pending. Not from within an operation.
   virtual ~Engine() = default;
 
   // Orders a closure that has done its work when it returns. What it throws is the operation's status:
@@ -178,11 +188,12 @@ class Engine {
   //   returns   ok: the operation ends exactly once. Else nothing was ordered, on_finish is not called, and
   //             both arguments are as they were.
   //   bound     EngineOptions::pending_limit
-  //   errors    kInvalidArgument: the closure or a Var is empty, or there is neither an executor nor a thread;
-  //             kOverloaded: pending_limit operations are pending; kShuttingDown; kOutOfMemory
+  //   errors    kInvalidArgument: the closure or a Var is empty, or there is neither an executor nor a
+  //             thread; kOverloaded: pending_limit operations are pending; kShuttingDown; kOutOfMemory
   virtual Status push(Closure&& closure, OpOptions&& options) = 0;
-  // Orders a closure that starts work which ends later: the operation ends when its token is completed. If the
-  // closure throws while it holds the token, the operation ends with what was thrown. The rest is as for push().
+  // Orders a closure that starts work which ends later: the operation ends when its token is completed. If
+  // the closure throws while it holds the token, the operation ends with what was thrown. The rest is as for
+  // push().
   virtual Status push_async(AsyncClosure&& closure, OpOptions&& options) = 0;
 
   // Waits until no operation is pending.
@@ -191,10 +202,11 @@ class Engine {
   // Refuses pushes from now on. Lets all pending operations run, or cancels those that have not started, and
   // waits for their end. From within an operation it does not wait. It may be called again.
   virtual void shutdown(Shutdown how) = 0;
-  // How many operations have been pushed and have not ended, at this moment.
+  // How many operations have been pushed and have not ended, at this moment. Never blocks.
   virtual std::size_t pending() const = 0;
 };
 
+// How a threaded engine is made. make_threaded_engine() checks every bound.
 struct EngineOptions {
   static constexpr int kThreadsMax = 1'024;
   static constexpr std::size_t kPendingLimitMax = std::size_t{1} << 30U;
@@ -204,9 +216,9 @@ struct EngineOptions {
   int threads = 1;
   // A push past it is refused with kOverloaded. 1 to kPendingLimitMax.
   std::size_t pending_limit = 1U << 20U;
-  // How long a thread that ran out of work looks for more before it sleeps, 0 to kSpinMax. One in eight threads,
-  // and at least one, may look at a time. Longer answers sooner, and costs that much of a core each time that
-  // work ends. An engine that stays without work uses no processor time.
+  // How long a thread that ran out of work looks for more before it sleeps, 0 to kSpinMax. One in eight
+  // threads, and at least one, may look at a time. Longer answers sooner, and costs that much of a core each
+  // time that work ends. An engine that stays without work uses no processor time.
   Duration spin = std::chrono::microseconds(50);
 };
 
@@ -217,9 +229,10 @@ Result<std::unique_ptr<Engine>> make_threaded_engine(EngineOptions options = {})
 
 // An engine that runs every operation inside push(), one at a time, in the order of the pushes, and waits for
 // asynchronous ones. It is slow and obvious: the oracle of the other engine, and a tool to find the operation
-// that is to blame. What an operation pushes runs when that operation has ended, inside the same outermost push.
-// Executors are ignored. A variable that another engine uses at that time is refused with kInvalidArgument.
-// push() waits for pushes of other threads, so an operation must not wait for a thread that pushes.
+// that is to blame. What an operation pushes runs when that operation has ended, inside the same outermost
+// push. Executors are ignored. A variable that another engine uses at that time is refused with
+// kInvalidArgument. push() waits for pushes of other threads, so an operation must not wait for a thread that
+// pushes.
 //   errors   kOutOfMemory
 Result<std::unique_ptr<Engine>> make_naive_engine();
 

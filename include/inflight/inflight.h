@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The whole public face. In reading order; each header can be included alone.
+// All public headers but openvino_interop.h. Each can be included alone; DESIGN.md lists them in reading
+// order.
 #pragma once
 
 #include "inflight/await.h"             // IWYU pragma: export

@@ -24,17 +24,17 @@ namespace inflight {
 
 namespace internal {
 
-// One array of a version. What is declared is fixed before the first handle is given out, and any thread may
-// read it at any time. The rest is its owner's until the version's completion is published, and is only read
-// from then on.
+// One array of a version. The declared type, shape and device are fixed before the first handle exists, and
+// any thread may read them at any time. The rest belongs to the owner until the version's completion is
+// published, and is only read from then on.
 class ArrayValue {
  public:
   ArrayValue() = default;
-  // Still to come: memory of this kind, which set() brings.
+  // Pending: set() brings the memory, on this device.
   ArrayValue(DType dtype, const Shape& declared, Device device = Device::cpu()) noexcept
       : dtype_(dtype), declared_(declared), device_(device), actual_(declared) {}
-  // There already.
-  //   reusable   see reusable()
+  // With its memory.
+  //   reusable   as in set()
   ArrayValue(DType dtype, const Shape& shape, Buffer buffer, bool reusable = false) noexcept
       : ArrayValue(dtype, shape, buffer.device()) {
     set(shape, std::move(buffer), reusable);
@@ -45,15 +45,15 @@ class ArrayValue {
   const Shape& declared() const noexcept { return declared_; }
   Device device() const noexcept { return device_; }
 
-  // The owner's, before it publishes: the memory, and the shape that it turned out to have.
-  //   reusable   a later write may put its result there once nobody else can see it. Not so what came from
-  //              outside: the caller's memory may be read-only, or seen by ways that we do not know.
+  // Called by the owner before it publishes, with the memory and the shape that was computed.
+  //   reusable   a later write may put its result there once no other handle can see it. False for memory of
+  //              the caller: it may be read-only, or other code may see it.
   void set(const Shape& actual, Buffer buffer, bool reusable = false) noexcept {
     actual_ = actual;
     buffer_ = std::move(buffer);
     reusable_ = reusable;
   }
-  // Empty before set(). As for what follows, others read it only once the version is published.
+  // Empty before set(). Only the owner reads this and what follows before the version is published.
   const Buffer& buffer() const noexcept { return buffer_; }
   Buffer take_buffer() noexcept { return std::move(buffer_); }
   // The declared one before set().
@@ -86,17 +86,17 @@ class Version : public VarState {
 
 }  // namespace internal
 
-// A handle to one version of an array: computed, failed, or still to come. It never shows another version,
-// whoever writes what; the memory is not reused while a handle lives. A value: copies are handles to the same
-// version. Any thread may use it; one handle object is like an int: no writing it while another thread reads
-// it.
+// A handle to one version of an array: computed, failed, or pending. It never shows another version, whatever
+// is written later, and the memory is not reused while a handle lives. A value: copies are handles to the
+// same version.
+//   thread   any; one handle object is like an int: no thread may assign to it while another one reads it
 class NDArray {
  public:
   NDArray() noexcept = default;  // names nothing: only operator bool may be called
   // Ready at once, over memory that the caller has filled and will not write again.
   //   buffer   may be memory of any device
-  //   errors   kInvalidArgument: the shape is not static, or the buffer is smaller than dtype and shape say;
-  //            kOutOfMemory. The buffer's share ends then.
+  //   errors   kInvalidArgument: the shape is not static, or the buffer is smaller than dtype and shape
+  //            require; kOutOfMemory. The reference to the buffer is dropped then.
   static Result<NDArray> from_buffer(Buffer buffer, DType dtype, Shape shape);
   // Ready at once, a copy of `source` in host memory.
   //   errors   kOutOfMemory, with how much was wanted; kUnsupported: `source` is not memory of the host;
@@ -118,31 +118,31 @@ class NDArray {
   // True: this version has been computed, or has failed. One acquire load; never blocks, never throws, never
   // goes back to false.
   bool can_read() const noexcept { return version_->completion.ready(); }
-  // How the version came about: ok, or the first cause of its failure, the same each time; kNotReady before
-  // that.
+  // Ok, or the first cause of the version's failure, the same each time; kNotReady until can_read(). Never
+  // blocks.
   Status status() const;
-  // The elements, without waiting, for the host to read; valid as long as a handle to this version lives.
+  // The elements, for the host to read. Never blocks. Valid as long as a handle to this version lives.
   //   errors   kNotReady; the version's own failure; kUnsupported: the memory is not the host's
   Result<TensorView> read() const;
-  // The same for memory of any device: its address means something to that device.
+  // The same for memory of any device: the address is valid on that device.
   //   errors   kNotReady; the version's own failure
   Result<TensorView> view() const;
-  // A share in the memory, which then stays as it is without a handle, too. Not to be written to.
+  // A reference to the memory, which then stays unchanged without a handle, too. It must not be written to.
   //   errors   as view()
   Result<Buffer> buffer() const;
 
-  // Waits until can_read(), then returns status().
+  // Blocks until can_read(), then returns status(). Looks for up to 50 us before it sleeps.
   Status wait() const;
-  // The same, for `timeout` at most, or until `when`, which is on the real steady clock.
+  // The same, for `timeout` at most, or until `when` at most, a moment of steady_clock().
   //   errors   kDeadlineExceeded: the time came first
   Status wait_for(Duration timeout) const;
   Status wait_until(TimePoint when) const;
 
-  // Calls fn(array) on the executor once can_read(); gives it to the executor at once where it can be read
-  // already. What the executor throws ends there, and what fn throws ends where the executor says; where the
-  // executor refuses the task, fn is not called. Callbacks of one version are given to their executors in the
-  // order of these calls. Throws std::bad_alloc, having changed nothing.
-  //   executor   outlives that
+  // Calls fn(array) on the executor once can_read(), at once if it can be read already. Never blocks. If the
+  // executor refuses the task or throws, fn is not called, and what it threw is dropped. The executor decides
+  // what becomes of what fn throws. The callbacks of one version go to their executors in the order of these
+  // calls. Throws std::bad_alloc, having changed nothing.
+  //   executor   must live until fn has run
   //   fn         called as fn(const NDArray&), once; an empty std::function throws when it is called
   //   thread     any
   template <typename Fn>
@@ -169,13 +169,14 @@ class NDArray {
 };
 
 // A name for the newest version of an array. Each write makes a new version; handles taken before keep
-// theirs. The new version takes over the old one's memory when nobody can see that any more at the moment it
-// is computed, and gets other memory from a pool otherwise: renaming, as a processor does with its registers.
+// theirs. If no other handle can see the old version when the new one is computed, the new one takes over its
+// memory; otherwise it gets other memory from a pool. This is renaming, as a processor does with its
+// registers.
 //   thread   any, each call as a whole
 class MutableNDArray {
  public:
-  // Names `initial`. A write is refused where that is empty, has no static shape (kInvalidArgument) or is not
-  // in memory of the host (kUnsupported). Throws std::bad_alloc. The engine must outlive this name and every
+  // Names `initial`. A write is refused if that is empty, has no static shape (kInvalidArgument) or is not in
+  // memory of the host (kUnsupported). Throws std::bad_alloc. The engine must outlive this name and every
   // write.
   MutableNDArray(Engine& engine, NDArray initial);
   MutableNDArray(const MutableNDArray&) = delete;
@@ -186,18 +187,18 @@ class MutableNDArray {
 
   // Orders a write that replaces every element.
   //   reads     are ready and have not failed when `compute` runs
-  //   compute   gets them, and where the elements go. Where it fails or throws, the new version has that
+  //   compute   gets them, and the memory for the elements. If it fails or throws, the new version has that
   //             status.
   //   returns   the new version
   //   thread    any
   //   errors    as Engine::push; kInvalidArgument: an empty `compute`, or an empty array in `reads`;
-  //             kOutOfMemory. On an error nothing was ordered, and the name is as it was. Memory that cannot
-  //             be had when the write runs, and a read whose memory is not the host's, fail the new version.
+  //             kOutOfMemory. On an error nothing was ordered, and the name is as it was. If there is no
+  //             memory when the write runs, or a read is not in memory of the host, the new version fails.
   using Compute = UniqueFunction<Status(std::span<const TensorView> reads, const MutableTensorView& out)>;
   Result<NDArray> write(std::vector<NDArray> reads, Compute compute);
 
-  // Orders a write that may look at what was there: `out` holds the old elements when `compute` runs. It
-  // inherits the old version's failure.
+  // Orders a write that may read the old elements: `out` holds them when `compute` runs. If the old version
+  // has failed, the new one has the same failure.
   //   errors    as write()
   Result<NDArray> update(std::vector<NDArray> reads, Compute compute);
 
@@ -207,7 +208,8 @@ class MutableNDArray {
   Engine& engine_;
   const std::shared_ptr<BufferPool> pool_;  // shared with the pending writes
   // Held while a write is pushed, so that versions follow each other in the order of the calls. Recursive: an
-  // engine that runs operations inside push() calls `compute` under it, which may use this name.
+  // engine that runs operations inside push() calls `compute` while it is held, and `compute` may use this
+  // name.
   mutable std::recursive_mutex mutex_;
   NDArray newest_;  // guarded by mutex_
 };

@@ -17,7 +17,7 @@ namespace inflight {
 // A Model of the network as it is now: later changes to `network` do not reach it. Constants are shared, not
 // copied.
 //   name     what messages call it
-//   thread   any, while nobody changes `network`
+//   thread   any, while no thread changes `network`
 //   errors   kInvalidArgument: `network` is null; kInvalidModel, kUnsupported: as Model::load
 Result<Model> model_from_openvino(const std::shared_ptr<ov::Model>& network, std::string name);
 

@@ -28,8 +28,8 @@ namespace inflight {
 //   errors   kNoSuchDevice: the kind is there, this index is not
 using BackendFactory = Result<std::shared_ptr<Backend>> (*)(Device device);
 
-// What a plugin says of itself. load_backend() reads the members in this order, and none after one that
-// differs from its own. Only constants: nothing of the plugin's has run before.
+// What a plugin says of itself. load_backend() reads the members in this order, and stops at the first one
+// that differs from its own. They are constants: no other code of the plugin has run by then.
 struct PluginInfo {
   const char* version;     // of the headers that the plugin was compiled with, such as "0.1.0"
   const char* abi;         // INFLIGHT_PLUGIN_ABI of its compiler and standard library
@@ -39,7 +39,7 @@ struct PluginInfo {
 
 }  // namespace inflight
 
-// What must be the same on both sides for a std::string or a std::function to be the same type.
+// What must be the same on both sides, so that std::string and std::function are the same types.
 #if defined(_LIBCPP_VERSION)
 #define INFLIGHT_PLUGIN_ABI_LIBRARY_ "libc++ " INFLIGHT_TEXT_(_LIBCPP_ABI_VERSION)
 #else

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Predictor: keeps many predictions of one model in flight. Submit each frame the moment it arrives; nothing
-// blocks.
+// Predictor: keeps many predictions of one model in flight. Submit each frame the moment it arrives; no call
+// blocks unless it says so.
 #pragma once
 
 #include <cstddef>
@@ -39,9 +39,10 @@ struct Frame {
   std::vector<Input> inputs;
   std::uint64_t tag = 0;         // the caller's, handed back by Prediction::tag()
   std::optional<TimePoint> due;  // when the frame should have been submitted; latency counts from here
-  std::optional<TimePoint>
-      deadline;  // one that has not started by then expires. Both on the predictor's clock.
+  // A frame that has not started by then expires. Like `due`, a moment of the predictor's clock.
+  std::optional<TimePoint> deadline;
 
+  // A frame for a model with one input. Throws std::bad_alloc.
   static Frame of(NDArray array, std::uint64_t tag = 0) {
     return {{{"", std::move(array)}}, tag, std::nullopt, std::nullopt};
   }
@@ -57,10 +58,11 @@ enum class Outcome : std::uint8_t {
   kExpired,    // its deadline passed before it started
   kCancelled,  // given up before it started, by cancel() or by the predictor's end
 };
+// "pending", "completed" and so on. Requires an Outcome of the enum.
 std::string_view outcome_name(Outcome outcome);
 
-// When what happened to a prediction, on the predictor's clock. Each is set as it happens; a prediction that ends
-// before it starts has no `launched`, and one whose inputs never came no `ready`.
+// What happened to a prediction and when, on the predictor's clock. A step that never came has TimePoint{}: a
+// prediction that ended before it started has no `launched`, and one whose inputs never came has no `ready`.
 struct PredictionTimes {
   TimePoint due;  // Frame::due, or submitted
   TimePoint submitted;
@@ -71,7 +73,7 @@ struct PredictionTimes {
 
 // One admitted frame and its outcome. A value: copies are handles to the same prediction, whose outputs stay
 // untouched as long as one of them, or of its outputs, lives. May outlive the predictor.
-//   thread   any; one handle object is like an int: no writing it while another thread reads it
+//   thread   any; one handle object is like an int: no thread may assign to it while another one reads it
 class Prediction {
  public:
   Prediction() noexcept;  // names nothing: only operator bool may be called
@@ -84,9 +86,10 @@ class Prediction {
   explicit operator bool() const noexcept { return static_cast<bool>(state_); }
   // 0, 1, 2 ... in the order of admission.
   std::uint64_t id() const noexcept;
+  // Frame::tag.
   std::uint64_t tag() const noexcept;
 
-  // True: finished, whatever the outcome. One acquire load; never blocks, throws or goes back to false.
+  // True: finished, with any outcome. One acquire load; never blocks, throws or goes back to false.
   bool can_read() const noexcept { return completion_->ready(); }
   // kPending until can_read().
   Outcome outcome() const noexcept;
@@ -95,24 +98,27 @@ class Prediction {
   // Output `index`, in the order of the model's outputs; ready when the prediction is. Requires a valid
   // index.
   NDArray output(std::size_t index) const;
+  // The output of that name.
   //   errors   kNotFound: the model has no such output
   Result<NDArray> output(std::string_view name) const;
   std::size_t output_count() const noexcept;
-  // Which width it ran at, and when what happened. Final once can_read().
+  // The width at which it ran; kNarrow until can_read().
   Width width() const noexcept;
+  // Until can_read(), only `due` and `submitted` are set.
   PredictionTimes times() const noexcept;
 
-  // As NDArray::wait, wait_for, wait_until, on_ready.
+  // Block until can_read(), or until a time, as NDArray::wait, wait_for and wait_until do.
   Status wait() const;
   Status wait_for(Duration timeout) const;
   Status wait_until(TimePoint when) const;
+  // Calls fn(const Prediction&) on the executor once can_read(), as NDArray::on_ready does.
   template <typename Fn>
   void on_ready(Executor& executor, Fn fn) const {
     internal::on_ready(*completion_, executor, [fn = std::move(fn), self = *this]() mutable { fn(self); });
   }
 
-  // Gives it up if it has not started: the outcome is then kCancelled, at once. False: it has started or
-  // finished, and goes on to its own outcome.
+  // Cancels it if it has not started: the outcome is then kCancelled, at once. Never blocks.
+  //   returns  false: it has started or finished, and goes on to its own outcome
   bool cancel() const;
 
   internal::Completion& completion() const noexcept { return *completion_; }
@@ -124,43 +130,47 @@ class Prediction {
   internal::Completion* completion_ = nullptr;  // the state's, so that polling needs no other header
 };
 
-// What submit() does when every place in flight is taken.
+// What submit() does when in_flight_limit predictions are in flight.
 enum class OverloadPolicy : std::uint8_t {
   kReject,  // refuses at once
   kBlock,   // waits for a place, block_timeout at most
 };
 
+// How a predictor is made. create() checks every bound.
 struct PredictorOptions {
-  // Where it runs: a runtime that other predictors share, or, where there is none, one of its own on `device`.
+  // Where it runs: a runtime that other predictors share; empty: one of its own on `device`.
   Runtime runtime = {};
   Device device = Device::cpu();
   int threads = 0;  // RuntimeOptions::threads, for a runtime of its own; 0 with one that is shared
-  // Its share of a runtime that has too much to do, against those of the other predictors: above 0, to 1,000.
+  // Its part of a runtime that has more work than it can do, relative to the other predictors: above 0, to
+  // 1,000.
   double weight = 1;
   int in_flight_limit = 8;  // predictions admitted and not finished, at most; 1 to kInFlightLimitMax
   OverloadPolicy overload = OverloadPolicy::kReject;
   Duration block_timeout = Duration::max();  // for kBlock
   Precision precision = Precision::kAuto;
   Width width = Width::kNarrow;  // how much of the device each prediction uses
-  // Predictions that run at once; 0: as many as the program has use for. Never more than the runtime runs at once.
+  // Predictions that run at once, 0 to kSlotsMax; 0: as many as the program can use. Never more than the
+  // runtime's capacity or in_flight_limit.
   int slots = 0;
-  // Finished predictions wait for take_finished() if this is set; a caller that keeps its handles and never takes
-  // clears it. While finished_limit of them wait, submit() refuses.
+  // Finished predictions wait for take_finished() if this is set; a caller that keeps its handles and never
+  // takes clears it. While finished_limit of them wait, submit() refuses.
   bool keep_finished = true;
   int finished_limit = 1024;
-  // Share of one processor that an idle thread may spend awake before a frame expected from a steady stream, so that
-  // submit() need not wake it: a system call of tens of microseconds on a virtual machine, and now and then of
-  // milliseconds. 0: off; to 1. A frame that is late by milliseconds may begin up to 0.3 ms later, as the thread then
-  // naps. Once frames stop, 25 ms more are spent at most. Next to nothing is spent on irregular frames, and nothing
-  // where the share leaves less than 80 us a frame (by default, past 625 frames a second) or the process may use one
-  // processor only.
+  // Share of one processor that an idle thread may spend awake before a frame expected from a steady stream,
+  // so that submit() need not wake it: a system call of tens of microseconds on a virtual machine, and now
+  // and then of milliseconds. 0: off; to 1. A frame that is late by milliseconds may begin up to 0.3 ms
+  // later, as the thread then naps. Once frames stop, 25 ms more are spent at most. Next to nothing is spent
+  // on irregular frames, and nothing where the share leaves less than 80 us a frame (by default, past 625
+  // frames a second) or the process may use one processor only.
   double watch_share = 0.05;
-  // For PredictionTimes and deadlines. On a clock that is not real (Clock::real()) no thread watches, and deadlines
-  // are looked at when something else happens.
+  // For PredictionTimes and deadlines; outlives the predictor and its predictions. If it is not real
+  // (Clock::real()), no thread keeps watch, and a deadline is checked only in submit() and when the frame
+  // gets its slot.
   const Clock* clock = &steady_clock();
 };
 
-// How many submissions ended how. At every instant that a caller can observe,
+// How many submissions had which outcome. At every instant that a caller can observe,
 // submitted == completed + failed + rejected + dropped + expired + cancelled + in_flight.
 struct Statistics {
   std::uint64_t submitted = 0, completed = 0, failed = 0, rejected = 0, dropped = 0, expired = 0,
@@ -181,7 +191,8 @@ struct StageLatencies {
 // Keeps up to in_flight_limit predictions of one model in flight.
 //   thread   any number may submit, take and wait
 //   owns     the program, its slots and a pool of output buffers; a share in its runtime
-//   errors   after it was moved from, a call that can fail answers kInvalidArgument, and the others find nothing
+//   errors   after it was moved from, a call that can fail returns kInvalidArgument, and the others return
+//            nothing
 class Predictor {
  public:
   static constexpr int kInFlightLimitMax = 1 << 16;
@@ -189,18 +200,19 @@ class Predictor {
   static constexpr int kSlotsMax = 1024;
   static constexpr double kWeightMax = 1000;
 
-  // Compiles the model and binds the slots.
-  //   errors   kInvalidArgument: an option out of bounds; kOutOfMemory: memory or threads ran out, and nothing is
-  //            left behind; what Runtime::open(), Backend::compile() and Program::bind() answer
+  // Compiles the model and binds the slots. It may take seconds.
+  //   errors   kInvalidArgument: an option out of bounds; kOutOfMemory: memory or threads ran out, and
+  //            nothing is left behind; what Runtime::open(), Backend::compile() and Program::bind() return
   static Result<Predictor> create(const Model& model, PredictorOptions options = {});
 
   Predictor(Predictor&&) noexcept;
   Predictor& operator=(Predictor&&) noexcept;
-  // Cancels what has not started and waits for the rest. Not from an inline callback of its own predictions.
+  // Cancels what has not started and waits for what runs. Not from an inline callback of its own predictions.
   ~Predictor();
 
   // Submits one frame. Never blocks, unless the policy is kBlock.
-  //   frame    an input for each of the model's, each of exactly its dtype and shape; moved from only on success
+  //   frame    an input for each of the model's, each of exactly its dtype and shape; moved from only on
+  //            success
   //   returns  the prediction; its outputs are ready when it is
   //   thread   any
   //   bound    in_flight_limit
@@ -210,44 +222,48 @@ class Predictor {
   //            deadline has passed; kOutOfMemory; kShuttingDown
   Result<Prediction> submit(Frame&& frame);
 
-  // Every prediction that finished since the last call, in the order in which they finished; each is handed out once.
-  // Never blocks. Empty where keep_finished is not set.
+  // Every prediction that finished since the last call, in the order in which they finished; each is handed
+  // out once. Never blocks. Empty if keep_finished is false.
   //   errors   throws std::bad_alloc, having changed nothing
   std::vector<Prediction> take_finished();
   // The same into `finished`, which is cleared first: no allocation once it has grown.
   void take_finished(std::vector<Prediction>& finished);
-  // Waits until take_finished() has something to give, or nothing is in flight any more.
+  // Blocks until take_finished() has something to give, or nothing is in flight any more.
   //   returns  true: there is something to take
   bool wait_any();
-  // The same, until `when` at most, which is on the real steady clock.
+  // The same, until `when` at most, a moment of steady_clock().
   bool wait_any_until(TimePoint when);
 
-  // A descriptor that can be read as long as take_finished() has something to give: for epoll (level triggered), poll,
-  // select and the loops built on them. It coalesces: one write when the first prediction finishes, one read when they
-  // are taken, however many there are. Made at the first call; a predictor that is never asked makes no system call
-  // for it.
-  //   returns  the same one each time. It is the predictor's: do not read, write or close it. Valid as long as the
-  //            predictor lives; take it out of an epoll set before that ends.
+  // A descriptor that is readable while take_finished() has something to give: for epoll (level triggered),
+  // poll, select and the loops built on them. One write when the first prediction finishes, one read when
+  // they are taken, however many there are. It is made at the first call.
+  //   returns  the same one each time. The predictor owns it: do not read, write or close it. Valid as long
+  //            as the predictor lives; remove it from an epoll set before that.
   //   thread   any
-  //   errors   kUnsupported: keep_finished is not set, so there is never anything to take; kOverloaded: no descriptor
-  //            is left, may be tried again
+  //   errors   kUnsupported: keep_finished is false, so there is never anything to take; kOutOfMemory: no
+  //            descriptor is left; you may try again
   Result<int> event_fd();
 
-  // Waits until nothing is in flight.
+  // Blocks until nothing is in flight. Not from an inline callback of its own predictions.
   void drain();
-  // Refuses submissions from now on. kCancel: cancels what has not started. Waits for the rest. Idempotent.
+  // Refuses submissions from now on. kCancel also cancels what has not started. Then as drain(). It may be
+  // called again, on any thread.
   void shutdown(Shutdown how);
 
-  // The books, as they are at this instant: one lock.
+  // The counts at this instant. Takes one lock, shortly.
   Statistics statistics() const;
-  // Where the time of completed predictions went: one lock, and a copy of 70 KiB.
+  // Where the time of completed predictions went. Takes one lock, for a copy of about 70 KiB.
   StageLatencies latencies() const;
-  // An estimate of when a place will be free: 0 if one is, else from the mean service time of late.
+  // An estimate of how long it takes until a place is free: 0 if one is, else the recent mean of the time
+  // that a prediction runs, divided by the slots.
   Duration retry_after() const;
+  // What submit() expects and what a prediction has, in the order of the model. Valid as long as the
+  // predictor; empty after it was moved from.
   std::span<const TensorSpec> inputs() const noexcept;
   std::span<const TensorSpec> outputs() const noexcept;
-  // "" after it was moved from.
+  // The device in words, such as "cpu (AMD EPYC, 2 threads)"; "" after it was moved from.
   std::string device_description() const;
+  // How many predictions run at once; 0 after it was moved from.
   int slots() const noexcept;
 
  private:

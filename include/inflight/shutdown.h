@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
+// Shutdown: how an engine or a predictor ends.
 #pragma once
 
 #include <cstdint>
 
 namespace inflight {
 
-// What an engine or a predictor that ends does with what has not started. What runs always goes on to its end.
+// What becomes of the operations or predictions that have not started. Those that run always go on to their
+// end, and the call that ends the engine or predictor waits for it.
 enum class Shutdown : std::uint8_t {
   kDrain,   // runs it
   kCancel,  // ends it with kCancelled

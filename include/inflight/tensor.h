@@ -1,5 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Plain tensor values: element types, shapes, devices, and views of memory that another object owns.
+// Plain tensor values: element types, shapes, devices, and views of memory that another object owns. All are
+// values without locks: any number of threads may read one, and none may change it meanwhile. No call blocks.
+//
+//   const Shape shape = {1, 3, 224, 224};                         // one image: 3 planes of 224 x 224
+//   const TensorSpec spec = {"image", DType::kF32, shape};        // f32[1,3,224,224], 602,112 bytes
+//   const TensorView view = {pixels, DType::kU8, {480, 640, 3}};  // a frame u8[H,W,3] of the caller
 #pragma once
 
 #include <array>
@@ -14,7 +19,8 @@
 
 namespace inflight {
 
-// The type of an element.
+// The type of an element, in the host's byte order. kBool takes one byte. kF16 is IEEE binary16; kBF16 is the
+// upper half of an f32.
 enum class DType : std::uint8_t {
   kBool,
   kU8,
@@ -30,14 +36,16 @@ enum class DType : std::uint8_t {
   kF32,
   kF64
 };
+// How many there are.
 inline constexpr int kDTypes = 13;
 
-// "f32", "u8", "bf16", "bool". Requires a DType of these.
+// "f32", "u8", "bf16", "bool". Requires a DType of the enum: any other value stops the process.
 std::string_view dtype_name(DType dtype);
-// Bytes of one element, 1 to 8.
+// Bytes of one element, 1 to 8. Requires a DType of the enum.
 std::size_t dtype_bytes(DType dtype);
 
-// The element type of a C++ type.
+// The element type of a C++ type. Other types, and kF16 and kBF16, which have no C++ type here, do not
+// compile.
 template <typename T>
 constexpr DType dtype_of() {
   if constexpr (std::is_same_v<T, bool>)
@@ -66,50 +74,61 @@ constexpr DType dtype_of() {
   }
 }
 
-// The extents of a tensor, outermost first. kDynamic stands for an extent that is not known until run time.
-// Holds up to kRankMax extents in place: copying never allocates.
+// The extents of a tensor, outermost first: an image batch f32[N,C,H,W] has {N, C, H, W}. Extents are counts
+// of elements, not bytes. Holds up to kRankMax extents in place: copying never allocates.
 class Shape {
  public:
   static constexpr std::size_t kRankMax = 8;
+  // An extent that is not known until run time.
   static constexpr std::int64_t kDynamic = -1;
   // More than any memory holds, and few enough that no count of bytes wraps around.
   static constexpr std::int64_t kElementsMax = std::int64_t{1} << 48;
 
   constexpr Shape() = default;  // rank 0: a scalar
-  // Requires at most kRankMax extents; Shape::make() checks values that come from outside.
+  // Requires at most kRankMax extents, each at least kDynamic: for shapes that the code itself writes down.
+  // More extents stop the process.
   Shape(std::initializer_list<std::int64_t> dims);
+  // Checks extents that come from outside.
+  //   dims     each at least 0, or kDynamic
   //   errors   kUnsupported: more than kRankMax extents or kElementsMax elements;
   //            kInvalidArgument: an extent below kDynamic
   static Result<Shape> make(std::span<const std::int64_t> dims);
 
+  // How many extents, 0 to kRankMax.
   std::size_t rank() const noexcept { return rank_; }
+  // Requires axis < rank(). Not checked.
   std::int64_t operator[](std::size_t axis) const noexcept { return dims_[axis]; }
+  // All extents; valid as long as this shape.
   std::span<const std::int64_t> dims() const noexcept { return {dims_.data(), rank_}; }
+  // Whether no extent is kDynamic.
   bool is_static() const noexcept;
   // Number of elements; 1 for a scalar. Requires is_static(), and at most kElementsMax.
   std::size_t elements() const noexcept;
-  // "[1,3,224,224]", with ? for kDynamic.
+  // "[1,3,224,224]", with ? for kDynamic; "[]" for a scalar.
   std::string to_string() const;
 
+  // Equal: the same rank and the same extents. kDynamic equals kDynamic only.
   friend bool operator==(const Shape& a, const Shape& b) noexcept;
 
  private:
-  std::array<std::int64_t, kRankMax> dims_{};
+  std::array<std::int64_t, kRankMax> dims_{};  // the first rank_ of them
   std::uint8_t rank_ = 0;
 };
 
 // Where something is computed, or where memory is: a kind of device by name, and which one of that kind. A
-// new kind needs nothing here: a backend answers to its name (load_backend()). A plain value of 20 bytes.
+// new kind needs no change here: load_backend() finds its backend by name. A plain value of 20 bytes.
 class Device {
  public:
-  static constexpr std::size_t kNameMax = 15;
+  static constexpr std::size_t kNameMax = 15;  // characters
 
+  // The host.
   constexpr Device() noexcept : Device("cpu", 0) {}
   static constexpr Device cpu() noexcept { return Device("cpu", 0); }
-  // Requires an index of at least 0, as make() checks.
+  // Requires an index of at least 0. Not checked: make() checks one that comes from outside.
   static constexpr Device cuda(int index = 0) noexcept { return Device("cuda", index); }
+  // The device that computes nothing, for tests.
   static constexpr Device null() noexcept { return Device("null", 0); }
-  // Any device that can be named, whether or not there is one: load_backend() knows that.
+  // Any device that can be named, whether or not it exists: load_backend() finds that out.
   //   name     1 to kNameMax lower-case letters, digits and '_', a letter first
   //   index    at least 0
   //   errors   kInvalidArgument: anything else
@@ -118,17 +137,21 @@ class Device {
   //   errors   kInvalidArgument: not of this form
   static Result<Device> parse(std::string_view text);
 
+  // "cpu", "cuda". Valid as long as this device.
   constexpr std::string_view name() const noexcept {
     std::size_t length = 0;
     while (length < kNameMax && name_[length] != '\0') ++length;
     return {name_.data(), length};
   }
+  // Which one of its kind, from 0.
   constexpr int index() const noexcept { return index_; }
-  // Whether the host can read and write memory that is there: that of the kind "cpu".
+  // Whether the host can read and write its memory: true for the kind "cpu".
   constexpr bool is_host() const noexcept { return name() == "cpu"; }
-  // "cuda:1"; "cpu" and "null" without the index 0, as there is mostly one of each. parse() reads it back.
+  // "cuda:1"; "cpu" and "null" without the index 0, because there is usually one of each. parse() reads it
+  // back.
   std::string to_string() const;
 
+  // Equal: the same kind and the same index.
   friend constexpr bool operator==(const Device&, const Device&) = default;
 
  private:
@@ -141,34 +164,40 @@ class Device {
 };
 
 namespace internal {
-// Ok where the host can read the memory of this device.
-//   errors   kUnsupported: it cannot; what reads memory answers so, all with this one status
+// Ok if the host can read the memory of this device.
+//   errors   kUnsupported: it cannot. Every call that reads memory on the host returns this one status.
 Status check_host_memory(Device device);
 }  // namespace internal
 
-// The name, element type and shape of one input or output.
+// The name, element type and shape of one input or output. The shape may have dynamic extents.
 struct TensorSpec {
+  // As the model file spells it.
   std::string name;
   DType dtype = DType::kF32;
   Shape shape;
 
-  // Requires a static shape.
+  // What one such tensor takes, in bytes. Requires a static shape.
   std::size_t bytes() const noexcept { return dtype_bytes(dtype) * shape.elements(); }
-  // "f32[1,3,224,224]"
+  // "f32[1,3,224,224]": element type and shape, as messages and documents write them.
   std::string type_string() const;
 
+  // Equal: the same name, element type and shape.
   friend bool operator==(const TensorSpec&, const TensorSpec&) = default;
 };
 
-// Dense row-major elements that another object owns, for reading. A plain value: it keeps nothing alive.
+// Dense row-major elements that another object owns, for reading: the last axis varies fastest, without gaps.
+// A plain value: it keeps nothing alive, so it is valid as long as its owner says (NDArray::read() and
+// others).
 struct TensorView {
-  const void* data = nullptr;  // on `device`
+  const void* data = nullptr;  // on `device`; null only if there are no elements
   DType dtype = DType::kF32;
   Shape shape;
   Device device = Device::cpu();
 
+  // Bytes of all elements. Requires a static shape.
   std::size_t bytes() const noexcept { return dtype_bytes(dtype) * shape.elements(); }
-  // The elements as T.
+  // All elements as T, in memory order. Copies nothing.
+  //   returns  shape.elements() values, valid as long as the memory
   //   errors   kInvalidArgument: T is not this view's dtype; kUnsupported: the memory is not the host's
   template <typename T>
   Result<std::span<const T>> as() const {
@@ -178,17 +207,20 @@ struct TensorView {
   }
 
  private:
+  // kInvalidArgument, with both types.
   Status dtype_mismatch(DType wanted) const;
 };
 
-// The same, for writing.
+// The same, for writing. The code that gets one is the only one that uses the memory until it is done.
 struct MutableTensorView {
-  void* data = nullptr;  // on `device`
+  void* data = nullptr;  // on `device`; null only if there are no elements
   DType dtype = DType::kF32;
   Shape shape;
   Device device = Device::cpu();
 
+  // Bytes of all elements. Requires a static shape.
   std::size_t bytes() const noexcept { return dtype_bytes(dtype) * shape.elements(); }
+  // The same memory for reading.
   operator TensorView() const { return {data, dtype, shape, device}; }  // NOLINT: a writer may read
 };
 

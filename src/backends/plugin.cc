@@ -22,8 +22,8 @@ constexpr const char* kEntry = "inflight_backend_plugin";
 
 Status refused(const std::string& what) { return {StatusCode::kNoSuchDevice, what}; }
 
-// "0.1" of "0.1.0": before 1.0 every minor version may change the interface, and so may every major one
-// after.
+// "0.1" of "0.1.0": before 1.0 every minor version may change the interface; from 1.0 on every major version
+// may.
 std::string_view compatible_part(std::string_view version) {
   const std::size_t dot = version.find('.');
   return version.substr(0, dot == version.npos ? dot : version.find('.', dot + 1));
@@ -56,7 +56,7 @@ Result<const PluginInfo*> read_info(const std::string& path, std::string_view ki
 std::vector<std::string> plugin_folders(std::vector<std::string> first) {
   Dl_info place{};
   link_map* map = nullptr;
-  static const char here = 0;  // any address of this library's will do
+  static const char here = 0;  // any address in this library
   if (dladdr1(&here, &place, reinterpret_cast<void**>(&map), RTLD_DL_LINKMAP) == 0) return {};
   const std::string_view file = map->l_name;
   if (file.empty()) return {};  // the program

@@ -13,9 +13,9 @@
 
 namespace inflight::internal {
 
-// Where plugins are looked for: in `first`, then in the folder of the shared libinflight that this code is
-// in, then in its subfolder "inflight". Nowhere at all if this code is linked into the program itself: a
-// plugin would bring a second libinflight along.
+// The folders to search for plugins: those of `first`, then that of the shared libinflight with this code,
+// then its subfolder "inflight". Empty if this code is linked into the program itself: a plugin would load a
+// second libinflight.
 std::vector<std::string> plugin_folders(std::vector<std::string> first);
 
 // The first libinflight_backend_KIND.so of these folders.
@@ -24,10 +24,10 @@ std::optional<std::string> find_plugin(std::string_view kind, std::span<const st
 // The kinds that have a file in these folders, sorted. Nothing is opened.
 std::vector<std::string> plugin_kinds(std::span<const std::string> folders);
 
-// Opens this file and has it make the backend of `device`. The library stays loaded for the life of the
-// process, as its code may run until then.
-//   errors   kNoSuchDevice: it cannot be opened, or it is for another libinflight or another kind; what its factory
-//            answered or threw
+// Opens this file and lets it make the backend of `device`. The library stays loaded for the life of the
+// process, because its code may run until then.
+//   errors   kNoSuchDevice: it cannot be opened, or it is for another libinflight or another kind; what its
+//            factory returned or threw
 Result<std::shared_ptr<Backend>> open_plugin(const std::string& path, Device device);
 
 }  // namespace inflight::internal

@@ -58,7 +58,7 @@ struct BufferBlock {
 
 namespace {
 
-// Calls code that takes memory back. There is no one to give its exception to.
+// Calls code that takes memory back. An exception of it is dropped: there is no caller to report it to.
 template <typename Function>
 void call_release(Function& function) noexcept {
   static_cast<void>(call_user(function));
@@ -92,9 +92,9 @@ void delete_one(BufferBlock* block) noexcept {
   delete block;
 }
 
-// A release function may end other buffers, as that of a view of other memory does, and theirs others again.
-// The outermost call on a thread deletes them all, one after the other, so that a long chain needs no deep
-// stack.
+// A release function may drop other buffers, as that of a view of other memory does, and their release
+// functions may drop more. The outermost call on a thread deletes them all, one after the other, so a long
+// chain needs no deep stack.
 void delete_block(BufferBlock* block) noexcept {
   static thread_local BufferBlock** later = nullptr;  // linked by next_of_size
   if (later != nullptr) {
@@ -108,8 +108,8 @@ void delete_block(BufferBlock* block) noexcept {
   later = nullptr;
 }
 
-// Idle blocks by size, without memory of its own: of each size one block, the first, is in its bucket's list,
-// and the others hang behind that one.
+// Idle blocks by size, without memory of its own: the first block of each size is in the list of its bucket,
+// and the others of that size are in a list behind it.
 class IdleBlocks {
  public:
   void push(BufferBlock* block) noexcept {
@@ -123,7 +123,7 @@ class IdleBlocks {
       first->next_of_size = block;
     }
   }
-  // The one pushed last but for the first; null where there is none.
+  // A block of that size: the newest of those behind the first, else the first; null: there is none.
   BufferBlock* pop(std::size_t size) noexcept {
     BufferBlock** const place = find(size);
     BufferBlock* const first = *place;
@@ -135,7 +135,7 @@ class IdleBlocks {
     *place = first->next_size;
     return first;
   }
-  // Any; null where there is none.
+  // A block of any size; null: there is none.
   BufferBlock* pop_any() noexcept {
     for (BufferBlock* const first : buckets_) {
       if (first != nullptr) return pop(first->size);
@@ -146,7 +146,7 @@ class IdleBlocks {
  private:
   static constexpr int kBucketsBits = 6;
 
-  // Where the first block of this size is pointed to from, or would be.
+  // The pointer to the first block of this size, or the place where that pointer would be.
   BufferBlock** find(std::size_t size) noexcept {
     // The top bits of a product with 2^64 divided by the golden ratio (Knuth): sizes are often multiples of
     // each other.
@@ -170,7 +170,7 @@ struct BufferPoolCore {
   BufferPoolCore(const BufferPoolCore&) = delete;
   BufferPoolCore& operator=(const BufferPoolCore&) = delete;
 
-  // True where the pool kept the block.
+  // True: the pool keeps the block.
   bool retain(BufferBlock* block) noexcept {
     const MutexLock lock(mutex);
     if (block->size > retained_max - retained) return false;
@@ -192,7 +192,7 @@ void buffer_ref(BufferBlock* block) noexcept {
 
 void buffer_unref(BufferBlock* block) noexcept {
   if (block == nullptr || block->refs.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
-  // Moved out first: where this is the pool's last share, the pool ends with this scope.
+  // Moved out first: if this is the last reference to the pool, the pool ends with this scope.
   const std::shared_ptr<BufferPoolCore> pool = std::move(block->pool);
   if (pool == nullptr || !pool->retain(block)) delete_block(block);
 }

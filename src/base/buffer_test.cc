@@ -92,8 +92,8 @@ TEST(BufferTest, ThreadsShareAndTheLastOneReleases) {
   constexpr int kThreads = 4;
   constexpr int kRounds = 500;
   for (int round = 0; round < kRounds; ++round) {
-    std::vector<int> values(kThreads,
-                            0);  // one a thread, written while it holds a share, read by the release
+    // One for each thread, written while that holds a reference, and read by the release function.
+    std::vector<int> values(kThreads, 0);
     std::atomic<int> released{0};
     int sum = 0;
     std::vector<std::thread> threads;
@@ -220,12 +220,13 @@ TEST(BufferPoolTest, NoTwoThreadsHoldOneBuffer) {
   }
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(spoilt.load(), 0);
-  // At most one of each size a thread was ever out.
+  // Each thread used at most one buffer of each size at a time.
   EXPECT_LE(pool.retained_bytes(), kThreads * (64U + 128U));
   EXPECT_GT(pool.retained_bytes(), 0U);
 }
 
-// Memory that the host must not touch: its addresses are made up. Counts what is out, and fails on request.
+// Memory that the host must not use: its addresses are invented. Counts what is allocated, and fails on
+// request.
 class FarAllocator final : public Allocator {
  public:
   Device device() const noexcept override { return Device::cuda(2); }
@@ -259,7 +260,7 @@ TEST(BufferTest, KnowsWhereItsMemoryIs) {
   EXPECT_EQ(Buffer::allocate(1)->device(), Device::cpu());
 }
 
-// ThreadSanitizer stops the process where its operator new is asked for too much.
+// ThreadSanitizer stops the process if its operator new is asked for too much.
 #if defined(__SANITIZE_THREAD__)
 constexpr std::size_t kTooMuch = SIZE_MAX / 2;
 #else

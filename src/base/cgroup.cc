@@ -91,8 +91,8 @@ std::vector<Hierarchy> read_mounts(const std::string& root) {
   return mounts;
 }
 
-// The way from the group at the mount point down to `group`; nothing where it does not lie below. The parts
-// ".." lead out of this process's namespace.
+// The names on the path from the group at the mount point down to `group`; no value: `group` is not below it.
+// Parts ".." lead out of this process's namespace.
 std::optional<std::vector<std::string>> way_down(const std::string& mounted, const std::string& group) {
   const std::vector<std::string> from = split(mounted, '/');
   const std::vector<std::string> to = split(group, '/');
@@ -128,7 +128,7 @@ std::optional<int> smaller(std::optional<int> a, std::optional<int> b) {
   return a && b ? std::min(a, b) : (a ? a : b);
 }
 
-// Over the group and all around it, as far as they are mounted.
+// The smallest quota of the group and of all groups around it, as far as they are mounted.
 std::optional<int> quota_along(std::string folder, const std::vector<std::string>& way, Version version) {
   std::optional<int> quota = quota_of(folder, version);
   for (const std::string& part : way) {
@@ -152,7 +152,7 @@ std::optional<int> processors_by_quota(const std::string& root) noexcept try {
       found = true;
       quota = smaller(quota, quota_along(root + mount.mount_point, *way, process.version));
     }
-    // Some containers are shown groups by the names that the host gives them, and a mount of their own alone.
+    // Some containers see the host's names of the groups, and only a mount of their own group.
     for (const Hierarchy& mount : mounts) {
       if (found || mount.version != process.version) continue;
       quota = smaller(quota, quota_of(root + mount.mount_point, process.version));
@@ -160,7 +160,7 @@ std::optional<int> processors_by_quota(const std::string& root) noexcept try {
   }
   return quota;
 } catch (...) {
-  return std::nullopt;  // no memory for the file names: the process has other worries
+  return std::nullopt;  // no memory for the file names: as if there were no quota
 }
 
 }  // namespace inflight::internal

@@ -10,8 +10,8 @@ namespace inflight::internal {
 // How many processors the quotas of this process's control groups allow, rounded up: the smallest quota among
 // its group and all the groups around it, in every hierarchy that limits processor time. A quota of 150% is
 // two.
-//   root      where the file system begins: "" but in tests, which build a tree of their own below it
-//   returns   at least 1; nothing where no quota is set, or where none can be read
+//   root      where the file system begins: "", except in tests, which build a tree of their own
+//   returns   at least 1; no value: no quota is set, or none can be read
 //   source    Linux, Documentation/admin-guide/cgroup-v2.rst and cgroup-v1/; cgroups(7), proc(5)
 std::optional<int> processors_by_quota(const std::string& root) noexcept;
 

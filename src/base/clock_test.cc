@@ -93,7 +93,7 @@ TEST(ManualClockTest, NoThreadSeesItGoBack) {
     });
   }
   for (std::thread& thread : threads) thread.join();
-  // Two threads advanced by kSteps each; a sleep that lost its race may not have undone any of it.
+  // Two threads advanced by kSteps each. A sleep that lost its race must not have undone any of it.
   EXPECT_GE(clock.now(), TimePoint(nanoseconds(2 * kSteps)));
 }
 

@@ -16,7 +16,7 @@ namespace inflight::internal {
 
 Result<int> EventFd::open(bool raised) {
   if (fd_ < 0) {
-    // Non-blocking: lower() must not hang where the user has read it, which the contract forbids.
+    // Non-blocking: lower() must not hang if the user has read the descriptor against the contract.
     fd_ = ::eventfd(raised ? 1 : 0, EFD_NONBLOCK | EFD_CLOEXEC);
     if (fd_ < 0) {
       return Status(StatusCode::kOutOfMemory,
@@ -29,7 +29,7 @@ Result<int> EventFd::open(bool raised) {
 void EventFd::raise() noexcept {
   if (fd_ < 0) return;
   const std::uint64_t one = 1;
-  // It stood at 0, or at 1 where it was not lowered: never near the value at which a write would fail.
+  // The counter is 0, or 1 if it was not lowered: never near the value at which a write would fail.
   INFLIGHT_CHECK(::write(fd_, &one, sizeof(one)) == sizeof(one));
 }
 

@@ -25,7 +25,7 @@
 namespace inflight {
 namespace {
 
-// A callable of `kBytes` bytes that counts its objects and tells where it lives.
+// A callable of `kBytes` bytes that counts its objects and reports whether it is stored in place.
 struct Counts {
   int alive = 0;
   int moves = 0;
@@ -332,13 +332,13 @@ TEST(ExecutorTest, WhatATaskThrowsEndsNoThread) {
   EXPECT_EQ(ran, 1);
 }
 
-// A sanitizer has threads of its own, which come and go as it likes.
+// A sanitizer has threads of its own, which come and go at any time.
 std::ptrdiff_t threads_of_this_process() {
   const std::filesystem::directory_iterator threads("/proc/self/task");
   return std::distance(begin(threads), end(threads));
 }
 
-// The process may have a few threads more at most: some of the pool's cannot start.
+// The process may start only a few threads more, so some of the pool's cannot start.
 TEST(ThreadPoolTest, OutOfThreadsIsAStatusWithNothingLeftBehind) {
   const int threads_allowed = 4;
   const pid_t child = fork();

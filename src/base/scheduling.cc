@@ -29,7 +29,7 @@ void wake_on_time() noexcept { prctl(PR_SET_TIMERSLACK, 1UL, 0UL, 0UL, 0UL); }
 
 int usable_processors() noexcept {
   cpu_set_t usable;
-  // More of them than the set has room for are many.
+  // The call fails if there are more processors than the set has room for.
   const int allowed = sched_getaffinity(0, sizeof(usable), &usable) == 0 ? CPU_COUNT(&usable) : CPU_SETSIZE;
   return std::max(1, std::min(allowed, processors_by_quota("").value_or(allowed)));
 }

@@ -44,7 +44,7 @@ std::string_view status_code_name(StatusCode code) { return status_code_row(code
 
 int exit_code(StatusCode code) { return status_code_row(code).exit_code; }
 
-// A failure that was made before anything failed: it needs no memory when all of it is gone.
+// A failure that was made at the start of the program: it needs no memory when none is left.
 Status Status::without_message(StatusCode code) noexcept {
   // Never destroyed, as statuses may outlive every other static.
   static Rep* const reps = [] {
@@ -128,7 +128,7 @@ Status Status::with_context(std::string_view context) const noexcept {
   } catch (const std::bad_alloc&) {
     return *this;
   }
-  // One without a message is shared, and tells no cause.
+  // A failure without its message is shared, and must not get a cause.
   if (outer.rep_->refs.load(std::memory_order_relaxed) > 1) return *this;
   outer.rep_->cause = rep_->cause != nullptr ? rep_->cause : rep_;
   ref(outer.rep_->cause);

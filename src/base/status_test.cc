@@ -131,7 +131,7 @@ TEST(StatusTest, ContextGoesInFrontAndTheFirstCauseStays) {
     outermost = third.with_context("run");
     cause = third.first_cause();
   }
-  // The causes live on in what was made from them.
+  // The causes live as long as the statuses that were made from them.
   EXPECT_EQ(outermost.code(), StatusCode::kInvalidModel);
   EXPECT_EQ(outermost.message(), "run: predictor: m.onnx: offset 7: bad magic");
   EXPECT_EQ(outermost.first_cause().message(), "offset 7: bad magic");

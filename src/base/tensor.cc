@@ -56,8 +56,9 @@ Result<Shape> Shape::make(std::span<const std::int64_t> dims) {
                   fmt::format("rank: got {}, want at most {}", dims.size(), kRankMax));
   }
   Shape shape;
-  std::int64_t elements =
-      1;  // of the extents that are known; an empty one may not hide what the others ask for
+  // The product of the known extents that are not 0: an extent of 0 must not hide that the others are too
+  // large.
+  std::int64_t elements = 1;
   shape.rank_ = static_cast<std::uint8_t>(dims.size());
   for (std::size_t axis = 0; axis < dims.size(); ++axis) {
     if (dims[axis] < kDynamic) {

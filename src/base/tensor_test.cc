@@ -118,7 +118,7 @@ TEST(ShapeTest, MakeTakesElementsUpToTheLimitAndNoMore) {
   ASSERT_TRUE(most.ok()) << most.status().to_string();
   EXPECT_EQ(most->elements(), static_cast<std::size_t>(kMax));
   EXPECT_EQ(Shape::make(std::array<std::int64_t, 1>{kMax + 1}).status().code(), StatusCode::kUnsupported);
-  // Products that wrap around to something small.
+  // Products that wrap around to a small number.
   const std::int64_t half = std::int64_t{1} << 32;
   EXPECT_EQ(Shape::make(std::array<std::int64_t, 2>{half, half}).status().code(), StatusCode::kUnsupported);
   EXPECT_EQ(Shape::make(std::array<std::int64_t, 3>{Shape::kDynamic, half, half}).status().code(),

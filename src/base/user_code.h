@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The boundary at code that is not ours: closures, callbacks, executors, release functions, backends.
+// The boundary to code that is not ours: closures, callbacks, executors, release functions, backends.
 #pragma once
 
 #include <exception>

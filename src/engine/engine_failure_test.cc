@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What is thrown at the engines, options out of bounds, and threads that cannot be had: each is one status, and
-// nothing is wedged by it.
+// Exceptions of user code, options out of bounds, and threads that cannot start: each becomes one status, and
+// none makes an engine hang.
 #include <gtest/gtest.h>
 #include <pthread.h>
 #include <sched.h>
@@ -104,7 +104,7 @@ TEST_P(EngineTest, AnEmptyClosureIsRefused) {
 
 // ---- Executors
 
-// Does with each task what the test says.
+// Treats each task as the test says.
 class ScriptedExecutor final : public Executor {
  public:
   enum class Does { kThrow, kKeepAndThrow, kRunAndThrow, kDrop, kKeep };
@@ -250,7 +250,7 @@ TEST(EngineOptionsTest, ThreadsHaveNames) {
 }
 
 #if !defined(__SANITIZE_THREAD__) && !defined(__SANITIZE_ADDRESS__)
-// In a process of its own, which has room for the stacks of some threads and not for those of 1,000.
+// Runs in a process of its own, with memory for the stacks of some threads and not for those of 1,000.
 TEST(EngineThreadsDeathTest, WithoutThreadsTheEngineIsRefusedAndNothingIsLeftBehind) {
   const auto without_threads = [] {
     std::size_t pages = 0;
@@ -276,8 +276,8 @@ TEST(EngineThreadsDeathTest, WithoutThreadsTheEngineIsRefusedAndNothingIsLeftBeh
 
 // ---- Real-time threads
 
-// A thread that the engine's own threads cannot preempt pushes on their processor: a lock whose holder does not
-// run must make it sleep, and never spin.
+// A thread that the engine's threads cannot preempt pushes on their processor. If the holder of a lock does
+// not run, the thread must sleep and not spin.
 TEST(EngineRealTimeTest, APushOfARealTimeThreadOnTheProcessorOfTheWorkersIsShort) {
   cpu_set_t before, one;
   ASSERT_EQ(pthread_getaffinity_np(pthread_self(), sizeof(before), &before), 0);
@@ -297,7 +297,7 @@ TEST(EngineRealTimeTest, APushOfARealTimeThreadOnTheProcessorOfTheWorkersIsShort
     std::vector<Var> vars;
     for (int i = 0; i < 4; ++i) vars.push_back(Var::make());
     for (std::size_t i = 0; i < 10'000; ++i) {
-      // The workers get the processor now and then, and may lose it in the midst of anything.
+      // The workers get the processor now and then, and may lose it at any instruction.
       if (i % 20 == 0) std::this_thread::sleep_for(std::chrono::microseconds(50));
       const auto start = std::chrono::steady_clock::now();
       const Status status = engine->push(

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Operations where memory runs out now and then: a program of its own, as it replaces operator new. The seed is
-// printed; --gtest_random_seed=N replays what is pushed.
+// Operations while memory runs out now and then. It is a program of its own, because it replaces operator
+// new. It prints the seed; --gtest_random_seed=N replays what is pushed.
 #include <gtest/gtest.h>
 
 #include <array>
@@ -17,7 +17,7 @@
 namespace inflight {
 namespace {
 
-constexpr unsigned kOneIn = 10'000;  // allocations fails
+constexpr unsigned kOneIn = 10'000;  // one allocation in so many fails
 
 struct Counts {
   std::atomic<long> ended{0};
@@ -27,7 +27,7 @@ struct Counts {
   long not_made = 0;  // the caller's own memory ran out before the push
 };
 
-// What the operations of one engine do; `ops` of them.
+// Pushes `ops` operations to one engine and checks what they do.
 class Storm {
  public:
   Storm(Engine& engine, unsigned seed, long ops) : engine_(engine), random_(seed), ends_(ops), ops_(ops) {
@@ -66,7 +66,7 @@ class Storm {
     if (random_() % 3 == 0) {
       closure = [large] {
         const auto more = std::make_unique<int>(large[0]);
-        asm volatile("" : : "r"(more.get()) : "memory");  // the compiler would leave it out
+        asm volatile("" : : "r"(more.get()) : "memory");  // else the compiler drops the allocation
         return Status();
       };
     } else {

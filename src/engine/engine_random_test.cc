@@ -39,7 +39,7 @@ enum class On { kEngine, kPool, kInline };
 struct OpSpec {
   std::vector<std::size_t> reads;
   std::vector<std::size_t> writes;
-  int priority = 0;  // changes nothing that can be seen
+  int priority = 0;  // must not change any result
   bool fails = false;
   Runs runs = Runs::kHere;
   On on = On::kEngine;
@@ -86,7 +86,7 @@ struct History {
         ends(program.ops.size()),
         times_ended(program.ops.size()) {}
 
-  // The variables' contents: guarded by the engine's order alone, so that ThreadSanitizer checks that too.
+  // The variables' contents. Only the engine's order guards them, so ThreadSanitizer checks that order.
   std::vector<std::uint64_t> values;
   std::vector<std::vector<std::uint64_t>> seen;  // what each operation read; empty: it did not run
   std::vector<std::string> ends;                 // how each operation ended
@@ -95,7 +95,7 @@ struct History {
   std::vector<std::size_t> order;  // of the pushes
 };
 
-// What an operation does: reads everything that it names, and makes values that tell them all.
+// What an operation does: it reads all variables that it names, and writes values that depend on all of them.
 Status work(const Program& program, std::size_t index, History& history) {
   const OpSpec& op = program.ops[index];
   std::uint64_t hash = index + 1;
@@ -104,7 +104,7 @@ Status work(const Program& program, std::size_t index, History& history) {
     hash = hash * 0x9E3779B97F4A7C15U + history.values[v];
   }
   history.seen[index].push_back(hash);
-  for (const std::size_t v : op.writes) history.values[v] = hash;  // also where it fails then
+  for (const std::size_t v : op.writes) history.values[v] = hash;  // also if it fails then
   if (op.fails) return Status(StatusCode::kDeviceError, "op " + std::to_string(index));
   return Status();
 }

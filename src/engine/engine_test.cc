@@ -20,7 +20,6 @@ namespace inflight {
 namespace {
 
 // ---- What both engines promise
-// ------------------------------------------------------------------------------
 
 INSTANTIATE_TEST_SUITE_P(Engines, EngineTest,
                          testing::Values(EngineKind{"naive", 0}, EngineKind{"one_thread", 1},
@@ -29,7 +28,7 @@ INSTANTIATE_TEST_SUITE_P(Engines, EngineTest,
 
 TEST_P(EngineTest, ReadsSeeTheWriteBeforeThemAndNoneAfter) {
   const Var x = Var::make();
-  int value = 0;  // stands for what x is
+  int value = 0;  // x stands for it
   std::vector<int> seen(200, -1);
   for (int i = 0; i < 100; ++i) {
     push(
@@ -93,7 +92,7 @@ TEST_P(EngineTest, TheFirstCauseFlowsThroughChainsAndJoinsAndStays) {
 }
 
 TEST_P(EngineTest, OfSeveralErrorsTheFirstNamedReadsIsInherited) {
-  // Enough variables that no order of addresses agrees with the order of naming by luck.
+  // So many variables that the order of their addresses cannot equal the order of naming by chance.
   std::vector<Var> vars;
   for (int i = 0; i < 8; ++i) {
     vars.push_back(Var::make());
@@ -186,7 +185,7 @@ TEST_P(EngineTest, ADroppedTokenIsAnInternalError) {
   engine_->drain();
   EXPECT_EQ(told.code(), StatusCode::kInternal);
   EXPECT_EQ(x.status().code(), StatusCode::kInternal);
-  // Overwriting a token drops the duty that it held.
+  // Assigning to a token drops the operation that it held.
   ASSERT_TRUE(engine_->push_async([](OpToken token) { token = OpToken(); }, {.writes = {x}}).ok());
   engine_->drain();
   EXPECT_EQ(x.status().code(), StatusCode::kInternal);
@@ -202,7 +201,7 @@ TEST_P(EngineTest, AVariableMayBeNamedSeveralTimes) {
   push(count, {.reads = {y, x}, .writes = {x, y}});
   engine_->drain();
   EXPECT_EQ(ran, 4);
-  // Named among the writes alone, twice: an overwrite all the same.
+  // Named twice, among the writes only: it is an overwrite.
   push([] { return failure("e"); }, {.writes = {x}});
   push(count, {.writes = {x, x}});
   engine_->drain();
@@ -289,7 +288,7 @@ TEST_P(EngineTest, AClosureIsGoneBeforeItsEndIsTold) {
        {.writes = {x}, .on_finish = [&](const Status&) { gone = watch.expired(); }});
   engine_->drain();
   EXPECT_TRUE(gone);
-  // And where it is skipped, before anybody can see the engine idle.
+  // And if it is skipped: before the engine can be seen idle.
   held = std::make_shared<int>(2);
   const std::weak_ptr<int> watch_skipped = held;
   push([share = std::move(held)] { return *share == 2 ? Status() : failure("f"); }, {.reads = {x}});
@@ -350,7 +349,7 @@ TEST_P(EngineTest, ShutdownFromOnFinishReturns) {
 TEST_P(EngineTest, ManyThreadsMayPush) {
   constexpr int kThreads = 4, kOps = 500;
   const Var x = Var::make();
-  int value = 0;  // unguarded but for x
+  int value = 0;  // only x guards it
   std::vector<std::thread> threads;
   for (int t = 0; t < kThreads; ++t) {
     threads.emplace_back([&] {
@@ -372,7 +371,6 @@ TEST_P(EngineTest, ManyThreadsMayPush) {
 }
 
 // ---- The naive engine
-// ---------------------------------------------------------------------------------------
 
 TEST(NaiveEngineTest, RefusesAVariableThatAnotherEngineUses) {
   const auto threaded = *make_threaded_engine();

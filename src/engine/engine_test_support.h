@@ -16,7 +16,7 @@
 
 namespace inflight {
 
-// Long enough that one stack frame an operation would not fit.
+// So long that a stack frame for each operation would not fit.
 inline constexpr int kChain = 200'000;
 
 inline Status failure(std::string message) { return Status(StatusCode::kDeviceError, std::move(message)); }

@@ -34,7 +34,7 @@ class NaiveEngine final : public Engine, public internal::OpOwner {
   void op_completed(Op* op, Status status) noexcept override;
 
  private:
-  // A claim that is not made keeps no variable alive, so the lists do.
+  // The claims of this engine are never made, so they keep no variable alive: the lists do.
   struct Pushed {
     Pushed* next = nullptr;
     VarList reads;
@@ -56,13 +56,14 @@ class NaiveEngine final : public Engine, public internal::OpOwner {
   mutable Mutex mutex_;
   CondVar turn_over_;
   CondVar completed_;
-  // The thread that runs operations, if any: one push at a time does. It runs what operations push, too.
+  // The thread that runs operations, if any: one push at a time does. It also runs what these operations
+  // push.
   std::thread::id runner_ INFLIGHT_GUARDED_BY(mutex_);
   Pushed* first_ INFLIGHT_GUARDED_BY(mutex_) = nullptr;
   Pushed* last_ INFLIGHT_GUARDED_BY(mutex_) = nullptr;
   bool accepting_ INFLIGHT_GUARDED_BY(mutex_) = true;
-  std::optional<Status> ended_
-      INFLIGHT_GUARDED_BY(mutex_);  // how the running operation's token was completed
+  // How the running operation's token was completed.
+  std::optional<Status> ended_ INFLIGHT_GUARDED_BY(mutex_);
   std::atomic<bool> cancelling_{false};
   std::atomic<std::size_t> pending_{0};
 };

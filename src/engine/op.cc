@@ -25,7 +25,7 @@ void OpToken::complete(Status status) {
 namespace internal {
 namespace {
 
-// One claim a variable, in the order of their addresses. Returns how many there are.
+// Leaves one claim for each variable, in the order of their addresses. Returns how many there are.
 std::uint32_t merge(std::span<Access> claims) {
   if (claims.size() < 2) return static_cast<std::uint32_t>(claims.size());
   std::sort(claims.begin(), claims.end(), [](const Access& a, const Access& b) {
@@ -148,18 +148,18 @@ void release(const Access& access, const Status& status, RunnableList& runnable)
   }
 }
 
-// What this thread has to start. Starting an operation may end it at once, which makes others runnable: these
-// go into the list of the loop that runs already, so that a chain does not become a recursion.
+// The operations that this thread has to start. Starting one may end it at once and make others runnable.
+// These go into the list of the loop that is already running, so that a chain does not become a recursion.
 class Starter {
  public:
   explicit Starter(Op* first) : outer_(innermost_), depth_(outer_ == nullptr ? 0 : outer_->depth_ + 1) {
     list_.append(first);
     innermost_ = this;
-    // By its own engine, which need not be the one whose operation made it runnable.
+    // Its own engine starts it, which need not be the engine whose operation made it runnable.
     while (Op* const op = list_.pop()) op->owner.op_runnable(op);
     innermost_ = outer_;
   }
-  // Leaves it to the loop that runs, if there is one.
+  // Leaves the operation to the loop that is running. False: there is none.
   static bool append(Op* op) {
     if (innermost_ == nullptr) return false;
     innermost_->list_.append(op);
@@ -229,8 +229,8 @@ Op* Op::end(Status status) noexcept {
   return runnable.head();
 }
 
-// An inline closure may wait for what it pushed, so start that now and not in the outer loop. Nesting stops at
-// kDepthMax.
+// An inline closure may wait for what it pushed, so start that now and not in the outer loop. Nesting stops
+// at kDepthMax.
 void start_pushed(Op* op) noexcept {
   if (!Starter::too_deep() || !Starter::append(op)) const Starter starter(op);
 }

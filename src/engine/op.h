@@ -29,7 +29,7 @@ class OpOwner {
   ~OpOwner() = default;
 };
 
-// What few operations have.
+// What only some operations have.
 struct OpExtras {
   Executor* executor = nullptr;
   int priority = 0;
@@ -41,7 +41,7 @@ struct OpExtras {
   Op* sibling = nullptr;
 };
 
-// The memory that an operation needs beside its own. A push allocates it before it changes anything.
+// The memory that an operation needs besides its own piece. A push allocates it before it changes anything.
 struct OpParts {
   // False: there is no memory.
   bool allocate(const OpOptions& options) noexcept;
@@ -55,9 +55,9 @@ using OpClosure = std::variant<Engine::Closure, Engine::AsyncClosure>;
 struct Op {
   static constexpr std::size_t kClaimsInPlace = 3;
 
-  // Merges the reads and writes into one claim a variable, in the order of their addresses: all pushes take
-  // locks in that order, so two pushes never wait for each other. The claims keep no variable alive before
-  // they are made. Moves all but the lists of variables out of the options.
+  // Merges the reads and writes into one claim for each variable, in the order of their addresses: all pushes
+  // take locks in that order, so two pushes never wait for each other. The claims keep no variable alive
+  // before they are made. Moves all but the lists of variables out of the options.
   template <typename Function>
   Op(OpOwner& the_owner, Function&& the_closure, OpOptions& options, OpParts& parts) noexcept
       : owner(the_owner), closure(std::forward<Function>(the_closure)) {
@@ -74,19 +74,21 @@ struct Op {
   Executor* executor() const noexcept { return extras == nullptr ? nullptr : extras->executor; }
   int priority() const noexcept { return extras == nullptr ? 0 : extras->priority; }
 
-  // Why it must not run, or ok. Its stop was requested, or a read has failed: the first named one that has.
-  // Requires every claim granted.
+  // Why it must not run, or ok: its stop was requested, or a variable that it reads has failed. If several
+  // have, the one named first counts. Requires that every claim is granted.
   Status refusal() noexcept;
   // Whether its closure starts work that ends later.
   bool asynchronous() const noexcept { return std::holds_alternative<Engine::AsyncClosure>(closure); }
-  // Calls the closure of one that is not, and destroys it. What it throws is its status.
+  // Calls the closure of an operation that is not asynchronous, and destroys it. What it throws is its
+  // status.
   Status call() noexcept;
-  // Calls the closure of one that is. The operation may have ended, and be gone, before that returns.
+  // Calls the closure of an asynchronous operation. The operation may have ended, and be gone, before that
+  // returns.
   void start() noexcept;
-  // Calls on_finish and the variables that asked for it. Returns the status, or what on_finish threw where
-  // that was ok.
+  // Calls on_finish, and written() of the variables that want it. Returns the status; if that was ok and
+  // on_finish threw, what it threw.
   Status notify(Status status) noexcept;
-  // Notifies, gives every claim back and destroys everything else that it holds. Returns the operations that
+  // Notifies, releases every claim and destroys everything else that it holds. Returns the operations that
   // may run because of that, linked by `next`.
   Op* end(Status status) noexcept;
 
@@ -110,9 +112,9 @@ struct Op {
 };
 static_assert(sizeof(Op) <= 192, "DESIGN.md states what a pending operation takes");
 
-// While it lives, this thread is in code of the caller's that was handed the operation's token, or the task
-// that runs it. If that code throws and so drops what it was handed, the operation must not end at once: its
-// status is what was thrown, which is known only afterwards.
+// While it lives, this thread is in code of the caller that got the operation's token, or the task that runs
+// it. If that code throws and so drops the token or task, the operation must not end at once: its status is
+// what was thrown, and that is known only afterwards.
 class HandedOver {
  public:
   explicit HandedOver(const Op* op) noexcept;
@@ -134,7 +136,7 @@ class HandedOver {
   bool dropped_ = false;
 };
 
-// Starts to fetch what another core wrote, before this core writes it.
+// Starts to fetch memory that another core wrote, before this core writes it.
 inline void prefetch_op(const void* op) noexcept {
   for (std::size_t line = 0; line < sizeof(Op); line += 64) {
     const std::byte* const address = static_cast<const std::byte*>(op) + line;
@@ -148,9 +150,9 @@ inline void prefetch_op(const void* op) noexcept {
   }
 }
 
-// Notifies the owner of an operation that a push has just made runnable.
+// Calls op_runnable() of the owner for an operation that a push has just made runnable.
 void start_pushed(Op* op) noexcept;
-// The same for a list of operations that the end of others made runnable.
+// The same for a list of operations that became runnable when others ended.
 void start_freed(Op* list) noexcept;
 
 }  // namespace inflight::internal

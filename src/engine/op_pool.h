@@ -12,8 +12,9 @@
 
 namespace inflight::internal {
 
-// Threads that push take from it without a lock; threads that finish give whole bundles back, without a lock. It
-// grows to what was pending at once, and keeps that memory until it is destroyed.
+// Threads that push take memory without a lock; threads that finish operations give whole bundles back
+// without a lock. It grows to the largest number that was pending at once, and keeps that memory until it is
+// destroyed.
 //
 // Pushes are numbered by their owner's counter, and each number has its piece of memory: the thread whose
 // compare-and-swap takes a number has taken the piece with it.
@@ -44,8 +45,8 @@ class OpPool {
   OpPool(const OpPool&) = delete;
   OpPool& operator=(const OpPool&) = delete;
 
-  // The memory that goes with this number; null: none is ready. Read it before the number is taken: afterwards
-  // the place may be used again.
+  // The memory that goes with this number; null: none is ready. Call it before the number is taken:
+  // afterwards the place in the ring may be used again.
   void* ready(std::uint64_t number) const noexcept {
     if (number >= ready_end_.load(std::memory_order_acquire)) return nullptr;
     return ready_[number % kReadyMax].load(std::memory_order_relaxed);
@@ -53,7 +54,7 @@ class OpPool {
   // To be called by the thread that took the number, before it writes the memory.
   void taken(std::uint64_t number, void* memory, const std::atomic<std::uint64_t>& next) noexcept;
   // Makes memory ready for the numbers from `next` on.
-  //   returns   false: there is none for the first of them
+  //   returns   false: there is no memory for the first of them
   bool refill(const std::atomic<std::uint64_t>& next) noexcept;
   // Leaves the bundle empty. Any thread.
   void give_back(Bundle& bundle) noexcept;
@@ -67,8 +68,8 @@ class OpPool {
     Slab* next = nullptr;
     Piece pieces[kPiecesPerSlab];
   };
-  // Keep kReady pieces ready and prefetch the one kAhead ahead, so that a recycled piece is in this core's cache
-  // before use.
+  // Keep kReady pieces ready and prefetch the one kAhead ahead, so that a recycled piece is in this core's
+  // cache before use.
   static constexpr std::size_t kReady = 16;
   static constexpr std::size_t kAhead = 8;
   static constexpr std::size_t kReadyMax = 64;  // a power of two, with room for kReady and a bundle

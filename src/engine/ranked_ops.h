@@ -8,8 +8,8 @@
 
 namespace inflight::internal {
 
-// A heap that lies in the operations and allocates nothing. Equal ones come out in the order in which they
-// came in.
+// A heap whose links are in the operations, so it allocates nothing. Operations of equal priority come out in
+// the order in which they came in.
 //   thread   one at a time
 //   source   M. Fredman and others, The Pairing Heap (1986), with two passes
 class RankedOps {

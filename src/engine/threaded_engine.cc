@@ -64,8 +64,8 @@ bool names_nothing(const VarList& vars) noexcept {
   return false;
 }
 
-// How many operations ended on one thread. Each count has a cache line of its own: every operation writes one,
-// and no two threads the same.
+// How many operations ended on one thread. Each count has a cache line of its own: every operation writes
+// one, and no two workers write the same.
 struct alignas(64) Ended {
   std::atomic<std::uint64_t> count{0};
   OpPool::Bundle memory;  // of those operations, to be given back together
@@ -126,7 +126,7 @@ class ThreadedEngine final : public Engine, public internal::OpOwner, public Wor
 
   // Of the threads that push.
   alignas(64) std::atomic<std::uint64_t> pushed_{0};  // how many operations; kClosed: no more are accepted
-  std::atomic<std::uint64_t> ended_before_{0};        // the last look at ended(), or one before that
+  std::atomic<std::uint64_t> ended_before_{0};        // what ended() was at some earlier time
   OpPool memory_;                                     // numbered by pushed_
 
   // One for each worker, and the last for all other threads, written under mutex_.
@@ -136,7 +136,7 @@ class ThreadedEngine final : public Engine, public internal::OpOwner, public Wor
   std::optional<Workers> workers_;
 };
 
-// What an executor is given: it runs the operation, or ends it where it is destroyed without having run.
+// What an executor gets: it runs the operation. If it is destroyed without having run, it ends the operation.
 class ThreadedEngine::Task {
  public:
   Task(ThreadedEngine& engine, Op* op) noexcept : engine_(engine), op_(op) {}
@@ -164,7 +164,7 @@ std::uint64_t ThreadedEngine::ended() const noexcept {
 }
 
 std::size_t ThreadedEngine::pending() const {
-  const std::uint64_t before = ended();  // first: what ends meanwhile must not make it negative
+  const std::uint64_t before = ended();  // first: operations that end meanwhile must not make it negative
   return static_cast<std::size_t>((pushed_.load() & ~kClosed) - before);
 }
 
@@ -184,7 +184,7 @@ void* ThreadedEngine::admit(Refusal& refusal) noexcept {
       refusal = Refusal::kShutDown;
       return nullptr;
     }
-    // What ended since the last look only makes room: the counts are read only where that look left none.
+    // Operations that ended since the last look only make room: read the counts only if that look found none.
     if (is_full(pushed, ended_before_.load(std::memory_order_relaxed))) {
       const std::uint64_t ended_now = ended();
       ended_before_.store(ended_now, std::memory_order_relaxed);
@@ -249,9 +249,9 @@ Status ThreadedEngine::order(Function& closure, OpOptions& options) noexcept {
   return Status();
 }
 
-// True: the operation may run, and the caller is to start it. The locks of all its variables are held while
-// the claims are made, so two pushes stand in the same order in every queue that they share, and neither waits
-// for the other. The analysis cannot follow locks that are taken in a loop, in the order of their addresses.
+// True: the operation may run, and the caller starts it. The locks of all its variables are held while the
+// claims are made, so two pushes have the same order in every queue that they share, and neither waits for
+// the other. Clang's analysis cannot follow locks that are taken in a loop, in the order of their addresses.
 bool ThreadedEngine::claim(Op* op, OpOptions& options) noexcept INFLIGHT_NO_THREAD_SAFETY_ANALYSIS {
   const std::span<Access> claims = op->claims();
   const auto count = static_cast<std::uint32_t>(claims.size());
@@ -259,13 +259,14 @@ bool ThreadedEngine::claim(Op* op, OpOptions& options) noexcept INFLIGHT_NO_THRE
   for (Access& claim : claims) claim.var->lock();
   std::uint32_t granted = 0;
   for (Access& claim : claims) granted += claim.var->acquire_locked(claim) ? 1U : 0U;
-  // The claimed variables now hold references to themselves. Those of the lists end before the operation can
-  // run: it may check that it has a variable to itself.
+  // The claimed variables now hold references to themselves. The lists drop theirs before the operation can
+  // run: it may check that no other code refers to a variable.
   options.reads.clear();
   options.writes.clear();
   for (Access& claim : claims) claim.var->unlock();
-  if (granted == count) return true;  // no other thread looks at the count
-  // Since the unlocks, other threads may have granted the rest: the one that brings the count to zero starts it.
+  if (granted == count) return true;  // no other thread reads the count
+  // Since the unlocks, other threads may have granted the rest: the one that brings the count to zero starts
+  // it.
   return op->waits.fetch_sub(granted + 1, std::memory_order_acq_rel) == granted + 1;
 }
 
@@ -284,8 +285,8 @@ void ThreadedEngine::op_runnable(Op* op) noexcept {
     finish(op, refused);
     return;
   }
-  // The operation may end before execute() returns. It stays pending until execute() has returned, so that the
-  // engine and its executors may be destroyed once nothing is pending.
+  // The operation may end before execute() returns. It stays pending until execute() has returned, so that
+  // the engine and its executors may be destroyed once nothing is pending.
   op->waits.store(2, std::memory_order_relaxed);
   {
     const HandedOver scope(op);
@@ -296,7 +297,7 @@ void ThreadedEngine::op_runnable(Op* op) noexcept {
   retire(op);
 }
 
-// Moves those that the engine's own workers run out of the list, in their order.
+// Takes the operations that this engine's workers run out of the list, in their order.
 Op* ThreadedEngine::keep_own(Op*& list) noexcept {
   Op* own = nullptr;
   Op** own_end = &own;
@@ -337,7 +338,8 @@ Op* ThreadedEngine::run(Op& op, std::size_t worker) noexcept {
   Ended& ended = ended_[worker];
   ended.memory.add(&op);
   if (ended.memory.full()) memory_.give_back(ended.memory);
-  // Sequentially consistent, as in wait_idle(): this thread sees the one that waits, or that one sees the count.
+  // Sequentially consistent, as in wait_idle(): this thread sees the one that waits, or that one sees the
+  // count.
   ended.count.fetch_add(1);
   if (waiting_.load() > 0 && settled()) {
     const MutexLock lock(mutex_);
@@ -364,7 +366,8 @@ void ThreadedEngine::start(Op& op) noexcept {
 void ThreadedEngine::finish(Op* op, Status status) noexcept {
   {
     const RunningScope scope(this);  // on_finish is the operation's too, on whatever thread it runs
-    // end() releases everything first: a dependent operation may check that it has a variable to itself.
+    // end() releases everything first: a dependent operation may check that no other code refers to a
+    // variable.
     internal::start_freed(op->end(std::move(status)));
   }
   retire(op);

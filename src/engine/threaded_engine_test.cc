@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the threaded engine alone promises: who runs beside whom, limits, executors, the end.
+// What only the threaded engine promises: which operations run at the same time, limits, executors, the end.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -197,7 +197,7 @@ TEST(ThreadedEngineTest, ShutdownCancelFinishesWhatHasNotStartedAndLetsTheRunnin
   ASSERT_TRUE(engine->push(must_not_run, {.executor = &executor, .on_finish = finish("queued")}).ok());
   running.wait_started();
   std::thread closer([&engine] { engine->shutdown(Shutdown::kCancel); });
-  // The closer has begun when pushes are refused; it cannot be done, as operations are pending.
+  // When pushes are refused, the closing thread has begun. It cannot be done, because operations are pending.
   while (engine->push(ok_op(), {.reads = {x}}).ok()) std::this_thread::yield();
   EXPECT_EQ(executor.run_all(), 1U);
   EXPECT_EQ(log.lines(), (Lines{"queued cancelled"}));
@@ -253,8 +253,7 @@ TEST(ThreadedEngineTest, TheDestructorDrains) {
   EXPECT_EQ(ran, 1000);
 }
 
-// The last thing a completing thread does is to say that nothing is pending: the engine may be gone at that
-// moment.
+// The last step of a completing thread makes pending() zero: the engine may be destroyed at that moment.
 TEST(ThreadedEngineTest, MayBeDestroyedWhileTheLastTokenIsBeingCompleted) {
   for (int round = 0; round < 300 * kStress; ++round) {
     Held held;
@@ -268,9 +267,9 @@ TEST(ThreadedEngineTest, MayBeDestroyedWhileTheLastTokenIsBeingCompleted) {
   }
 }
 
-// An operation of one engine may make another's runnable: the thread that starts it must be out of that other
-// engine before its destructor returns, however soon the operation ends. The same for the executor that ran
-// it.
+// An operation of one engine may make an operation of another engine runnable. The thread that starts it must
+// have left that other engine before its destructor returns, however soon the operation ends. The same holds
+// for the executor that ran it.
 TEST(ThreadedEngineTest, MayBeDestroyedWhileAnotherEngineStartsItsOperations) {
   const auto first = *make_threaded_engine({.threads = 1});
   for (int round = 0; round < 300 * kStress; ++round) {
@@ -361,7 +360,7 @@ TEST(ThreadedEngineTest, InlineOperationsThatPushTheNextNeedNoStack) {
   EXPECT_EQ(ran, kChain);
 }
 
-// It runs in the loop that starts operations; what it pushes must not wait in that loop's list.
+// The operation runs in the loop that starts operations. What it pushes must not wait in that loop's list.
 TEST(ThreadedEngineTest, AnInlineOperationMayPushAndWait) {
   InlineExecutor executor;
   const auto engine = *make_threaded_engine({.threads = 1});
@@ -391,7 +390,7 @@ TEST(ThreadedEngineTest, AnInlineOperationMayPushAndWait) {
   EXPECT_EQ(waited, 2);
 }
 
-// Two threads name the same variables in opposite orders; many of them, so that the two meet half-way.
+// Two threads name the same variables in opposite orders: many variables, so that the two threads overlap.
 TEST(ThreadedEngineTest, OppositeOrdersOfNamingNeverDeadlock) {
   for (const std::size_t count : {std::size_t{2}, std::size_t{64}}) {
     const auto engine = *make_threaded_engine({.threads = 2});
@@ -407,7 +406,7 @@ TEST(ThreadedEngineTest, OppositeOrdersOfNamingNeverDeadlock) {
         const auto half = names.begin() + static_cast<std::ptrdiff_t>(names.size() / 2);
         for (int i = 0; i < ops; ++i) {
           OpOptions options{.writes = names};
-          // Both halves are written by all of these or read by those that write the other one.
+          // Each operation writes both halves, or reads one and writes the other.
           if (i % 3 == 1)
             options = {.reads = std::vector<Var>(names.begin(), half),
                        .writes = std::vector<Var>(half, names.end())};
@@ -451,7 +450,7 @@ TEST(ThreadedEngineTest, AClaimThatIsNoOperationTakesPartInTheOrder) {
   internal::release_and_start(claim, Status());
   engine->drain();
   EXPECT_EQ(log.lines(), (Lines{"ran"}));
-  // With an error: what reads it is skipped.
+  // With an error: operations that read it are skipped.
   ASSERT_TRUE(x.state()->acquire(claim));
   ASSERT_TRUE(
       engine->push(ok_op(), {.reads = {x}, .on_finish = [&told](const Status& status) { told = status; }})

@@ -11,47 +11,35 @@
 #include "base/check.h"
 #include "base/futex.h"
 
-#ifndef K_GATHER_MANY
-#define K_GATHER_MANY 2000
-#endif
-#ifndef K_GATHER
-#define K_GATHER 200
-#endif
-#ifndef K_SHARE
-#define K_SHARE 20000
-#endif
-#ifndef K_LOOK_MAX
-#define K_LOOK_MAX 4000
-#endif
-#ifndef K_LOOKING
-#define K_LOOKING 8
-#endif
-
 namespace inflight::internal {
 namespace {
 
 using std::chrono::microseconds;
 using std::chrono::nanoseconds;
 
-// How many operations a worker runs one out of another while others wait.
+// How many operations a worker runs in a row, each made runnable by the one before, while others wait.
 constexpr int kStreakMax = 64;
-// How many operations a worker runs while others wait in the inbox before what it makes runnable goes there, too.
+// After so many operations of its own while others wait in the inbox, a worker adds what it makes runnable to
+// the inbox.
 constexpr std::size_t kRunMax = 64;
-// How long a worker that has run out lets work gather before it looks: each look takes a line of the cache from
-// the threads that add work, and what has gathered is taken together. The longer time is for a stream.
-constexpr Duration kGather = nanoseconds(K_GATHER);
-constexpr Duration kGatherStream = nanoseconds(K_GATHER_MANY);
-// Operations that take less are left to the workers that run already...
+// How long a worker that has run out waits for work to gather before it looks: each look takes a line of the
+// cache from the threads that add work, and what has gathered is taken together. The longer time is for a
+// stream.
+constexpr Duration kGather = nanoseconds(200);
+constexpr Duration kGatherStream = microseconds(2);
+// A looking worker leaves operations that take less than this to the workers that are running, ...
 constexpr Duration kBrief = microseconds(1);
-// ... unless what waits would take one worker longer than this.
-constexpr Duration kShare = nanoseconds(K_SHARE);
-// How long a worker gets to show progress before it counts as held up.
+// ... unless one worker would need longer than this for all that wait.
+constexpr Duration kShare = microseconds(20);
+// A worker that makes no progress for so long counts as held up.
 constexpr Duration kStall = microseconds(1);
-// Pauses between two looks, and the time between them where others are at work and keep up.
+// Pauses between two looks, and the most time between them while other workers run and keep up.
 constexpr int kLookPauses = 6;
-constexpr Duration kLookGapMax = nanoseconds(K_LOOK_MAX);
-// So many operations in the inbox are worth a visit at once.
+constexpr Duration kLookGapMax = microseconds(4);
+// A worker that runs out takes from the inbox at once if so many operations are there.
 constexpr std::size_t kWorthALook = 16;
+// Of so many threads, one may look for work while it has none, and at least one may; the others sleep.
+constexpr int kThreadsPerLooker = 8;
 // Looks between two looks at the clock.
 constexpr int kLooksPerRound = 8;
 
@@ -99,7 +87,7 @@ void Workers::Inbox::push(Op* op) noexcept {
     return;
   }
   if (starts_count_ == kStartsMax) {
-    // Every chunk is full: each two become one. The first has no entry.
+    // Every chunk is full: join them in pairs. The first chunk has no entry.
     for (std::size_t i = 0; i < kStartsMax / 2; ++i) {
       starts_[(first_start_ + i) % kStartsMax] = starts_[(first_start_ + 2 * i + 1) % kStartsMax];
     }
@@ -132,7 +120,7 @@ Workers::Queue Workers::Inbox::take_chunk(bool all) noexcept {
 }
 
 Status Workers::start(int threads) {
-  looking_max_ = static_cast<std::size_t>(std::max(1, threads / K_LOOKING));
+  looking_max_ = static_cast<std::size_t>(std::max(1, threads / kThreadsPerLooker));
   try {
     for (int i = 0; i < threads; ++i) {
       workers_.push_back(std::make_unique<Worker>());
@@ -244,8 +232,8 @@ void Workers::fill(Worker& worker, Op* list) noexcept {
   {
     const MutexLock lock(worker.lock);
     worker.queue = Queue(list, count);
-    // Sequentially consistent, as in count_idle() and work_in_sight(): this thread sees the one that falls asleep,
-    // or that one sees the work.
+    // Sequentially consistent, as in count_idle() and work_in_sight(): this thread sees the one that falls
+    // asleep, or that one sees the work.
     worker.queued.store(count);
   }
   if (!may_call_.load()) return;
@@ -276,7 +264,8 @@ Op* Workers::find(std::size_t self) noexcept {
     if (Op* const op = take_new(me)) return op;
   }
   runner_.out_of_work(self);
-  // Briefly without a word to the others: a worker that just keeps up with those who add work comes here often.
+  // First without counting itself as idle, which takes the lock: a worker that just keeps up with the threads
+  // that add work comes here often.
   if (std::exchange(me.woken, false)) std::this_thread::yield();
   pause_for(stream && me.brief ? kGatherStream : kGather, [&me] { me.get_on(); });
   for (int i = me.brief && others_work() ? kLooksPerRound - 1 : 0; i < kLooksPerRound; ++i) {
@@ -328,8 +317,8 @@ Op* Workers::take_from(Worker& worker) noexcept {
   return op;
 }
 
-// One to run now, and some more for its own queue, which is empty. Wakes nobody: the thread that added them has
-// woken a worker, or one looks, which finds what is left and wakes the next.
+// One to run now, and some more for its own queue, which is empty. Wakes no worker: the thread that added
+// them has woken one, or one looks, which finds what is left and wakes the next.
 Op* Workers::take_chunk(Worker& worker) noexcept {
   if (waiting_.load(std::memory_order_relaxed) == 0) return nullptr;
   Queue chunk;
@@ -344,20 +333,21 @@ Op* Workers::take_chunk(Worker& worker) noexcept {
       worker.queued.store(chunk.size(), std::memory_order_relaxed);
     }
   }
-  // One alone is worth the time of two looks at the clock only where it may change what is known.
+  // A single operation is timed only if this may show that operations are not brief any more: reading the
+  // clock twice costs as much as a short operation.
   worker.timed = chunk.size() > 1 || (chunk.size() == 1 && worker.brief);
   if (worker.timed) worker.took_at = now();
   return chunk.size() > 1 ? take_from(worker) : chunk.pop();
 }
 
-// What is there for a worker that has nothing of its own.
+// The next operation for a worker whose own queue is empty, while others may run.
 Op* Workers::take_new(Worker& worker) noexcept {
   if (Op* const op = take_urgent()) return op;
   if (worth_taking(worker)) return take_chunk(worker);
   return waiting_.load(std::memory_order_relaxed) == 0 ? take_deferred() : nullptr;
 }
 
-// What is there for a worker where no other is at work.
+// The next operation for a worker while no other worker runs.
 Op* Workers::take_any(std::size_t self) noexcept {
   if (Op* const op = take_urgent()) return op;
   if (Op* const op = take_chunk(*workers_[self])) return op;
@@ -383,8 +373,8 @@ void Workers::count_idle(int asleep, int looking) noexcept {
   if (may_call_.load(std::memory_order_relaxed) != may_call) may_call_.store(may_call);
 }
 
-// True: there is a sleeper to wake. It counts as looking from now on, so that what is added until it is up wakes
-// no more of them.
+// True: the caller is to wake a sleeper. The sleeper counts as looking from now on, so that operations that
+// are added before it runs wake no other.
 bool Workers::call_one() noexcept {
   if (asleep_ == 0 || looking_ > 0) return false;
   count_idle(-1, 1);
@@ -392,7 +382,8 @@ bool Workers::call_one() noexcept {
   return true;
 }
 
-// False: it is to sleep, as enough others look. They do not stop without waking the next where there is work.
+// False: it is to sleep, because enough others look. Before they stop looking, they wake the next if there is
+// work.
 bool Workers::start_looking() noexcept {
   const MutexLock lock(lock_);
   const bool looks = looking_ < looking_max_ || stopping_.load(std::memory_order_relaxed);
@@ -410,8 +401,8 @@ void Workers::stop_looking() noexcept {
   if (wake) futex_wake_one(calls_);
 }
 
-// Looks for work until there is some to take, or there has been none in sight for a while; null: that, or it is
-// the end.
+// Looks for work until there is an operation to take. Null: no work was in sight for spin_, or the workers
+// end.
 Op* Workers::look(std::size_t self) noexcept {
   TimePoint until{};
   bool was_empty = false;
@@ -435,8 +426,8 @@ Op* Workers::look(std::size_t self) noexcept {
   return nullptr;
 }
 
-// Takes what those who are at work do not get to: what lies with a worker that is held up, and what is in the
-// inbox where nobody gets on, or where it would last those who do too long.
+// Takes an operation that the running workers do not reach: from the queue of a worker that is held up, or
+// from the inbox if no worker makes progress or if they would need too long for it.
 Op* Workers::take_neglected(std::size_t self) noexcept {
   if (idle_.load(std::memory_order_relaxed) >= workers_.size()) return take_any(self);
   if (urgent_size_.load(std::memory_order_relaxed) > 0) return take_urgent();
@@ -458,8 +449,8 @@ Op* Workers::take_neglected(std::size_t self) noexcept {
   return moved == 0 || kStall * waiting > kShare * moved ? take_chunk(me) : nullptr;
 }
 
-// False: there is work. What comes later finds this worker asleep: add() takes the same lock, and fill() looks at
-// may_call_ afterwards.
+// False: there is work. A thread that adds work later sees that this worker is asleep: add() takes the same
+// lock, and fill() reads may_call_ after it has stored the work.
 bool Workers::fall_asleep() noexcept {
   const MutexLock lock(lock_);
   count_idle(1, -1);
@@ -468,7 +459,7 @@ bool Workers::fall_asleep() noexcept {
   return false;
 }
 
-// Until somebody calls, who has counted it among those who look.
+// Sleeps until a thread calls. That thread has counted this worker as looking.
 void Workers::sleep(Worker& worker) noexcept {
   std::uint32_t calls = calls_.load(std::memory_order_acquire);
   while (calls == 0 || !calls_.compare_exchange_weak(calls, calls - 1, std::memory_order_acquire)) {

@@ -15,16 +15,16 @@
 
 namespace inflight::internal {
 
-// Runs runnable operations: those of higher priority first, and equal ones in the order in which they came, as
-// far as several threads have an order.
+// Runs runnable operations: those of higher priority first, and equal ones in the order in which they came,
+// as far as several threads have an order.
 //
-// add() puts an operation into the inbox. A worker takes a chunk at a time from there to a queue of its own. A
-// worker that runs out looks for work for a while and then sleeps. It leaves short operations to the workers
-// that run already, as long as these keep up: each further thread would make them slower. It takes what such a
-// worker does not get to, also from the queue of one that is held up.
+// add() puts an operation into the inbox. A worker takes a chunk at a time from there to a queue of its own.
+// A worker that runs out looks for work for a while and then sleeps. While it looks, it leaves short
+// operations to the workers that are running, as long as these keep up: each further thread would make them
+// slower. It takes operations that wait too long, also from the queue of a worker that is held up.
 //
-// add() wakes a sleeper only if no worker looks; a worker that finds work while it looks wakes the next one if
-// more is left.
+// add() wakes a sleeper only if no worker looks; a worker that finds work while it looks wakes the next one
+// if more is left.
 class Workers {
  public:
   // What a worker does with an operation.
@@ -48,11 +48,13 @@ class Workers {
   Workers(const Workers&) = delete;
   Workers& operator=(const Workers&) = delete;
 
-  // Takes an operation that may run. Any thread.
+  // Takes an operation that may run. Allocates nothing.
+  //   thread   any, workers included
   void add(Op* op) noexcept;
 
  private:
-  // A worker's own operations, linked by `next`. The worker fills it when it is empty; any worker takes from it.
+  // A worker's own operations, linked by `next`. The worker fills it when it is empty; any worker takes from
+  // it.
   class Queue {
    public:
     Queue() noexcept = default;
@@ -65,9 +67,9 @@ class Workers {
     std::size_t size_ = 0;
   };
 
-  // What came and was not taken, first in, first out. It knows where each chunk begins, so a chunk is taken
-  // without a look at any operation: these lie in the cache of the thread that added them, and the lock must not
-  // be held while they come over.
+  // The operations that no worker has taken yet, first in, first out. It knows where each chunk begins, so
+  // taking a chunk reads no operation: they are in the cache of the thread that added them, and the lock must
+  // not be held while they are fetched from there.
   class Inbox {
    public:
     std::size_t size() const noexcept { return size_; }
@@ -89,7 +91,7 @@ class Workers {
     alignas(64) Op* starts_[kStartsMax];
   };
 
-  // A worker at one look: whether something was in its queue, and how far it had come.
+  // A worker at one look: whether its queue held operations, and its progress.
   struct Mark {
     bool some = false;
     std::uint32_t progress = 0;
@@ -99,14 +101,14 @@ class Workers {
     Queue queue INFLIGHT_GUARDED_BY(lock);
     // Read by others without the lock, as hints.
     std::atomic<std::size_t> queued{0};      // the size of `queue`; written under the lock
-    std::atomic<std::uint32_t> progress{0};  // changes while this worker gets on; written by it alone
+    std::atomic<std::uint32_t> progress{0};  // changes while this worker makes progress; it alone writes it
     // Members of this worker's thread.
     alignas(64) bool woken = false;  // it has not been out of work since it slept
     bool left_some = false;          // the inbox held more than the chunk that it took last
     bool brief = false;              // its operations were short when they were timed last
     bool timed = false;              // took_at is when it took what it runs now
-    std::size_t ran = 0;             // operations since it last took some that were not its own
-    int streak = 0;                  // of those, operations one out of another
+    std::size_t ran = 0;             // operations since it last took some from another queue
+    int streak = 0;                  // operations in a row, each made runnable by the one before
     TimePoint took_at;
     Duration each{};  // what an operation took on average then
     std::vector<Mark> marks;
@@ -122,7 +124,8 @@ class Workers {
   void fill(Worker& worker, Op* list) noexcept;
   [[gnu::noinline]] void add_ranked(Op* op) noexcept INFLIGHT_REQUIRES(lock_);
   void work(std::size_t self) noexcept;
-  // Hands out the operations that the last one made runnable. Returns the one that this worker runs next, if any.
+  // Hands out the operations that the last one made runnable. Returns the one that this worker runs next, if
+  // any.
   Op* keep(std::size_t self, Op* freed) noexcept;
   // The next operation, once there is one; null: the end.
   Op* find(std::size_t self) noexcept;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Which operation runs next and which does not run at all: priorities, stops, and the engine's own threads.
+// Which operation runs next, and which does not run at all: priorities, stops, and the engine's own threads.
 #include <gtest/gtest.h>
 
 #include <atomic>
@@ -111,7 +111,7 @@ TEST_P(EngineTest, AnOperationWhoseStopWasRequestedDoesNotRun) {
   ASSERT_EQ(told.size(), 4U);
   std::size_t cancelled = 0;
   for (const Status& status : told) cancelled += status.code() == StatusCode::kCancelled ? 1U : 0U;
-  EXPECT_EQ(cancelled, 2U);  // it, and what read what it would have written
+  EXPECT_EQ(cancelled, 2U);  // it, and the one that reads what it would have written
   EXPECT_EQ(y.status().message(), "the operation's stop was requested before it started");
   EXPECT_TRUE(x.status().ok());
 }
@@ -138,7 +138,7 @@ TEST(EngineStopTest, WhatHasStartedIsNotStoppedAndWhatWaitsIs) {
   held.wait_started();
   source.request_stop();
   held.end();
-  engine->drain();  // needs no run of the executor: what must not run is not given to it
+  engine->drain();  // the executor need not run: it does not get operations that must not run
   EXPECT_TRUE(first.ok());
   EXPECT_EQ(second.code(), StatusCode::kCancelled);
   EXPECT_EQ(third.code(), StatusCode::kCancelled);
@@ -146,7 +146,7 @@ TEST(EngineStopTest, WhatHasStartedIsNotStoppedAndWhatWaitsIs) {
 
 // ---- The engine's own threads
 
-// The first of a batch waits for the last of it: another thread must find that.
+// The first operation of a batch waits for the last one: another thread must find that one and run it.
 TEST(EngineWorkersTest, WhatAThreadHasTakenIsRunByAnotherWhereItIsHeldUp) {
   for (int round = 0; round < 50; ++round) {
     const auto engine = *make_threaded_engine({.threads = 2});
@@ -175,7 +175,7 @@ TEST(EngineWorkersTest, WhatAThreadHasTakenIsRunByAnotherWhereItIsHeldUp) {
   }
 }
 
-// A thread goes on with what its operation made runnable, but not for ever.
+// A worker goes on with the operations that its operation made runnable, but not for ever.
 TEST(EngineWorkersTest, AChainDoesNotStarveWhatWaits) {
   const auto engine = *make_threaded_engine({.threads = 1, .pending_limit = 1'000});
   const Var x = Var::make();
@@ -206,7 +206,7 @@ TEST(EngineWorkersTest, AChainDoesNotStarveWhatWaits) {
   EXPECT_TRUE(ran);
 }
 
-// Threads that fall asleep all the time, and are woken by several at once: nothing may be left lying.
+// Workers fall asleep all the time, and several threads wake them at once: no operation may stay in a queue.
 TEST(EngineWorkersTest, NoWakeUpIsLost) {
   const unsigned seed = std::random_device{}();
   SCOPED_TRACE(testing::Message() << "seed " << seed);
@@ -268,7 +268,7 @@ TEST(VarListTest, HoldsAnyNumberInTheirOrder) {
   list.clear();
   EXPECT_EQ(list.size(), 0U);
   EXPECT_EQ(list.begin(), list.end());
-  // It had shares in all of them, and has none now.
+  // The list had references to all of them, and has none now.
   for (const Var& var : vars) EXPECT_EQ(var.state()->shares(), 1U);
 }
 

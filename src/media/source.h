@@ -45,8 +45,7 @@ class FrameSource {
   // The next frame, or nullopt: the end. After an error or the end it answers the same again.
   //   thread   one at a time; may block (decoding, a camera that waits for light)
   //   errors   kInvalidMedia: the media is damaged; kDeviceError: the camera failed. Frames before it have
-  //   been
-  //            delivered, and the source has ended
+  //            been delivered, and the source has ended
   virtual Result<std::optional<VideoFrame>> next() = 0;
 
   // Makes a blocked next(), and every later one, answer the end soon.

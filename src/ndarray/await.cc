@@ -9,8 +9,8 @@ namespace inflight::internal {
 namespace {
 
 // While it lives, this thread is inside an executor's execute() with the task of one resumption. A task that
-// runs there resumes nothing: the caller of execute() does so instead, one frame further out, so that a loop
-// over handles that are ready does not nest a call for each.
+// runs there does not resume the coroutine. The caller of execute() does, one stack frame further out, so
+// that a loop over handles that are ready does not nest a call for each.
 class HandingOver {
  public:
   HandingOver() noexcept : serial_(++serials_), outer_(innermost_) { innermost_ = this; }
@@ -22,7 +22,7 @@ class HandingOver {
   bool ran_inside() const noexcept { return ran_inside_; }
   // True: the caller of execute() resumes.
   static bool run_inside(const HandingOver* handing_over, std::uint64_t serial) noexcept {
-    // The address may be that of a later one; the serial, which is the thread's, tells them apart.
+    // A later object may have the same address; the serial number, which is the thread's, tells them apart.
     HandingOver* scope = innermost_;
     while (scope != nullptr && (scope != handing_over || scope->serial_ != serial)) scope = scope->outer_;
     if (scope != nullptr) scope->ran_inside_ = true;
@@ -53,12 +53,12 @@ void Resumer::completed() noexcept {
   if (hand_over()) static_cast<void>(call_user([coroutine] { coroutine.resume(); }));
 }
 
-// Gives the coroutine to the executor. True: the caller resumes it. False: the executor does, and this may be
-// gone.
+// Gives the coroutine to the executor. True: the caller resumes it. False: the executor does, and this object
+// may be gone.
 bool Resumer::hand_over() noexcept {
   const HandingOver handing_over;
   const auto resume = [coroutine = coroutine_, scope = &handing_over, serial = handing_over.serial()] {
-    // Nothing comes out of this task, so what comes out of execute() is the executor's.
+    // This task throws nothing, so what execute() throws comes from the executor.
     if (!HandingOver::run_inside(scope, serial)) {
       static_cast<void>(call_user([coroutine] { coroutine.resume(); }));
     }

@@ -19,7 +19,7 @@ namespace {
 
 constexpr int kRounds = 2'000 * kStress;
 
-// A coroutine that starts at once and that nobody waits for.
+// A coroutine that starts at once and that no code waits for.
 struct Detached {
   struct promise_type {
     Detached get_return_object() { return {std::coroutine_handle<promise_type>::from_promise(*this)}; }
@@ -103,7 +103,8 @@ Detached sum(std::vector<NDArray> arrays, Executor& executor, std::atomic<int>& 
   done.notify_all();
 }
 
-// One thread completes while the coroutine wanders over a pool: a resumption lost hangs, one too many shows.
+// One thread completes while the coroutine moves between the threads of a pool. If a resumption is lost, the
+// test hangs; if there is one too many, a count is wrong.
 TEST(AwaitTest, NoResumptionIsLostOrMadeTwice) {
   const auto pool = ThreadPool::make(2).value();
   ThreadPool& executor = *pool;

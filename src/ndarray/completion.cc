@@ -12,13 +12,14 @@
 namespace inflight::internal {
 namespace {
 
-// How long a wait looks before it parks: about what it costs to sleep and be woken.
+// How long a wait looks before it sleeps: about what it costs to sleep and be woken.
 constexpr Duration kSpin = std::chrono::microseconds(50);
 constexpr int kLooksPerRound = 16;
 
 }  // namespace
 
-// The notifications that nest on one thread: the outermost keeps those that would nest too deep.
+// The notifications that nest on one thread. The outermost one keeps a list of those that would nest too
+// deep.
 class Notifying {
  public:
   static void notify(Completion& completion, RefCounted* owner) noexcept {
@@ -95,7 +96,7 @@ bool Completion::wait_impl(const TimePoint* until) const noexcept {
     const TimePoint now = steady_clock().now();
     if (round == 0) enough = now + kSpin;
     if (now >= enough || (until != nullptr && now >= *until)) break;
-    // The thread that completes it may be on this very processor.
+    // The thread that completes it may need this processor.
     std::this_thread::yield();
   }
   while (true) {
@@ -140,7 +141,7 @@ class TaskWaiter final : public Waiter {
   TaskWaiter(Executor& executor, Task task) noexcept : executor_(executor), task_(std::move(task)) {}
   void completed() noexcept override { run(); }
   void run() noexcept {
-    // There is nobody to give a refusal to, and nothing of ours depends on the task.
+    // A refusal is dropped: there is no caller to report it to, and nothing depends on the task.
     static_cast<void>(call_user([this] { return executor_.execute(std::move(task_)); }));
     delete this;
   }
@@ -162,7 +163,7 @@ class AnyWaiter final : public Waiter {
  public:
   ~AnyWaiter() override = default;
   void completed() noexcept override {
-    // All under the lock: once it is free, the call may return, and this and `wait` are gone.
+    // All of it under the lock: once that is free, the call may return, and this and `wait` are gone.
     const MutexLock lock(wait->mutex);
     ++wait->called;
     wait->called_changed.notify_one();

@@ -11,14 +11,14 @@ using internal::Ref;
 using internal::Version;
 using internal::Waiter;
 
-// One addition, on its way from pending_ to ready_ to idle_.
+// One addition. It moves from pending_ to ready_ to idle_.
 class CompletionQueue::Entry final : public Waiter, public ListLink<Entry> {
  public:
   explicit Entry(CompletionQueue& queue) noexcept : queue_(queue) {}
   ~Entry() override = default;
   void completed() noexcept override { queue_.became_ready(*this); }
 
-  Ref<Version> version;  // while it is pending: it is in this one's list
+  Ref<Version> version;  // while it is pending: the version whose list it is in
   std::uint64_t tag = 0;
 
  private:
@@ -32,17 +32,17 @@ CompletionQueue::~CompletionQueue() {
     ending_ = true;
     for (Entry* entry = pending_.front(); entry != nullptr;) {
       Entry& looked_at = *std::exchange(entry, pending_.after(*entry));
-      // A completion's lock is never held while ours is asked for, so this order is the only one.
+      // No thread takes the queue's lock while it holds a completion's, so this order cannot deadlock.
       if (!looked_at.version->completion.remove(looked_at)) continue;
       pending_.remove(looked_at);
       to_delete.push_back(looked_at);
     }
-    // What could not be removed is being called by another thread.
+    // Another thread is calling the entries that could not be removed.
     while (!pending_.empty()) changed_.wait(lock);
     to_delete.append(ready_);
     to_delete.append(idle_);
   }
-  // Without the lock: the last share of a version may run the code that takes its memory back.
+  // Without the lock: dropping the last reference to a version may run user code that takes its memory back.
   while (Entry* const entry = to_delete.pop_front()) delete entry;
 }
 
@@ -59,12 +59,12 @@ void CompletionQueue::add_version(Version& version, std::uint64_t tag) {
   pending_.push_back(*entry);
   ++size_;
   lock.unlock();
-  // From here on others may call it, take it and use it again.
+  // From here on other threads may call the entry, take it and use it again.
   if (!version.completion.add(*entry)) became_ready(*entry);
 }
 
 void CompletionQueue::became_ready(Entry& entry) noexcept {
-  // Released last, without the lock, and without touching the queue, which may be gone by then.
+  // Destroyed last, without the lock and without using the queue, which may be gone by then.
   Ref<Version> version;
   const MutexLock lock(mutex_);
   version = std::move(entry.version);
@@ -72,8 +72,8 @@ void CompletionQueue::became_ready(Entry& entry) noexcept {
   const bool first = ready_.empty();
   ready_.push_back(entry);
   ++ready_count_;
-  // With the lock held: without it, a taker could end the queue between our unlock and the notification. And
-  // so the descriptor says at every instant what a taker would find.
+  // With the lock held: otherwise a thread could take the tag and destroy the queue before the notification.
+  // It also keeps the descriptor equal to what take() would find.
   if (first) event_fd_.raise();
   if (first || ending_) changed_.notify_all();
 }

@@ -88,8 +88,8 @@ TEST(CompletionQueueTest, MayEndWhileHandlesArePending) {
   third.complete();
 }
 
-// The queue has the last share of an array that nobody will compute. What takes the memory back is user code:
-// it asks the very queue that is ending, which would hang if that held its lock.
+// The queue has the last reference to an array that no operation computes. User code takes the memory back:
+// it calls the queue that is ending, and would hang if the queue held its lock.
 TEST(CompletionQueueTest, ReleasesMemoryWithoutItsLock) {
   auto queue = std::make_unique<CompletionQueue>();
   bool released = false;
@@ -157,7 +157,7 @@ TEST(CompletionQueueTest, TheDescriptorCoalesces) {
   std::vector<Pending> pending(1'000);
   for (const Pending& one : pending) queue.add(one.array(), 1);
   for (Pending& one : pending) one.complete();
-  // The counter adds the writes up. Reading it is against the contract, and does no harm after the last.
+  // The counter adds up the writes. Reading it is against the contract, and does no harm after the last one.
   std::uint64_t writes = 0;
   ASSERT_EQ(::read(fd, &writes, sizeof(writes)), static_cast<ssize_t>(sizeof(writes)));
   EXPECT_EQ(writes, 1U);
@@ -181,7 +181,8 @@ TEST(CompletionQueueTest, SaysThatNoDescriptorIsLeftAndMayBeAskedAgain) {
   EXPECT_TRUE(readable(queue.event_fd().value()));
 }
 
-// One thread ends the queue while two others complete what is in it: nothing is told that is gone.
+// One thread destroys the queue while two others complete arrays that are in it: none of them may notify an
+// entry that is gone.
 TEST(CompletionQueueTest, MayEndWhileOthersComplete) {
   std::atomic<int> round{0};
   std::vector<std::vector<Pending>> pending(2);
@@ -246,7 +247,7 @@ TEST(CompletionQueueTest, ManyThreadsGetEveryTagOnce) {
     threads.emplace_back([&, t] {
       Tags tags;
       while (left.load() > 0) {
-        // Another may have taken the last one meanwhile: hence the time.
+        // Another thread may have taken the last one meanwhile: so the wait has a limit.
         if (!queue.wait_until(steady_clock().now() + std::chrono::milliseconds(1))) continue;
         if (t == 0) {
           queue.take(tags);

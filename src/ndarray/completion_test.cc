@@ -38,7 +38,8 @@ class CountingWaiter final : public Waiter {
   std::atomic<int> calls{0};
 };
 
-// A few nanoseconds to a few tens of microseconds: reaches waiters while they spin, park and sleep.
+// Takes a few nanoseconds to some tens of microseconds, so that waiters are reached while they look, park and
+// sleep.
 void dawdle(std::minstd_rand& random) {
   const auto spins = (1U << (random() % 14)) - 1;
   for (unsigned i = 0; i < spins; ++i) spin_pause();
@@ -90,7 +91,7 @@ TEST(CompletionTest, AWaitEndsAtItsTime) {
   EXPECT_FALSE(completion.wait_until(until));
   EXPECT_GE(now(), until);
   EXPECT_FALSE(completion.ready());
-  // It was slept on, and nobody sleeps on it any more.
+  // A thread slept on it, and none does any more.
   completion.complete(Status());
   EXPECT_TRUE(completion.wait_until(TimePoint::min()));
   EXPECT_TRUE(completion.wait_until(TimePoint::max()));
@@ -141,7 +142,7 @@ TEST(CompletionTest, NoWakeUpIsLost) {
   });
   std::size_t sum = 0;
   for (std::size_t i = 0; i < completions.size(); ++i) {
-    // Time-outs on the way leave the word "parked" without a sleeper: that must not confuse the next one.
+    // Waits that time out leave the word "parked" without a sleeper: that must not confuse the next wait.
     while (i % 3 == 0 && !completions[i].wait_until(now() + std::chrono::microseconds(20))) {
     }
     completions[i].wait();
@@ -267,7 +268,7 @@ TEST(WaitAnyTest, EndsAtItsTimeAndLeavesNoTrace) {
     EXPECT_EQ(wait_any(all, &until), std::nullopt);
     EXPECT_GE(now(), until);
   }
-  // reset() stops the process where a waiter is left.
+  // reset() stops the process if a waiter is left.
   for (Completion& completion : completions) completion.reset();
   for (Completion& completion : completions) completion.complete(Status());
 }
@@ -302,7 +303,8 @@ TEST(WaitAnyTest, TheSameCompletionMayStandTwice) {
   completer.join();
 }
 
-// Several complete while the call takes its waiters back and returns: none may touch what was on its stack.
+// Several threads complete while the call removes its waiters and returns: none may use what was on its
+// stack.
 TEST(WaitAnyTest, MayReturnWhileOthersComplete) {
   std::minstd_rand random(5);
   for (int round = 0; round < kRounds / 10; ++round) {
@@ -332,7 +334,7 @@ TEST(OnReadyTest, RunsOnTheGivenExecutorOnceBeforeOrAfter) {
   on_ready(completion, executor, [&before] { ++before; });
   EXPECT_EQ(executor.size(), 0U);
   completion.complete(failure());
-  EXPECT_EQ(before, 0);  // the executor says when
+  EXPECT_EQ(before, 0);  // the executor decides when
   EXPECT_EQ(executor.run_all(), 1U);
   EXPECT_EQ(before, 1);
   on_ready(completion, executor, [&after] { ++after; });
@@ -418,7 +420,7 @@ struct Owned final : RefCounted {
   Completion completion;
 };
 
-// Each callback completes the next, which has nobody but the chain to keep it.
+// Each callback completes the next completion, which only the chain keeps alive.
 TEST(CompletionTest, AChainOfAMillionCallbacksNeedsNoStack) {
   on_a_small_stack([] {
     InlineExecutor executor;
@@ -455,7 +457,7 @@ TEST(CompletionTest, NestedCallbacksRunBeforeCompleteReturnsUpToItsDepth) {
   EXPECT_EQ(order, (std::vector<int>{8, 7, 6, 5, 4, 3, 2, 1, 10, 9, 0}));
 }
 
-// What waits to be called by the outermost call can still be removed.
+// A waiter that the outermost call will call can still be removed.
 TEST(CompletionTest, AWaiterWhoseCallWasPutOffCanBeRemoved) {
   InlineExecutor executor;
   std::deque<Owned> chain(Completion::kDepthMax + 1);
@@ -499,9 +501,9 @@ TEST(OnReadyTest, WhatACallbackOrAnExecutorThrowsEndsThere) {
 
 TEST(WaitAnyTest, OfNothingIsNothingAtOnce) { EXPECT_EQ(wait_any({}, nullptr), std::nullopt); }
 
-// On one processor, a real-time thread waits for what a thread of ordinary priority completes, which the
-// waiter preempts in the middle of its notification. A wait that spins or yields never lets it go on: the
-// system's real-time limit ends that, after 0.95 s.
+// On one processor, a real-time thread waits for a completion of a thread of ordinary priority, and preempts
+// that thread in the middle of its notification. If the wait spun or yielded, that thread could not go on
+// before the system's real-time limit, after 0.95 s.
 TEST(WaitAnyTest, ARealTimeThreadLetsTheCompleterGoOn) {
   cpu_set_t before;
   ASSERT_EQ(sched_getaffinity(0, sizeof(before), &before), 0);

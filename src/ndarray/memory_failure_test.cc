@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Random operations on arrays while one allocation in 10^4 fails. A program of its own, as it replaces operator
-// new for all of it.
+// Random operations on arrays while one allocation in 10^4 fails. It is a program of its own, because it
+// replaces operator new.
 #include <gtest/gtest.h>
 
 #include <array>
@@ -25,10 +25,10 @@ constexpr int kOperations = 100'000 * kStress;  // a million
 constexpr std::size_t kNames = 8;
 constexpr std::size_t kHeld = 64;
 
-// What was asked for and what came of it.
+// What was called and how it ended.
 struct Books {
   std::uint64_t accepted = 0;            // writes
-  std::uint64_t refused = 0;             // calls that answered kOutOfMemory or threw, and changed nothing
+  std::uint64_t refused = 0;             // calls that returned kOutOfMemory or threw, and changed nothing
   std::atomic<std::uint64_t> called{0};  // callbacks
   std::uint64_t callbacks = 0;
   std::uint64_t added = 0;  // to the queue

@@ -43,7 +43,7 @@ MutableNDArray::Compute fail() {
   return [](std::span<const TensorView>, const MutableTensorView&) { return failure(); };
 }
 
-// Holds an engine's operation until told.
+// Holds an operation of an engine until it is opened.
 class Gate {
  public:
   MutableNDArray::Compute then(MutableNDArray::Compute compute) {
@@ -63,7 +63,6 @@ class Gate {
 };
 
 // ---- A name, over both engines
-// ------------------------------------------------------------------------------
 
 class MutableNDArrayTest : public testing::TestWithParam<int> {
  protected:
@@ -177,7 +176,7 @@ TEST_P(MutableNDArrayTest, AWriteLeavesTheCallersMemoryAlone) {
     EXPECT_EQ(values_of(name.snapshot()), (Values{5, 6}));
     EXPECT_EQ(constant, (std::array<std::int64_t, 2>{4, 5}));
     engine_->drain();
-    EXPECT_TRUE(released);  // and is given back as soon as nobody looks
+    EXPECT_TRUE(released);  // as soon as the last handle has gone
   }
 }
 
@@ -299,7 +298,7 @@ TEST_P(MutableNDArrayTest, AnInlineCallbackMayWriteTheName) {
   InlineExecutor executor;
   MutableNDArray name(*engine_, array_of({1, 2}));
   ASSERT_TRUE(name.write({}, fail()).ok());
-  // Skipped where the name is pushed to: the callback may run under that push.
+  // The engine may skip the write inside the push, so the callback may run inside that push.
   std::atomic<int> called{0};
   name.update({}, add(1))->on_ready(executor, [&](const NDArray& ready) {
     EXPECT_EQ(ready.status().message(), "failed");
@@ -325,8 +324,9 @@ TEST_P(MutableNDArrayTest, CancelledWritesSaySo) {
   EXPECT_EQ(later.status().code(), StatusCode::kCancelled);
 }
 
-// Writers replace and update, readers hold what they saw: a handle's content never changes, and it never goes
-// back to pending. Each version holds one value in all its elements, so that a half-written one shows.
+// Writers replace and update, readers keep the handles that they saw. The content of a handle never changes,
+// and it never becomes pending again. All elements of a version have one value, so a half-written version can
+// be recognized.
 TEST_P(MutableNDArrayTest, ReadersNeverSeeAHandleChange) {
   const bool naive = GetParam() == 0;
   const int writes = naive ? kWrites / 10 : kWrites;
@@ -366,7 +366,7 @@ TEST_P(MutableNDArrayTest, ReadersNeverSeeAHandleChange) {
     });
   }
   for (int i = 1; i <= writes; ++i) {
-    // Both make i of it: the values count the versions.
+    // Both make the value i: the values count the versions.
     while (true) {
       const auto made = i % 3 == 0 ? name.write({}, fill(i)) : name.update({}, add(1));
       if (made.ok()) break;
@@ -397,7 +397,6 @@ TEST_P(MutableNDArrayTest, SeveralThreadsMayUpdateOneName) {
 }
 
 // ---- What only the threaded engine can show
-// -----------------------------------------------------------------
 
 TEST(MutableNDArrayThreadsTest, AWriteDoesNotWaitForTheOneBefore) {
   const auto engine = *make_threaded_engine({.threads = 2});
@@ -451,7 +450,7 @@ TEST(MutableNDArrayThreadsTest, AWriteOverAFullEngineIsRefusedAndLeavesTheNameAs
   EXPECT_EQ(name.snapshot(), slow);
   gate.open();
   engine->drain();
-  // The refused one left no share behind that would keep the memory from being used again.
+  // The refused write left no reference behind that would prevent the reuse of the memory.
   const void* const memory = slow.read()->data;
   slow = NDArray();
   ASSERT_TRUE(name.update({}, add(1)).ok());

@@ -117,7 +117,7 @@ Result<NDArray> MutableNDArray::update(std::vector<NDArray> reads, Compute compu
 
 namespace {
 
-// A version that an operation computes, with what it takes to do so until then.
+// A version that an operation computes. Until then it holds what the operation needs.
 class Write final : public Version {
  public:
   Write(ArrayValue value, std::vector<NDArray> reads, MutableNDArray::Compute compute,
@@ -130,7 +130,7 @@ class Write final : public Version {
     values.push_back(std::move(value));
   }
 
-  // The version before; once, before the push.
+  // Sets the version before. Called once, before the push.
   void follow(NDArray old) noexcept { old_ = std::move(old); }
 
   Status run() {
@@ -150,8 +150,8 @@ class Write final : public Version {
     return internal::call_user(compute_, views, value.mutable_view());
   }
 
-  // The end, whether it ran or not. An operation that is none of ours may name this version as written, too;
-  // by then it is complete.
+  // The end, whether it ran or not. An operation of the user may also name this version among its writes; by
+  // then it is complete.
   void written(const Status& status) override {
     if (completion.ready()) return;
     // First, so that the next write can take this version over.
@@ -162,13 +162,13 @@ class Write final : public Version {
     complete(status);
   }
 
-  // Of a write that was refused.
+  // For a write that was refused.
   NDArray take_old() { return std::move(old_); }
 
  private:
-  // Moves the old version's memory into the new one where nobody else can see it: the shares are this write's
-  // and, for an update, the engine's in the variable that it reads, where no other operation reads that.
-  // The name moved on before the push, so no share can appear.
+  // Moves the old version's memory into the new one if no other code can see it: the only references are this
+  // write's and, for an update, that of the claimed variable, which no other operation reads. The name has
+  // moved on before the push, so no reference can appear.
   bool take_over(ArrayValue& value, std::size_t bytes) {
     Version& before = old_.version();
     if (!old_.can_read() || before.shares() != (keep_old_ ? 2U : 1U) || before.values.size() != 1)
@@ -214,14 +214,14 @@ Result<NDArray> MutableNDArray::push(std::vector<NDArray> reads, Compute compute
   } catch (const std::bad_alloc&) {
     return Status::out_of_memory("write");
   }
-  // The name moves on first: the write may run before push() returns, and must not find the name's share.
+  // The name moves on first: the write may run before push() returns, and must not find the name's reference.
   made->follow(std::exchange(newest_, NDArray(made, 0)));
   NDArray result = newest_;
   // The claim keeps the version until the operation has ended.
   Status refused = internal::call_user(
       [&] { return engine_.push([write = made.get()] { return write->run(); }, std::move(options)); });
   if (!refused.ok()) {
-    newest_ = made->take_old();  // nothing was ordered: the write is ours alone again
+    newest_ = made->take_old();  // nothing was ordered, so no other code refers to the write
     return refused;
   }
   return result;

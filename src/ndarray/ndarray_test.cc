@@ -181,7 +181,7 @@ TEST(NDArrayTest, WaitAllSleepsUntilTheLastOfThousands) {
   for (const Pending& one : pending) arrays.push_back(one.array());
   std::atomic<std::size_t> completed{0};
   std::thread completer([&] {
-    for (std::size_t i = 0; i < kArrays; ++i) {  // in an order of its own: 7 and the number share no divisor
+    for (std::size_t i = 0; i < kArrays; ++i) {  // in a mixed order: 7 and kArrays have no common divisor
       completed.fetch_add(1);
       pending[i * 7 % kArrays].complete();
     }
@@ -218,7 +218,7 @@ TEST(NDArrayTest, ACopyOfWhatCannotBeCopiedIsAStatus) {
             StatusCode::kInvalidArgument);
 }
 
-// One thread looks at the shape while another completes the version: ThreadSanitizer watches.
+// One thread reads the shape while another completes the version, for ThreadSanitizer.
 TEST(NDArrayTest, ADeclaredShapeStaysUntilTheActualOneIsPublished) {
   for (int round = 0; round < 200; ++round) {
     auto version = internal::Ref<internal::Version>::adopt(new internal::Version);

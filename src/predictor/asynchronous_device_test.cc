@@ -86,7 +86,7 @@ class Chaining : public testing::Test {
   std::optional<Predictor> second_;
 };
 
-// The thread that sees completions is held up in a callback, and yet the device goes on with what comes next.
+// A callback blocks the thread that sees completions, and yet the device goes on with the next launch.
 TEST_F(Chaining, NoHostThreadIsInTheWay) {
   open(script(milliseconds(2)));
   Gate gate;
@@ -139,8 +139,8 @@ TEST_F(Chaining, WhatWaitsForALaunchCanBeCancelledAndFailsWithIt) {
   EXPECT_EQ(c->wait().message(), "not launched");
 }
 
-// Two long chains through two predictors, each end checked against the frame at its beginning, while predictors that
-// ran a part of it come and go.
+// Two long chains through two predictors, while predictors that ran a part of them come and go. The end of
+// each chain is checked against the frame at its beginning.
 TEST_F(Chaining, LongChainsCarryTheirFrames) {
   open(script(std::chrono::microseconds(20)));
   for (int round = 0; round < 50; ++round) {
@@ -186,7 +186,7 @@ TEST_F(Chaining, OutputsInDeviceMemoryFeedTheDeviceAndRefuseTheHost) {
   EXPECT_EQ(*static_cast<const std::uint8_t*>(view.data), 7) << "which is the host's after all";
 }
 
-// What a lost device may still write: its memory stays until the slot has gone.
+// A lost device may still write to the memory of a launch, so that memory stays until the slot has gone.
 TEST(AsynchronousDevice, MemoryOfALostLaunchStaysUntilItsSlotHasGone) {
   NullScript script;
   script.asynchronous = true;

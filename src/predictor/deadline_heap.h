@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// DeadlineHeap: the frames that have a deadline, the earliest first.
 #pragma once
 
 #include <cstddef>
@@ -17,7 +18,8 @@ struct DeadlineLink {
   std::size_t place = kNowhere;  // in the heap
 };
 
-// The earliest deadline of many. Adding, removing and looking allocate nothing: the memory is made at the start.
+// The earliest deadline of many. Adding, removing and looking allocate nothing: the memory is made at the
+// start.
 //   bound    capacity items
 template <typename Item>
 class DeadlineHeap {
@@ -32,7 +34,7 @@ class DeadlineHeap {
     item.place = items_.size() - 1;
     rise(item.place);
   }
-  // Does nothing where the item is not in it.
+  // Does nothing if the item is not in the heap.
   void remove(Item& item) noexcept {
     if (item.place == DeadlineLink::kNowhere) return;
     const std::size_t place = std::exchange(item.place, DeadlineLink::kNowhere);

@@ -14,7 +14,7 @@ PredictionState::PredictionState(std::size_t input_count, std::span<const Tensor
 }
 
 void PredictionState::destroy() noexcept {
-  // The reference to the core goes last: it may be what keeps the pool.
+  // The reference to the core goes last: it may be the last one, and the core owns the pool.
   const std::shared_ptr<PredictorCore> keep = std::move(core);
   keep->recycle(this);
 }

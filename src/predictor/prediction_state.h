@@ -14,12 +14,12 @@
 
 namespace inflight::internal {
 
-// The version that a prediction writes (its outputs), and what the predictor knows of it. Its core's pool takes it
-// back when the last handle goes.
+// The version that a prediction writes (its outputs), and what the predictor keeps of it. It returns to its
+// core's pool when the last handle goes.
 class PredictionState final : public Version, public Job {
  public:
-  // Waits for an input that is still to come: until it is ready, or until the device has it in its queue, where the
-  // prediction that computes it runs on the same device.
+  // Waits for a pending input: until it is ready or, if a prediction on the same device computes it, until
+  // the device has that launch.
   class InputWaiter final : public Waiter {
    public:
     PredictionState* state = nullptr;  // it holds a reference while it is in a list
@@ -32,7 +32,7 @@ class PredictionState final : public Version, public Job {
   // A state in the pool ends here and not by unref().
   void dispose() noexcept { delete this; }
 
-  // Outputs by name, and the pool to go back to. Set while the state is out.
+  // The predictor, for the names of outputs and for the pool. Set while the state is not in the pool.
   std::shared_ptr<PredictorCore> core;
 
   std::uint64_t tag = 0;
@@ -40,18 +40,18 @@ class PredictionState final : public Version, public Job {
   std::unique_ptr<InputWaiter[]> waiters;  // one an input
   std::atomic<std::uint32_t> inputs_to_come{0};
 
-  // For those that come after it on the device. `launched` is published once its outputs have their memory and the
-  // device has its launch, or at its end. The other two are written before that; `bound` is cleared at the end, under
-  // the core's mutex.
+  // For predictions that come after it on the device. `launched` is published once its outputs have their
+  // memory and the device has its launch, or at its end. `bound` and `generation` are written before that;
+  // `bound` is cleared at the end, under the core's mutex.
   Completion launched;
   bool launch_failed = false;  // it ended before it was launched: its end publishes `launched`
   std::shared_ptr<BoundProgram> bound;
   std::uint64_t generation = 0;
 
-  // The claim by which the engine lets nobody read the outputs before they are there.
+  // The claim that keeps operations of an engine from reading the outputs before they are ready.
   Access write;
 
-  // Makes it as new, for the pool.
+  // Resets it for the pool.
   void recycle() noexcept;
 
  private:
@@ -59,7 +59,7 @@ class PredictionState final : public Version, public Job {
   void destroy() noexcept override;
 };
 
-// The prediction that computes an array, or null where something else does or did.
+// The prediction that computes an array; null: no prediction does.
 PredictionState* prediction_of(const NDArray& array) noexcept;
 
 }  // namespace inflight::internal

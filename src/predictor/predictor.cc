@@ -39,7 +39,6 @@ std::string_view outcome_name(Outcome outcome) {
 }
 
 // ---- Prediction
-// ----------------------------------------------------------------------------------------------
 
 Prediction::Prediction() noexcept = default;
 Prediction::Prediction(Ref<PredictionState> state) noexcept
@@ -106,13 +105,12 @@ internal::Version& Prediction::version() const noexcept { return *state_; }
 
 bool Prediction::cancel() const { return !can_read() && state_->core->cancel(*state_); }
 
-// Here, so that src/ndarray need not know of predictions.
+// It is here because src/ndarray does not know predictions.
 void CompletionQueue::add(const Prediction& prediction, std::uint64_t tag) {
   add_version(prediction.version(), tag);
 }
 
 // ---- Predictor
-// -----------------------------------------------------------------------------------------------
 
 namespace {
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// From the queue to the end of a prediction, and the looking and waiting. The way in is in submission.cc.
+// From the queue to the end of a prediction, and how callers look and wait. Submission is in submission.cc.
 #include "predictor/predictor_core.h"
 
 #include <fmt/format.h>
@@ -15,8 +15,8 @@
 namespace inflight::internal {
 namespace {
 
-// Arrivals are seen on the predictor's clock, and a watcher sleeps on the real one: only where both are the same is
-// there a watch. On one processor it would only be in the way of the submitter.
+// Arrivals are times of the predictor's clock, and a watcher sleeps on the real one, so there is a watch only
+// if both are the same. On one processor a watcher would only delay the submitting thread.
 double watch_share(const PredictorOptions& options) {
   return options.clock->real() && usable_processors() > 1 ? options.watch_share : 0;
 }
@@ -66,7 +66,8 @@ Status PredictorCore::start() {
   for (int i = 0; i < slots_count_; ++i) {
     INFLIGHT_TRY_ASSIGN(std::unique_ptr<BoundProgram> bound, program_->bind());
     INFLIGHT_TRY(bound->warm_up());
-    // A later launch on the device may hold it for longer than this predictor lives, and it needs its program.
+    // A later launch on the device may hold it for longer than this predictor lives, and it needs its
+    // program.
     std::shared_ptr<BoundProgram> shared(bound.release(),
                                          [program = program_](const BoundProgram* ended) { delete ended; });
     slots_.push_back(std::make_unique<Slot>(*this, *program_, std::move(shared)));
@@ -168,7 +169,8 @@ void PredictorCore::finish(PredictionState& state, Slot* slot, Outcome outcome,
       const bool ran = outcome == Outcome::kCompleted || outcome == Outcome::kFailed;
       whom = runtime_core_->release(*this, *slot, ran ? now - state.times.launched : Duration(0));
     }
-    // Published here, notified below: a thread that sees the result also sees its place free and the books settled.
+    // Published here, notified below: a thread that sees the result also sees its place free and the counts
+    // settled.
     if (chains_ && !state.launched.ready()) {
       state.launch_failed = true;
       state.launched.publish(status);
@@ -176,7 +178,7 @@ void PredictorCore::finish(PredictionState& state, Slot* slot, Outcome outcome,
     state.completion.publish(status);
     if (options_.keep_finished) {
       Ref<PredictionState>(reference).release();
-      // Here, so that the descriptor shows at every instant what take_finished() would find.
+      // Under the lock, so that the descriptor shows at every instant what take_finished() would find.
       if (scheduler_.untaken() == 1) event_fd_.raise();
     }
   }
@@ -265,7 +267,7 @@ void PredictorCore::shutdown(Shutdown how) {
     cancelling_ = cancelling_ || how == Shutdown::kCancel;
   }
   wake_granted(granted);
-  // What is just being admitted sees cancelling_, and cancels itself.
+  // A submission that is under way sees cancelling_ and cancels its prediction.
   while (how == Shutdown::kCancel) {
     Job* job = nullptr;
     {

@@ -20,9 +20,9 @@ namespace inflight::internal {
 Status cancelled();
 Status expired();
 
-// A thin shell around the scheduler: it holds the lock (its runtime's), hands events in, and carries out what the
-// scheduler decides. It has no thread: the runtime's threads call it as a lane. It lives as long as a handle to one
-// of its predictions does; from the end of shutdown() on, no thread calls it.
+// A thin shell around the scheduler: it takes the lock (its runtime's), passes events in, and carries out
+// what the scheduler decides. It has no thread: the runtime's threads call it as a lane. It lives as long as
+// a handle to one of its predictions; after shutdown() no thread of the runtime calls it.
 class PredictorCore final : public Lane, public std::enable_shared_from_this<PredictorCore> {
  public:
   // May throw std::bad_alloc.
@@ -35,7 +35,7 @@ class PredictorCore final : public Lane, public std::enable_shared_from_this<Pre
 
   Result<Prediction> submit(Frame&& frame);
   void take_finished(std::vector<Prediction>& finished);
-  // Releases what nobody took: it would otherwise keep the core, and the core it.
+  // Releases the finished predictions that were not taken: they refer to the core, and the core to them.
   void discard_finished() noexcept;
   bool wait_any(const TimePoint* until);
   Result<int> event_fd();
@@ -55,11 +55,11 @@ class PredictorCore final : public Lane, public std::enable_shared_from_this<Pre
   bool chains() const noexcept { return chains_; }
   Result<Buffer> output_memory(std::size_t bytes) { return output_pool_.acquire(bytes); }
 
-  // The end of every admitted frame: settles the books, frees its place and its slot, and publishes, in one step;
-  // then notifies.
-  //   slot   where it ran; null where it never had one
+  // The end of every admitted frame: settles the counts, frees its place and its slot, and publishes, in one
+  // step; then notifies.
+  //   slot   where it ran; null: it had none
   void finish(PredictionState& state, Slot* slot, Outcome outcome, const Status& status) noexcept;
-  // A state comes back when its last handle goes.
+  // Takes a state back when its last handle has gone.
   void recycle(PredictionState* state) noexcept;
   ~PredictorCore() override;
 
@@ -94,7 +94,7 @@ class PredictorCore final : public Lane, public std::enable_shared_from_this<Pre
   const bool launch_blocks_;
   const bool chains_;  // an input may come from a launch that is out
   const int slots_count_;
-  const Status full_;       // made at the start: refusing allocates nothing
+  const Status full_;       // made at the start, so that a refusal allocates nothing
   const Status untaken_;    // likewise
   const Status shut_down_;  // likewise
   BufferPool output_pool_;
@@ -106,8 +106,8 @@ class PredictorCore final : public Lane, public std::enable_shared_from_this<Pre
 
   Mutex& mutex_;  // the runtime's
   Scheduler scheduler_ INFLIGHT_GUARDED_BY(mutex_);
-  // The core holds a reference to each prediction from its admission until it is finished, or, where it is kept to be
-  // taken, until it is taken.
+  // The core holds a reference to each prediction from its admission until it is finished or, if
+  // keep_finished is set, until it is taken.
   List<Job> idle_states_ INFLIGHT_GUARDED_BY(mutex_);
   EventFd event_fd_ INFLIGHT_GUARDED_BY(mutex_);  // raised exactly while something is untaken
   bool cancelling_ INFLIGHT_GUARDED_BY(mutex_) = false;

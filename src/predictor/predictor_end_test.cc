@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// How predictions end, and what depends on them: inputs, failures, cancellation, the predictor's end.
+// How predictions end, and how that affects what depends on them: inputs, failures, cancellation, the
+// predictor's end.
 #include <gtest/gtest.h>
 
 #include <atomic>

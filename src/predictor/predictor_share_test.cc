@@ -14,7 +14,7 @@ using std::chrono::hours;
 using std::chrono::microseconds;
 using std::chrono::milliseconds;
 
-// On one lane and a clock that only the device moves, so the shares come out the same in each run.
+// The device has one unit and alone moves the clock, so the parts are the same in each run.
 TEST(SharedRuntime, PredictorsGetTheDevicesTimeByWeight) {
   ManualClock clock;
   NullScript script;
@@ -40,12 +40,12 @@ TEST(SharedRuntime, PredictorsGetTheDevicesTimeByWeight) {
   }
   begun = true;
   gate.open();
-  // When the 3,000th of the heavy one has run, about 1,000 of the light one have.
+  // When the 3,000th prediction of the heavy one has run, about 1,000 of the light one have.
   ASSERT_TRUE(of_heavy[2999].wait().ok());
   const TimePoint when = of_heavy[2999].times().finished;
   light.drain();
   heavy.drain();
-  // Everything took 1 ms, one after another: the time says how many ran before.
+  // Predictions took 1 ms each, one after another: the time says how many ran before.
   const auto ran = (when - of_heavy[0].times().launched) / milliseconds(1);
   EXPECT_NEAR(static_cast<double>(ran - 3000), 1000, 30);
 }
@@ -85,7 +85,8 @@ TEST(SharedRuntime, NeverRunsMoreThanItCarries) {
   for (const Predictor& predictor : predictors) EXPECT_EQ(predictor.statistics().completed, 200U);
 }
 
-// Something wide takes all of the device: it waits until nothing narrow runs, and is not overtaken for ever.
+// A wide prediction takes all of the device: it waits until no narrow one runs, and they do not overtake it
+// for ever.
 TEST(SharedRuntime, AWidePredictorGetsItsTurnAmongNarrowOnes) {
   for (const bool asynchronous : {false, true}) {
     NullScript script;
@@ -158,7 +159,7 @@ Frame frame_due_by(Duration from_now, std::uint8_t mark = 1) {
   return frame;
 }
 
-// At its deadline, and not when its turn would have come.
+// A frame expires at its deadline, and not when its turn would have come.
 TEST(Deadline, ExpiresWhatWaitsWhileTheWorkersAreBusy) {
   Gate gate;
   Predictor predictor = null_predictor(gated(gate), {.in_flight_limit = 3, .slots = 1});
@@ -200,7 +201,7 @@ TEST(Deadline, AFrameThatIsLateAlreadyIsRefusedAndIntact) {
   EXPECT_EQ(predictor.statistics().rejected, 1U);
 }
 
-// Its clock does not move by itself: it is looked at when its turn comes.
+// A manual clock does not move by itself: the deadline is checked when the frame's turn comes.
 TEST(Deadline, OnAClockOfTheTestsExpiresInsteadOfBeingLaunched) {
   ManualClock clock;
   Gate gate;

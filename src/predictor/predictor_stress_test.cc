@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Many threads and many faults: the limit, the law of outcomes, and that nothing is lost or told twice.
+// Many threads and many faults: the limit holds, the law of outcomes holds, and each prediction is handed out
+// once.
 #include <gtest/gtest.h>
 
 #include <atomic>
@@ -13,8 +14,8 @@ namespace {
 
 class FaultStress : public testing::TestWithParam<bool> {};
 
-// A backend that fails one frame in ten at random, for 100,000 frames: each failure is reported by its handle
-// as often as it is asked for, slots come back, the law of outcomes holds.
+// A backend that fails one frame in ten at random, for 100,000 frames: a handle reports its failure each
+// time, slots become free again, the law of outcomes holds.
 TEST_P(FaultStress, OneFrameInTenFails) {
   constexpr std::uint64_t kFrames = 100'000;
   const std::uint64_t seed = std::random_device()();
@@ -143,7 +144,7 @@ TEST_P(FaultStress, LimitAndLawHoldAtEveryInstant) {
   EXPECT_LE(statistics.in_flight_max, 5U);
 }
 
-// Predictors that end while their predictions, and those that wait for them, are under way.
+// Predictors end while their predictions, and predictions that read their outputs, are pending.
 TEST_P(FaultStress, EndsAtAnyMoment) {
   for (int round = 0; round < 200; ++round) {
     NullScript script;
@@ -169,7 +170,7 @@ TEST_P(FaultStress, EndsAtAnyMoment) {
   }
 }
 
-// A predictor that is shut down while another thread submits frames whose inputs are still to come.
+// A predictor is shut down while another thread submits frames whose inputs are pending.
 TEST_P(FaultStress, ShutsDownWhileFramesWithInputsToComeAreSubmitted) {
   for (int round = 0; round < 200; ++round) {
     NullScript script;

@@ -24,7 +24,7 @@ TEST(Predictor, ReturnsEachFrameItsOwnResult) {
     EXPECT_EQ(prediction->id(), mark);
     EXPECT_EQ(prediction->tag(), mark);
     predictions.push_back(*prediction);
-    // One place is free again before the next of this loop, at the latest when this one is done.
+    // Once this prediction is done, its place is free for the next turn of the loop.
     EXPECT_TRUE(prediction->wait().ok());
   }
   for (std::uint8_t mark = 0; mark < 8; ++mark) {
@@ -43,7 +43,7 @@ TEST(Predictor, LimitIsExact) {
   const auto refused = predictor.submit(std::move(fourth));
   ASSERT_FALSE(refused.ok());
   EXPECT_EQ(refused.status().code(), StatusCode::kOverloaded);
-  // Handed back intact.
+  // The refused frame is intact.
   ASSERT_EQ(fourth.inputs.size(), 1U);
   EXPECT_EQ(fourth.tag, 9U);
   EXPECT_EQ((*fourth.inputs[0].array.read()->as<std::uint8_t>())[0], 9);
@@ -207,7 +207,7 @@ TEST(Predictor, CallsBackOnTheGivenExecutor) {
   EXPECT_EQ(executor.run_all(), 0U);
   gate.open();
   EXPECT_TRUE(prediction->wait().ok());
-  predictor.shutdown(Shutdown::kDrain);  // after it, everybody has been told
+  predictor.shutdown(Shutdown::kDrain);  // after it, every waiter has been notified
   EXPECT_EQ(executor.run_all(), 1U);
   EXPECT_EQ(mark, 4);
   prediction->on_ready(executor, [&](const Prediction&) { mark = 99; });

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the predictor's tests share: a model for the null device, frames for it, and a gate to hold launches
-// at.
+// What the predictor's tests share: a model for the null device, frames for it, and a gate that holds
+// launches.
 #pragma once
 
 #include <condition_variable>
@@ -14,7 +14,7 @@
 
 namespace inflight {
 
-// Holds the threads that pass it until it is opened, or lets one through at a time.
+// Holds threads until it is opened, or lets them through one at a time.
 class Gate {
  public:
   void pass() {

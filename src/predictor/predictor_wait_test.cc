@@ -66,7 +66,7 @@ TEST(PredictorWait, ACompletionQueueTellsOfPredictionsAndTheirOutputs) {
   const Prediction second = *predictor.submit(byte_frame(2));
   queue.add(second, 2);
   queue.add(second.output(0), 3);
-  EXPECT_TRUE(second.cancel());  // on this thread, and so told by now
+  EXPECT_TRUE(second.cancel());  // on this thread, so the queue has been notified
   EXPECT_TRUE(queue.take_one().has_value());
   EXPECT_TRUE(queue.take_one().has_value());
   EXPECT_EQ(queue.take_one(), std::nullopt);
@@ -116,7 +116,7 @@ TEST(PredictorWait, TheDescriptorIsReadableExactlyWhileSomethingIsThere) {
   EXPECT_TRUE(predictor.take_finished().empty());
   gate.open();
   EXPECT_TRUE(wait_all(predictions).ok());
-  // The counter adds the writes up. Reading it is against the contract, and does no harm after the last.
+  // The counter adds up the writes. Reading it is against the contract, and does no harm after the last one.
   std::uint64_t writes = 0;
   ASSERT_EQ(::read(fd, &writes, sizeof(writes)), static_cast<ssize_t>(sizeof(writes)));
   EXPECT_EQ(writes, 1U);
@@ -154,7 +154,7 @@ TEST(PredictorWait, SaysWhyThereIsNoDescriptor) {
   EXPECT_TRUE(predictor.event_fd().ok());
 }
 
-// Frames go in and come out by the descriptor alone: a lost write would hang here.
+// The loop takes predictions only when the descriptor is readable: a lost write would make it hang.
 TEST(PredictorWait, NoFinishIsLostOnTheDescriptor) {
   constexpr int kFrames = 2'000;
   Predictor predictor = null_predictor({}, {.in_flight_limit = 4});
@@ -187,7 +187,7 @@ struct Detached {
   };
 };
 
-// Two predictions one after the other, the second of what the first computed.
+// Two predictions one after the other: the second reads what the first computed.
 Detached chain(Predictor& predictor, Executor& executor, int& mark) {
   const Prediction first = *predictor.submit(byte_frame(7));
   EXPECT_TRUE((co_await ready(first, executor)).ok());

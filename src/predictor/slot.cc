@@ -70,7 +70,7 @@ Status Slot::view_input(std::size_t index) {
     return Status();
   }
   INFLIGHT_TRY_ASSIGN(inputs_[index], array.view());
-  // Checked by submit() where the shape was known then; an array of another prediction may show it only now.
+  // submit() checked the shape if it was known then; an output of another prediction may show it only now.
   const TensorSpec& wanted = program_.inputs()[index];
   if (inputs_[index].shape == wanted.shape) return Status();
   return Status(StatusCode::kInvalidArgument,
@@ -114,8 +114,8 @@ Status Slot::collect() {
   return Status();
 }
 
-// A launch that came after a failed one has computed from nothing. The poller ends launches in their order, so the
-// inputs are there.
+// A launch that came after a failed one has computed from undefined inputs. The poller ends launches in their
+// order, so the inputs are ready.
 Status Slot::status_of_chained_inputs() const {
   for (std::size_t i = 0; i < chained_.size(); ++i) {
     if (!chained_[i]) continue;

@@ -11,15 +11,15 @@
 
 namespace inflight::internal {
 
-// A bound program and the prediction that is on it. Used by one thread at a time: under the runtime's mutex by whoever
-// assigns it; then by the worker, or by the launcher and, once it is out, by the poller.
+// A bound program and the prediction that runs on it. One thread at a time uses it: the thread that assigns
+// it, under the runtime's mutex; then the worker, or the launcher and, once the launch is out, the poller.
 class Slot final : public Work {
  public:
-  // May throw std::bad_alloc; later it allocates nothing but what outputs need.
+  // May throw std::bad_alloc. Later it allocates only the memory of outputs.
   Slot(PredictorCore& core, Program& program, std::shared_ptr<BoundProgram> bound);
 
-  // Gives it its next prediction. Under the runtime's mutex: what the prediction's inputs wait for on the device is
-  // fixed here, as no other prediction can end meanwhile.
+  // Gives it its next prediction, under the runtime's mutex. It fixes which launches the prediction comes
+  // after: no other prediction can end meanwhile.
   void assign(PredictionState& state) noexcept;
 
   bool start() noexcept override;
@@ -34,13 +34,14 @@ class Slot final : public Work {
 
   PredictorCore& core_;
   Program& program_;
-  // What a lost device may still read and write: kept until the bound program has gone. Declared before it.
+  // Memory that a lost device may still read and write: kept until the bound program has gone, so declared
+  // before it.
   std::vector<NDArray> lost_inputs_;
   std::vector<Buffer> lost_outputs_;
   Status lost_;
   std::shared_ptr<BoundProgram> bound_;
   PredictionState* state_ = nullptr;
-  std::vector<bool> chained_;  // one an input: it is to come from a launch that is out
+  std::vector<bool> chained_;  // for each input: a launch that is out computes it
   std::vector<LaunchPoint> after_;
   std::vector<std::shared_ptr<BoundProgram>> after_kept_;  // what after_ points to, until the launch was made
   std::vector<TensorView> inputs_;          // as the program wants them; reused by every launch

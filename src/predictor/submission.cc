@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The way of a frame into the predictor: checked, admitted, filled in, and queued once its inputs are there.
+// How a frame enters the predictor: it is checked, admitted, filled in, and queued once its inputs are ready.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -26,7 +26,7 @@ const NDArray* find_input(const Frame& frame, const TensorSpec& wanted, std::siz
 
 }  // namespace
 
-// A thread that waits in submit(). It lies on that thread's stack.
+// A thread that waits in submit(). It is on that thread's stack.
 struct PredictorCore::BlockedSubmitter final : PlaceWaiter {
   std::atomic<std::uint32_t> decided{0};
 
@@ -43,7 +43,7 @@ void PredictorCore::wake_granted(PlaceWaiters& granted) noexcept {
   while (PlaceWaiter* const waiter = granted.pop_front()) {
     std::atomic<std::uint32_t>& decided = static_cast<BlockedSubmitter*>(waiter)->decided;
     decided.store(1, std::memory_order_release);
-    // The waiter may have gone by now: its address is all that this takes.
+    // The waiter may be gone by now: this uses only its address.
     futex_wake_all(decided);
   }
 }
@@ -65,7 +65,7 @@ Status PredictorCore::check_fits(const Frame& frame) const {
       return Status(StatusCode::kInvalidArgument, fmt::format("input \"{}\": got an empty NDArray, want {}",
                                                               wanted.name, wanted.type_string()));
     }
-    // An array that is still to come may show its shape only then; the slot looks again.
+    // A pending array may get its actual shape only when it is ready; the slot checks that.
     const Shape shape = array->shape();
     const bool shape_known = array->can_read() || shape.is_static();
     if (array->dtype() != wanted.dtype || (shape_known && shape != wanted.shape)) {
@@ -106,8 +106,8 @@ PredictionState* PredictorCore::take_idle_state() noexcept {
   }
 }
 
-// Waits until the scheduler has decided or block_timeout is over. Releases the mutex meanwhile. The analysis cannot
-// follow a lock that is handed in.
+// Waits until the scheduler has decided or block_timeout is over. Releases the mutex meanwhile. Clang's
+// analysis cannot follow a lock that is passed in.
 Admission PredictorCore::wait_for_place(MutexLock& lock) noexcept INFLIGHT_NO_THREAD_SAFETY_ANALYSIS {
   const TimePoint until = deadline_after(options_.block_timeout);
   BlockedSubmitter waiter;
@@ -117,7 +117,7 @@ Admission PredictorCore::wait_for_place(MutexLock& lock) noexcept INFLIGHT_NO_TH
   lock.lock();
   if (in_time) return waiter.decision;
   if (scheduler_.stop_waiting(waiter)) return Admission::kRefuseFull;
-  // It was decided just now, and the thread that did so is about to wake this one.
+  // The decision came at the same time, and the thread that made it is about to wake this one.
   lock.unlock();
   waiter.wait_until(nullptr);
   lock.lock();
@@ -136,7 +136,7 @@ Result<PredictionState*> PredictorCore::admit(const Frame& frame, const Status& 
   const bool waits = decision == Admission::kWait;
   PredictionState* state = nullptr;
   if (waits || decision == Admission::kAdmit) {
-    // Before the place, which could not be given back.
+    // Before the place is taken: a place cannot be given back without an outcome.
     state = take_idle_state();
     if (state == nullptr) return refuse(Status::out_of_memory("prediction", sizeof(PredictionState)));
   }
@@ -172,11 +172,11 @@ void PredictorCore::fill(PredictionState& state, Frame& frame) noexcept {
     state.inputs[i] = *find_input(frame, inputs_[i], inputs_.size());
   frame.inputs.clear();
   state.write = {.op = nullptr, .var = &state, .write = true};
-  INFLIGHT_CHECK(state.acquire(state.write));  // a new version: nobody else can have claimed it
+  INFLIGHT_CHECK(state.acquire(state.write));  // a new version: no other code can have claimed it
 }
 
-// What says that a launch may use the input: that it is ready, or, where a launch on this device computes it, that
-// the device has that launch.
+// The completion after which a launch may use the input: that of the input itself or, if a launch on this
+// device computes it, that by which the device has that launch.
 Completion& PredictorCore::available(const NDArray& input) const noexcept {
   Completion& ready = input.version().completion;
   if (!chains_ || ready.ready()) return ready;
@@ -192,8 +192,8 @@ void PredictorCore::await_inputs(PredictionState& state) noexcept {
     enqueue(state);
     return;
   }
-  // The count starts one above, so that nothing happens before every listener is in place; until then the state is in
-  // no list, so that nobody can cancel it and take its inputs away meanwhile.
+  // The count starts one above, so that the last input cannot queue the state before every listener is in
+  // place. Until then the state is in no list, so no thread can cancel it and release its inputs.
   state.inputs_to_come.store(static_cast<std::uint32_t>(inputs_.size()) + 1, std::memory_order_relaxed);
   for (std::size_t i = 0; i < inputs_.size(); ++i) {
     PredictionState::InputWaiter& waiter = state.waiters[i];
@@ -224,8 +224,8 @@ void PredictorCore::input_came(PredictionState& state) noexcept {
   if (state.inputs_to_come.fetch_sub(1, std::memory_order_acq_rel) == 1) enqueue(state);
 }
 
-// Moves a prediction whose inputs are there on: to the queue, or to its end where an input failed. Does nothing where
-// it has ended meanwhile (cancelled, expired).
+// Puts a prediction whose inputs are ready into the queue, or ends it if an input failed. Does nothing if it
+// has ended meanwhile (cancelled, expired).
 void PredictorCore::enqueue(PredictionState& state) noexcept {
   Status why;
   Outcome outcome = Outcome::kFailed;
@@ -242,7 +242,8 @@ void PredictorCore::enqueue(PredictionState& state) noexcept {
       outcome = Outcome::kCancelled;
     }
     if (why.ok()) {
-      // What waited for an input comes when that does, and then it is not submit() that wakes.
+      // A frame that waited for an input arrives with that input and not with submit(), so it does not count
+      // for the watch.
       const TimePoint now = waited ? options_.clock->now() : state.times.submitted;
       if (!waited) runtime_core_->arrived(*this, now);
       scheduler_.inputs_came(state, now);
@@ -253,7 +254,7 @@ void PredictorCore::enqueue(PredictionState& state) noexcept {
     }
   }
   if (why.ok()) {
-    runtime_core_->wake(whom);  // the state is another thread's by now
+    runtime_core_->wake(whom);  // another thread may own the state by now
     return;
   }
   finish(state, nullptr, outcome, why);

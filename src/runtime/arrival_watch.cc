@@ -11,13 +11,13 @@ namespace {
 constexpr int kBeliefWantedMax = 4;
 // The filter's memory: the clocks of cameras and of this machine drift apart slowly, so old arrivals fade.
 constexpr int kBeliefMax = 16;
-// An arrival further off than this says nothing about the line: its thread was held up, a frame was lost, or the rate
-// has changed.
+// An arrival further off the line than this does not move it: its thread was held up, a frame was lost, or
+// the rate has changed.
 constexpr Duration kToleranceMax = std::chrono::milliseconds(1);
 constexpr int kTolerancePart = 16;  // of the interval
-// The part of what is saved that one late frame may take before its watcher naps, on a line fully believed.
+// On a line with full belief, one late frame may use 1 / kSavedPart of the savings before its watcher naps.
 constexpr int kSavedPart = 8;
-// A frame is awaited in naps for this long after its time.
+// After the expected time of a frame, the watcher naps for this long at most.
 constexpr Duration kHeldUpMax = std::chrono::milliseconds(20);
 // Lateness is clipped at kLateWeight x tolerance / arrivals before it moves the line.
 constexpr int kLateWeight = 2;
@@ -37,7 +37,7 @@ Duration scaled(Duration by, double factor) noexcept {
 }  // namespace
 
 void ArrivalWatch::arrived(TimePoint when) noexcept {
-  // Submitting threads may get here in another order than they read their clocks.
+  // Threads may call this in another order than they read the clock.
   const Duration gap = belief_ == 0 ? Duration(0) : std::max(when - last_, Duration(0));
   const bool same = about(gap, gap_);
   last_ = when;
@@ -56,10 +56,10 @@ void ArrivalWatch::arrived(TimePoint when) noexcept {
   }
 }
 
-// False: the arrival is not what the line foretold.
+// False: the arrival is not what the line predicted.
 bool ArrivalWatch::judge(TimePoint when) noexcept {
-  // The point of the line that it belongs to. More than three quarters of an interval late is early for a
-  // later point: frames were lost, there was a pause, or this one was held up for long.
+  // Find the point of the line that it belongs to. An arrival more than three quarters of an interval late is
+  // early for a later point: frames were lost, there was a pause, or this one was held up for long.
   const Duration behind = when - expected_ + interval_ / 4;
   if (interval_ > Duration(0) && behind >= interval_) expected_ += behind / interval_ * interval_;
   const Duration error = when - expected_;
@@ -88,7 +88,8 @@ void ArrivalWatch::earn(Duration gap) noexcept {
                 : scaled(gap, share_);
 }
 
-// An arrival on the line, so far behind it. The gains are those of a least-squares line through n arrivals.
+// Moves the line for an arrival that is `error` behind it. The gains are those of a least-squares line
+// through n arrivals.
 void ArrivalWatch::follow(Duration error) noexcept {
   belief_ = std::min(belief_ + 1, kBeliefMax);
   error = std::min(error, tolerance(interval_) * kLateWeight / belief_);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Predicts when the next frame comes from the times of past frames: arithmetic over times that are handed in, so that
-// every pattern can be tested without a thread or a clock.
+// Predicts when the next frame comes from the times of past frames: arithmetic over times that are handed in,
+// so that every pattern can be tested without a thread or a clock.
 #pragma once
 
 #include <optional>
@@ -9,33 +9,34 @@
 
 namespace inflight::internal {
 
-// How an idle thread waits for the next frame: asleep until `from`, then awake until `until`, then it asks again.
+// How an idle thread waits for the next frame: it sleeps until `from`, is awake until `until`, and then asks
+// again.
 struct Watch {
   TimePoint from;
   TimePoint until;
   bool nap() const noexcept { return from == until; }
 };
 
-// Follows the times at which frames come. Where the rate is steady, it says when to be awake for the next frame, within an
-// allowance: each frame earns `share` of the time since the one before it, what is not spent is saved up to kSavedMax,
-// and nothing is earned while no frames come.
+// Follows the times at which frames come. If the rate is steady, it says when to be awake for the next frame,
+// within an allowance: each frame earns `share` of the time since the one before it, up to kSavedMax is
+// saved, and nothing is earned while no frames come.
 //
-// A frame whose thread sleeps until its time is never early, but late by chance: by milliseconds where the host takes the
-// processor away. So the line goes through the early frames: a late one moves it little, and a very late one not at all,
-// until several in succession make a line of their own.
+// A frame whose thread sleeps until its time is never early, but late by chance: by milliseconds if the host
+// takes the processor away. So the line goes through the early frames: a late one moves it little, and a very
+// late one not at all, until several in succession make a line of their own.
 //   thread   one at a time
 //   source   the growing-memory g-h filter, i.e. a line through the last arrivals by least squares
 //            (E. Brookner, Tracking and Kalman Filtering Made Easy, 1998), with late errors cut off
 class ArrivalWatch {
  public:
-  // How long before the expected time a watch begins. Timers are late, by about 120 us on an idle virtual processor and by
-  // 300 us one time in ten, and frames jitter by the error of their own timer. Rates that leave less than the minimum get
-  // no watch.
+  // How long before the expected time a watch begins. Timers are late, by about 120 us on an idle virtual
+  // processor and by 300 us one time in ten, and frames jitter by the error of their own timer. Rates that
+  // leave less than the minimum get no watch.
   static constexpr Duration kAwakeBeforeMax = std::chrono::microseconds(300);
   static constexpr Duration kAwakeBeforeMin = std::chrono::microseconds(80);
   static constexpr Duration kSavedMax = std::chrono::milliseconds(25);
-  // A late frame is awaited in naps of this length. A frame that arrives during a nap does not wake the watcher: waking
-  // would be no faster.
+  // A late frame is awaited in naps of this length. A frame that arrives during a nap does not wake the
+  // watcher: waking would be no faster.
   static constexpr Duration kNap = std::chrono::microseconds(300);
   static constexpr Duration kNapCost = std::chrono::microseconds(35);  // of processor time, measured
 
@@ -43,7 +44,8 @@ class ArrivalWatch {
   explicit ArrivalWatch(double share) noexcept : share_(share) {}
 
   void arrived(TimePoint when) noexcept;
-  // The watch for the next frame, as seen from `now`; nothing: the frame is too uncertain, or the allowance is used up.
+  // The watch for the next frame, as seen from `now`; nothing: the frame is too uncertain, or the allowance
+  // is used up.
   std::optional<Watch> next(TimePoint now) const noexcept;
   // A thread was awake on watch for this long, or napped (kNapCost).
   void spent(Duration awake) noexcept { saved_ -= awake; }

@@ -23,8 +23,7 @@ constexpr Duration kFrame60 = std::chrono::nanoseconds(16'666'667);
 
 TimePoint at(Duration since_start) { return TimePoint(seconds(1000) + since_start); }
 
-// What came of it when frames arrive at these times and an idle worker does as told: how many found it awake,
-// and how long it was awake in all.
+// The result of a replay: how many frames found the worker awake, and how long it was awake in all.
 struct Played {
   int arrivals = 0;
   int watched = 0;
@@ -158,7 +157,7 @@ TEST(ArrivalWatch, BearsAHostThatTakesTheProcessorAway) {
   }
 }
 
-// However late the frames before it were, one on time finds somebody awake.
+// A frame that is on time finds the worker awake, however late the frames before it were.
 TEST(ArrivalWatch, LateFramesDoNotMoveTheLine) {
   for (const Duration late : {microseconds(900), microseconds(2000), microseconds(5000)}) {
     ArrivalWatch watch(kShare);
@@ -220,7 +219,7 @@ TEST(ArrivalWatch, BearsALostFrameAndALateOne) {
   ArrivalWatch watch(kShare);
   std::vector<TimePoint> times = steady(300, kFrame60);
   times[100] += milliseconds(7);
-  times[150] += milliseconds(16);  // with the next at its heels
+  times[150] += milliseconds(16);  // directly before the next one
   times.erase(times.begin() + 200);
   const Played played = play(watch, times);
   EXPECT_GE(played.watched, played.arrivals - 4 - 6);
@@ -239,7 +238,8 @@ TEST(ArrivalWatch, FollowsAChangeOfRate) {
   }
 }
 
-// A thread held up for longer than an interval submits what was due meanwhile at once, and goes on in time.
+// A thread that was held up for longer than an interval submits all frames that were due meanwhile, then goes
+// on in time.
 TEST(ArrivalWatch, BearsFramesThatCatchUp) {
   ArrivalWatch watch(kShare);
   std::vector<TimePoint> times = steady(200, kFrame60);
@@ -259,7 +259,8 @@ TEST(ArrivalWatch, FollowsAClockThatDrifts) {
   EXPECT_GE(play(watch, times).share_watched(), 0.99);
 }
 
-// Bursts: only what comes first could be awaited, and that is not what the line through all of them says.
+// In bursts only the first frame could be awaited, and the line through all arrivals does not predict that
+// one.
 TEST(ArrivalWatch, SpendsNoMoreThanItsShareOnBursts) {
   std::vector<TimePoint> times;
   for (int i = 0; i < 300; ++i) {

@@ -7,7 +7,7 @@
 namespace inflight::internal {
 namespace {
 
-// How often a watcher looks for a frame before it lets others run: for 1 to 2 us.
+// How often a watcher looks for a frame before it yields: for 1 to 2 us.
 constexpr int kWatchSpins = 64;
 
 }  // namespace
@@ -22,11 +22,12 @@ Doorbell::Wake Doorbell::announce(TimePoint now) noexcept {
   mutex_.assert_held();
   if (watch_held_ && !watch_called_) {
     watch_called_ = true;
-    // Waking it costs the caller 25 to 60 us, and the whole prediction where the host runs both processors on one.
+    // Waking it costs the caller 25 to 60 us, and as much as the prediction if the host runs both processors
+    // on one.
     const bool long_asleep = watch_from_ > now + ArrivalWatch::kNap;
     return long_asleep ? Wake::kWatchAsleep : Wake::kWatchAwake;
   }
-  if (called_ == sleepers_) return Wake::kNobody;  // every thread is at work, or about to look for it
+  if (called_ == sleepers_) return Wake::kNobody;  // every thread runs work, or is about to look for it
   ++called_;
   return Wake::kSleeper;
 }
@@ -96,9 +97,9 @@ void Doorbell::wait(MutexLock& lock, bool may_watch) noexcept {
   watched_ = nullptr;
 }
 
-// Stays awake until it is called or the time comes. Releases the mutex meanwhile.
+// Stays awake until it is called or `until` comes. Releases the mutex meanwhile. Clang's analysis cannot
+// follow a lock that is passed in.
 //   began   the time now, before `until`
-// The analysis cannot follow a lock that is handed in.
 void Doorbell::stay_awake(TimePoint began, TimePoint until,
                           MutexLock& lock) noexcept INFLIGHT_NO_THREAD_SAFETY_ANALYSIS {
   call_.store(false, std::memory_order_relaxed);
@@ -114,7 +115,7 @@ void Doorbell::stay_awake(TimePoint began, TimePoint until,
     now = steady_clock().now();
   }
   lock.lock();
-  spend(std::min(now, until) - began);  // past its end it was held up, not awake
+  spend(std::min(now, until) - began);  // after `until` it was held up, not awake
 }
 
 }  // namespace inflight::internal

@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-// Who runs next on a device that several share: arithmetic over costs that are handed in.
+// Which predictor runs next on a device that several share: arithmetic on costs that are passed in.
 #pragma once
 
 namespace inflight::internal {
 
-// Start-time fair queueing over costs that are known only at the end. Each share has a virtual time, which advances by
-// cost / weight; the one furthest behind comes next. A launch is charged what its share's launches cost of late, and
-// the difference when it ends, so that several in parallel do not all go to one share.
+// Start-time fair queueing over costs that are known only at the end. Each share has a virtual time, which
+// advances by cost / weight; the one furthest behind comes next. When a launch begins, its share is charged
+// the recent mean cost, and the difference when it ends, so that several launches in parallel do not all go
+// to one share.
 //
-// Changing from one model to another costs: caches, and threads of the vendor's that wait a while before they sleep.
-// So the share that runs goes on until it is a quantum ahead. A share that had nothing to run has its turn at once when
-// it comes back, with a credit of little more than that turn.
+// A change from one model to another costs caches, and the time of the vendor's threads, which wait a while
+// before they sleep. So the share that runs goes on until it is a quantum ahead. A share that had nothing to
+// run gets its turn at once when it has work again, with a credit of little more than that turn.
 //   thread   one at a time
 //   source   P. Goyal, H. Vin, H. Cheng, Start-Time Fair Queueing (1997)
 class FairShare {
@@ -25,17 +26,17 @@ class FairShare {
   static constexpr double kQuantum = 20e6;
   static constexpr double kCredit = 1e6;
 
-  //   units   that the device runs at once
+  //   units   how many the device runs at once
   explicit FairShare(int units) noexcept : quantum_(kQuantum * units), credit_(kCredit * units) {}
 
   // To choose, look at every share once, between begin_look() and choose().
   void begin_look() noexcept { least_ = nullptr; }
   //   waits   it has something to launch
-  //   runs    something of it is running
+  //   runs    one of its launches is running
   void look(Share& share, bool waits, bool runs) noexcept;
-  // Whose turn it is; null: nobody's.
+  // The share whose turn it is; null: no share waits.
   Share* choose() noexcept;
-  // A share that is looked at no more.
+  // The share will not be looked at again.
   void remove(const Share& share) noexcept {
     if (current_ == &share) current_ = nullptr;
   }
@@ -43,7 +44,9 @@ class FairShare {
   // A launch of the chosen share begins.
   //   returns  what it was charged, for end()
   double begin(Share& share) noexcept;
-  // It has ended, and cost so much: 0 where nothing ran after all.
+  // The launch has ended.
+  //   charged   what begin() returned
+  //   cost      in ns of one unit; 0: nothing ran
   void end(Share& share, double charged, double cost) noexcept;
 
  private:

@@ -23,7 +23,8 @@ struct Outcome {
   int changes = 0;           // from one to another
 };
 
-// Shares that always have something to run, on a device of several units, whose launches cost `cost[i]`, for `total`.
+// Shares that always have something to run, on a device of several units, whose launches cost `cost[i]`, for
+// `total`.
 Outcome run(std::vector<Share>& shares, const std::vector<double>& cost, int units, double total) {
   struct Running {
     Share* share;
@@ -69,7 +70,7 @@ TEST(FairShareTest, EachGetsItsWeightWhateverItsLaunchesCost) {
   }
 }
 
-// Every change costs something: it comes once a quantum and not with every launch.
+// A change has a cost, so it comes once in a quantum and not with every launch.
 TEST(FairShareTest, TheOneThatRunsGoesOnForAQuantum) {
   std::vector<Share> shares(2);
   const Outcome outcome = run(shares, {0.1e6, 0.1e6}, 2, 1e9);
@@ -103,7 +104,7 @@ TEST(FairShareTest, AShareThatComesBackHasItsTurnAtOnceAndNotAllThatItMissed) {
   EXPECT_LE(in_a_row, static_cast<int>((FairShare::kCredit + FairShare::kQuantum) / 1e5) + 2);
 }
 
-// Many small ones that come and go, beside one that always runs: each is served at once.
+// Many small shares that come and go, beside one that always runs: each is served at once.
 TEST(FairShareTest, AShareThatWaitsAlwaysComesToItsTurn) {
   std::vector<Share> shares(3);
   shares[0].weight = 1000;

@@ -15,19 +15,19 @@ namespace inflight::internal {
 
 class Lane;
 
-// One launch, from when a thread of the runtime takes it to its end. A slot.
+// One launch, from the moment when a thread of the runtime takes it to its end. It is a slot of a predictor.
 class Work {
  public:
   Work(Lane& the_lane, const std::atomic<std::uint64_t>& word) noexcept : lane(the_lane), word_(word) {}
   Work(const Work&) = delete;
   Work& operator=(const Work&) = delete;
 
-  // Launches it, and where launching blocks, ends it: on a worker or the launcher, without locks.
-  //   returns  true: it is out, and its completion word will show it. False: it has ended.
+  // Launches it and, if launches block, ends it. Called on a worker or the launcher, without locks.
+  //   returns  true: it is out, and its completion word will show its end. False: it has ended.
   virtual bool start() noexcept = 0;
-  // Its word shows that it is done: on the poller.
+  // Called on the poller when its word shows that it is done.
   virtual void end() noexcept = 0;
-  // The device was lost before its word showed it: on the poller.
+  // Called on the poller when the device was lost before its word showed its end.
   virtual void lose(const Status& why) noexcept = 0;
 
   // One acquire load.
@@ -47,15 +47,17 @@ class Work {
 // One predictor's place in a runtime, from enter() to leave().
 class Lane : public ListLink<>, private FairShare::Share {
  public:
-  // Under the runtime's mutex.
-  // Whether take() would give something.
+  // ---- Called under the runtime's mutex
+
+  // Whether it has something to launch.
   virtual bool can_launch() const noexcept = 0;
-  // What to launch now, once the mutex is released. Requires can_launch().
+  // What to launch now, after the mutex is released. Requires can_launch().
   virtual Work& take() noexcept = 0;
   // When to call time_passed() next; max(): never.
   virtual TimePoint wake_at() const noexcept = 0;
 
-  // On the timekeeper, without locks.
+  // ---- Called on the timekeeper, without locks
+
   virtual void time_passed() noexcept = 0;
 
  protected:
@@ -67,10 +69,11 @@ class Lane : public ListLink<>, private FairShare::Share {
  private:
   friend class RuntimeCore;
   const int units_;  // of the device's capacity that each of its launches takes
-  // Under the runtime's mutex.
+  // What follows is used under the runtime's mutex.
   Doorbell::Line line_;
-  int calls_ =
-      0;  // into it and its works, that a thread of the runtime has begun or, for what is out, will make
+  // Calls of the runtime's threads into the lane and its works that have not ended: those that run, and for
+  // each launch that is out the one that will end it.
+  int calls_ = 0;
 };
 
 }  // namespace inflight::internal

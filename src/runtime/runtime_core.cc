@@ -13,11 +13,11 @@
 namespace inflight::internal {
 namespace {
 
-// While launches are out, the poller looks at every word in turn: first without pause, as many rounds as a short
-// inference takes, then with a sleep between the rounds, so that a long one does not cost a core.
+// While launches are out, the poller reads every word in turn: first without a pause, for as many rounds as a
+// short inference takes, then with a sleep between the rounds, so that a long inference does not cost a core.
 constexpr int kPollSpins = 4096;
 constexpr Duration kPollSleep = std::chrono::microseconds(20);
-// Rounds between two questions whether the device is still there.
+// Rounds between two calls of Backend::device_status().
 constexpr int kPollsPerDeviceStatus = 1024;
 
 }  // namespace
@@ -96,7 +96,7 @@ void RuntimeCore::leave(Lane& lane) noexcept {
   lanes_.remove(lane);
 }
 
-// ---- Who runs next
+// ---- Which lane runs next
 
 bool RuntimeCore::anything_waits() const noexcept {
   for (const Lane* lane = lanes_.front(); lane != nullptr; lane = lanes_.after(*lane)) {
@@ -105,8 +105,8 @@ bool RuntimeCore::anything_waits() const noexcept {
   return false;
 }
 
-// The lane whose turn it is, also where the device has not enough room for it yet: what is narrow must not
-// overtake what is wide for ever. Null: nothing waits.
+// The lane whose turn it is, even if the device has not enough room for it yet: narrow launches must not
+// overtake a wide one for ever. Null: no lane waits.
 Lane* RuntimeCore::choose() noexcept {
   fair_share_.begin_look();
   for (Lane* lane = lanes_.front(); lane != nullptr; lane = lanes_.after(*lane)) {
@@ -115,7 +115,7 @@ Lane* RuntimeCore::choose() noexcept {
   return static_cast<Lane*>(fair_share_.choose());
 }
 
-// What to launch now, with its part of the device; null: nothing waits, or there is no room.
+// What to launch now, with its units of the device; null: nothing waits, or there is no room.
 Work* RuntimeCore::take() noexcept {
   Lane* const lane = choose();
   if (lane == nullptr || lane->units_ > units_free_) return nullptr;
@@ -128,7 +128,7 @@ Work* RuntimeCore::take() noexcept {
 
 Doorbell::Wake RuntimeCore::announce(TimePoint now) noexcept {
   mutex_.assert_held();
-  // Where the device is full, the thread that makes room takes it.
+  // If the device is full, the thread that makes room takes the work.
   return units_free_ > 0 ? doorbell_.announce(now) : Doorbell::Wake::kNobody;
 }
 
@@ -157,7 +157,7 @@ void RuntimeCore::run_work() {
       doorbell_.wait(lock, !anything_waits());
       continue;
     }
-    // Room for more than one may have come at once, where something wide has ended.
+    // If a wide launch has ended, there may be room for more than one.
     const bool more = launch_blocks_ && units_free_ > 0 && doorbell_.all_asleep() && anything_waits();
     const Doorbell::Wake whom = more ? doorbell_.announce(TimePoint::max()) : Doorbell::Wake::kNobody;
     Lane& lane = work->lane;
@@ -173,7 +173,7 @@ void RuntimeCore::run_work() {
   }
 }
 
-// ---- What is out
+// ---- Launches that are out
 
 void RuntimeCore::hand_to_poller(Work& work) noexcept {
   {
@@ -214,8 +214,9 @@ void RuntimeCore::poll() {
   }
 }
 
-// Ends what its word shows to be done, in the order of the launches: where one launch comes after another on the
-// device, the word of the other is seen by then, and its end comes first. True: something was done.
+// Ends the launches whose words show that they are done, in the order in which they were made: if one comes
+// after another on the device, the word of the other has changed by then, and its end comes first. True: one
+// was done.
 bool RuntimeCore::end_what_is_done() noexcept {
   const auto last = std::find_if(out_.rbegin(), out_.rend(), [](const Work* work) { return work->done(); });
   if (last == out_.rend()) return false;
@@ -226,7 +227,7 @@ bool RuntimeCore::end_what_is_done() noexcept {
   return true;
 }
 
-// Once it has ended, it may be launched again at once.
+// After work.end(), the slot may be launched again at once.
 void RuntimeCore::end_one(Work& work) noexcept {
   Lane& lane = work.lane;
   work.end();
@@ -234,7 +235,7 @@ void RuntimeCore::end_one(Work& work) noexcept {
   end_call(lane);
 }
 
-// No word will change any more: what is out fails. What still waits fails when it is launched.
+// No word will change any more: the launches that are out fail. What still waits fails when it is launched.
 void RuntimeCore::lose_all(const Status& why) noexcept {
   for (Work* const work : out_) {
     Lane& lane = work->lane;

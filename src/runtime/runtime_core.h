@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a Runtime is inside: the threads, the budget, and who runs next.
+// What a Runtime is inside: the threads, the budget, and which lane runs next.
 #pragma once
 
 #include <atomic>
@@ -15,15 +15,15 @@
 
 namespace inflight::internal {
 
-// One mutex guards the runtime and what its lanes keep: a predictor's scheduler is looked at and changed in the same
-// step in which a thread takes work, so that no two views of what is ready can differ. It is held for a few hundred
-// instructions at most, and never while code of a user's or a device's runs.
+// One mutex guards the runtime and what its lanes keep: a thread that takes work reads and changes the
+// predictor's scheduler in one step, so there is only one view of what is ready. The mutex is held for a few
+// hundred instructions at most, and never while code of a user or a device runs.
 //
 //   thread      how many                       may block on
 //   worker      capacity, if launches block    the doorbell; the inference itself
 //   launcher    one, if they do not            the doorbell; never the device
-//   poller      one, if they do not            sleeps when nothing is out; else polls every word, first without
-//                                              pause, then every 20 us
+//   poller      one, if they do not            sleeps when nothing is out; else polls every word, first
+//                                              without a pause, then every 20 us
 //   timekeeper  one, once it was asked for     the next deadline
 class RuntimeCore {
  public:
@@ -43,20 +43,21 @@ class RuntimeCore {
   int threads() const noexcept { return threads_wanted_; }
 
   void enter(Lane& lane);
-  // Returns when no thread is in a call of the lane's any more. Requires that it has nothing to launch.
+  // Returns when no thread is in a call into the lane any more. Requires that it has nothing to launch.
   void leave(Lane& lane) noexcept;
 
   // ---- Under the mutex
 
-  // A frame has come at a time of its submitter's, on the real steady clock; for the watch.
+  // A frame has come, for the watch.
+  //   when   as the submitting thread read it, on steady_clock()
   void arrived(Lane& lane, TimePoint when) noexcept {
     mutex_.assert_held();
     lane.line_.watch.arrived(when);
   }
-  // The lane has something new to launch. wake() must follow, once the mutex was released.
+  // The lane has something new to launch. wake() must follow, after the mutex was released.
   Doorbell::Wake announce(TimePoint now) noexcept;
-  // A launch has ended: what it took of the device is free.
-  //   cost   how long the device was busy with it; 0: it was not
+  // A launch has ended: its units of the device are free.
+  //   cost     how long the device was busy with it; 0: it did not run
   //   returns  for wake()
   Doorbell::Wake release(Lane& lane, Work& work, Duration cost) noexcept;
 
@@ -64,10 +65,10 @@ class RuntimeCore {
 
   // ---- The timekeeper
 
-  // Starts it, if it is not there yet.
+  // Starts the timekeeper, unless it runs already.
   //   errors   kOutOfMemory: no more threads
   Status need_timekeeper();
-  // The lane's wake_at() may have come closer.
+  // A lane's wake_at() may be earlier than before.
   void wake_at_changed(TimePoint when) noexcept;
 
  private:
@@ -96,7 +97,7 @@ class RuntimeCore {
   int units_free_ INFLIGHT_GUARDED_BY(mutex_);
   bool stopping_ INFLIGHT_GUARDED_BY(mutex_) = false;
   CondVar left_;  // the last call into a lane has ended
-  CondVar time_;  // an earlier wake_at(), or stopping_
+  CondVar time_;  // wakes the timekeeper: an earlier wake_at(), or stopping_
   TimePoint sleeps_until_ INFLIGHT_GUARDED_BY(mutex_) = TimePoint::min();  // of the timekeeper
   std::vector<std::thread> threads_ INFLIGHT_GUARDED_BY(mutex_);
   bool timekeeper_started_ INFLIGHT_GUARDED_BY(mutex_) = false;
@@ -110,7 +111,7 @@ class RuntimeCore {
   std::vector<Work*> out_;  // the poller's, in the order of the launches
 };
 
-// Ends the threads when the last handle and the last predictor have gone.
+// The owner of a core, shared by handles and predictors. Ends the threads when the last of them has gone.
 class RuntimeOwner {
  public:
   explicit RuntimeOwner(std::shared_ptr<RuntimeCore> core) noexcept : core_(std::move(core)) {}

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A plugin that says FOREIGN_VERSION, FOREIGN_ABI and FOREIGN_KIND of itself. Its factory must never be
+// A plugin with FOREIGN_VERSION, FOREIGN_ABI and FOREIGN_KIND in its PluginInfo. Its factory must never be
 // called.
 #include <cstdlib>
 

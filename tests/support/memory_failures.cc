@@ -45,7 +45,7 @@ void* checked(void* memory) {
 
 }  // namespace
 
-// Not inlined: the compiler would otherwise see free() meet operator new.
+// Not inlined: otherwise the compiler would warn that free() gets memory of operator new.
 #define INFLIGHT_NOINLINE __attribute__((noinline))
 
 INFLIGHT_NOINLINE void* operator new(std::size_t bytes) { return checked(allocate(bytes, 1)); }

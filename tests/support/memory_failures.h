@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Memory that runs out on command: replaces operator new and delete of the whole program, under a sanitizer too.
+// Makes memory run out on command: replaces operator new and delete of the whole program, also under a
+// sanitizer.
 #pragma once
 
 namespace inflight::test {

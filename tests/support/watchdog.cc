@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// A timer of the kernel's sends a signal when a test has run for too long. Its handler has every thread print
-// its own stack, one after the other, and ends the program. No thread of ours waits meanwhile: death tests
-// fork, and some tests count threads. Nothing here allocates or locks once the signal has come, as a thread
-// that hangs may hold any lock. Built without sanitizers, for the same reason.
+// A timer of the kernel sends a signal when a test has run for too long. The handler makes every thread print
+// its own stack, one after the other, and ends the program. The watchdog has no thread of its own: death
+// tests fork, and some tests count threads. Once the signal has come, nothing here allocates or locks,
+// because a thread that hangs may hold any lock. It is built without sanitizers for the same reason.
 #include "support/watchdog.h"
 
 #include <execinfo.h>
@@ -26,10 +26,10 @@
 #include <cstring>
 #include <ctime>
 
-// glibc's own, which ThreadSanitizer does not intercept: that delays handlers until the thread makes a call
-// that it intercepts, and a thread that hangs makes none.
+// glibc's own function, which ThreadSanitizer does not intercept. ThreadSanitizer delays handlers until the
+// thread makes a call that it intercepts, and a thread that hangs makes none.
 extern "C" int __sigaction(int signal, const struct sigaction* action, struct sigaction* old) noexcept;
-// Put there by the linker: where the program begins and ends.
+// Symbols of the linker: where the program begins and ends.
 extern "C" const char __executable_start;
 extern "C" const char _end;
 
@@ -136,8 +136,8 @@ void for_each_thread(Visit visit) {
   close(folder);
 }
 
-// The same stack as places in the source, which names what is in unnamed namespaces or was inlined, too.
-// Needs binutils; prints nothing without.
+// Prints the same stack as places in the source, which also names functions that are in unnamed namespaces or
+// were inlined. Needs binutils; prints nothing without it.
 void print_places(const Stack& stack, char* program) {
   static std::array<std::array<char, 20>, 64> texts;
   static std::array<char*, 70> arguments;
@@ -237,7 +237,7 @@ void install_watchdog() {
     std::exit(1);
   }
   installed = true;
-  // What a death test forks has no timer, and must not outlive what waits for it.
+  // The child of a death test has no timer, and must not outlive its parent.
   pthread_atfork(nullptr, nullptr, [] { prctl(PR_SET_PDEATHSIG, SIGKILL); });
   testing::UnitTest::GetInstance()->listeners().Append(new Watchdog);
 }
@@ -250,7 +250,7 @@ void limit_test_to(milliseconds limit) { arm(limit); }
 
 int main(int argc, char** argv) {
   testing::InitGoogleTest(&argc, argv);
-  // That flag is for debuggers, in which a test takes as long as its reader.
+  // That flag is for debuggers, in which a test may take any time.
   if (!testing::GTEST_FLAG(break_on_failure)) inflight::install_watchdog();
   return RUN_ALL_TESTS();
 }

@@ -16,7 +16,7 @@
 
 namespace inflight::internal {
 
-// Somebody to be called when a completion is ready. Its owner keeps it alive until it was called or removed.
+// What a completion calls when it is ready. Its owner keeps it alive until it was called or removed.
 class Waiter : private ListLink<Waiter> {
  public:
   // Called once, on the completing thread, with no lock of ours held. The waiter may be gone when it returns.
@@ -32,7 +32,7 @@ class Waiter : private ListLink<Waiter> {
 
 // Something that happens once: pending, then ready with a status, for ever.
 //
-// Publishing and notifying are two steps, so that an owner can bring its own books up to date in between:
+// Publishing and notifying are two steps, so that an owner can update its own state in between:
 // publish() is a store that pollers see at once; notify() wakes the threads that wait and calls the waiters,
 // in the order in which they were added.
 //
@@ -49,23 +49,23 @@ class Completion : private ListLink<Completion> {
 
   // One acquire load. True once, true for ever; everything written before publish() is visible.
   bool ready() const noexcept { return state_.load(std::memory_order_acquire) >= kReady; }
-  // How it went. Requires ready().
+  // How it ended. Requires ready().
   const Status& status() const noexcept { return status_; }
 
   // Makes it ready. Exactly once; notify() must follow.
   void publish(Status status) noexcept;
-  // Wakes the threads that wait and calls the waiters. Exactly once, after publish(), with no lock held by
-  // the caller that a waiter could want. Allocates nothing.
-  //   owner   what the completion is a part of. It gets a reference where the waiters are called after this
-  //           returns. Null: never so; then the caller keeps the completion alive, and nothing bounds the
-  //           depth.
+  // Wakes the threads that wait and calls the waiters. Exactly once, after publish(), while the caller holds
+  // no lock that a waiter could take. Allocates nothing.
+  //   owner   what the completion is a part of. It gets a reference if the waiters are called after this
+  //           returns. Null: they are always called before that; then the caller keeps the completion alive,
+  //           and nothing bounds the depth.
   void notify(RefCounted* owner) noexcept;
   void complete(Status status, RefCounted* owner = nullptr) noexcept {
     publish(std::move(status));
     notify(owner);
   }
 
-  // Spins for at most 50 us, then sleeps until ready.
+  // Looks for at most 50 us, then sleeps until ready.
   void wait() const noexcept;
   // The same, until `when` at most.
   //   returns  false: the time came first
@@ -73,10 +73,11 @@ class Completion : private ListLink<Completion> {
 
   // False: it is ready already; the waiter was not added and will not be called.
   bool add(Waiter& waiter) noexcept INFLIGHT_EXCLUDES(mutex_);
-  // True: it was removed and will not be called. False: it has been called, or is being called right now.
+  // True: it was removed and will not be called. False: it has been called, or is being called at this
+  // moment.
   bool remove(Waiter& waiter) noexcept INFLIGHT_EXCLUDES(mutex_);
 
-  // For a pooled owner: pending again. Requires that nobody else knows this completion.
+  // For a pooled owner: pending again. Requires that no other code refers to this completion.
   void reset() noexcept;
 
  private:
@@ -98,17 +99,17 @@ class Completion : private ListLink<Completion> {
   Status status_;                // written once, before state_ becomes kReady
 };
 
-// Gives `task` to `executor` once `completion` is ready, at once where it is. The task keeps the completion's
-// owner alive (by capturing a reference). Where the executor refuses it or throws, the task is destroyed.
-// Throws std::bad_alloc, having changed nothing.
+// Gives `task` to `executor` once `completion` is ready, at once if it is. The task keeps the completion's
+// owner alive (by capturing a reference). If the executor refuses it or throws, the task is destroyed. Throws
+// std::bad_alloc, having changed nothing.
 void on_ready(Completion& completion, Executor& executor, Task task);
 
-// The lowest index of those that are ready. Waits for one where none is. Up to 16 handles need no memory;
-// with more, throws std::bad_alloc, having changed nothing.
-//   count     0: nothing to wait for, so the answer is nothing, at once
+// The lowest index of those that are ready. If none is, waits for one. Up to 16 handles need no memory; with
+// more, it may throw std::bad_alloc, and has then changed nothing.
+//   count     0: returns no value at once
 //   at        gives the completion of the handle with this index
 //   until     null: for ever
-//   returns   nothing: the time came first
+//   returns   no value: the time came first
 std::optional<std::size_t> wait_any(std::size_t count,
                                     Completion& (*at)(const void* handles, std::size_t index),
                                     const void* handles, const TimePoint* until);

@@ -5,9 +5,10 @@
 
 namespace inflight::internal {
 
-// A file descriptor that can be read while something is there: a level, for select, poll, epoll and the loops
-// built on them. Does nothing until it is opened.
-//   thread   none: the lock that guards what it stands for guards this, too, so that both always agree
+// A file descriptor that is readable while there is something to take: a level, for select, poll, epoll and
+// the loops built on them. Does nothing until it is opened.
+//   thread   one at a time: the lock that guards what is to be taken guards this, too, so the two always
+//            agree
 class EventFd {
  public:
   EventFd() noexcept = default;
@@ -16,15 +17,16 @@ class EventFd {
   ~EventFd() { close(); }
 
   // Makes the descriptor at the first call.
-  //   raised    whether something is there already
+  //   raised    whether there is something to take already
   //   returns   the same one each time
-  //   errors    kOutOfMemory: the process or the system has no descriptor left. Nothing changed; it may be tried
+  //   errors    kOutOfMemory: the process or the system has no descriptor left. Nothing changed; you may try
   //             again.
   Result<int> open(bool raised);
-  // Nothing was there, and now something is: one system call, once it is open.
+  // There was nothing to take, and now there is: one system call, once it is open.
   void raise() noexcept;
   // The last of it was taken: one system call, once it is open.
   void lower() noexcept;
+  // Idempotent.
   void close() noexcept;
 
  private:

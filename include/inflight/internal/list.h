@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The one intrusive list of the library: first in, first out, and out of the middle in one step.
+// The one intrusive list of the library: first in, first out, and removal from the middle in one step. It
+// allocates nothing, so adding and removing never fail.
 #pragma once
 
 #include <utility>
@@ -7,14 +8,14 @@
 namespace inflight::internal {
 
 // A place in a list, part of the object that is listed. An object that is in several lists at a time has a
-// link for each, told apart by `Tag`.
+// link for each, with a `Tag` of its own.
 template <typename Tag = void>
 class ListLink {
  public:
   ListLink() noexcept = default;
   ListLink(const ListLink&) = delete;
   ListLink& operator=(const ListLink&) = delete;
-  // Whether it is in a list. Under that list's lock.
+  // Whether it is in a list. The caller holds that list's lock.
   bool linked() const noexcept { return next_ != nullptr; }
 
  private:
@@ -24,9 +25,9 @@ class ListLink {
   ListLink* next_ = nullptr;
 };
 
-// A list of T, each of which derives from ListLink<Tag>. It owns nothing and allocates nothing; what is in it
-// stays alive until it is out.
-//   thread   none: its owner has a lock
+// A list of T, each of which derives from ListLink<Tag>. It owns nothing: the caller keeps an item alive
+// until it has left the list.
+//   thread   one at a time: its owner has a lock
 template <typename T, typename Tag = void>
 class List {
  public:
@@ -37,14 +38,14 @@ class List {
   List& operator=(const List&) = delete;
 
   bool empty() const noexcept { return ends_.next_ == &ends_; }
-  // Null where the list is empty.
+  // The oldest item; null: the list is empty.
   T* front() const noexcept { return empty() ? nullptr : static_cast<T*>(ends_.next_); }
-  // The one behind `item`; null where that is the last.
+  // The one behind `item`; null: that is the last. Requires that the item is in this list.
   T* after(const T& item) const noexcept {
     Link* const next = static_cast<const Link&>(item).next_;
     return next == &ends_ ? nullptr : static_cast<T*>(next);
   }
-  // Requires that the item is in no list.
+  // Adds the item at the end. Requires that it is in no list.
   void push_back(T& item) noexcept {
     Link& link = item;
     link.previous_ = ends_.previous_;
@@ -52,13 +53,13 @@ class List {
     ends_.previous_->next_ = &link;
     ends_.previous_ = &link;
   }
-  // Null where the list is empty.
+  // Removes the oldest item and returns it; null: the list is empty.
   T* pop_front() noexcept {
     T* const first = front();
     if (first != nullptr) remove(*first);
     return first;
   }
-  // Requires that the item is in this list.
+  // Removes the item from anywhere. Requires that it is in this list.
   void remove(T& item) noexcept {
     Link& link = item;
     // The analyzer does not follow the ring, and takes a neighbour for null.
@@ -66,7 +67,7 @@ class List {
     link.next_->previous_ = link.previous_;
     link.previous_ = link.next_ = nullptr;
   }
-  // Moves everything in `other` to the end of this list, in one step.
+  // Moves all items of `other` to the end of this list, in one step.
   void append(List& other) noexcept {
     if (other.empty()) return;
     Link* const first = other.ends_.next_;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Shared ownership by a count inside the object.
+// Shared ownership by a count inside the object: a reference costs one pointer, and an object no second
+// allocation.
 #pragma once
 
 #include <atomic>
@@ -8,44 +9,47 @@
 
 namespace inflight::internal {
 
-// Starts with one share, the creator's.
+// An object that counts its references. It starts with one, the creator's.
+//   thread   any
 class RefCounted {
  public:
   RefCounted() = default;
   RefCounted(const RefCounted&) = delete;
   RefCounted& operator=(const RefCounted&) = delete;
 
+  // Adds a reference. Requires that the caller holds one.
   void ref() noexcept { refs_.fetch_add(1, std::memory_order_relaxed); }
+  // Drops one. The last one destroys the object, on this thread.
   void unref() noexcept {
     if (refs_.fetch_sub(1, std::memory_order_acq_rel) == 1) destroy();
   }
-  // How many shares there are. Where all of them are the caller's, nobody else can make another, and
+  // How many references there are. If all of them are the caller's, no other thread can make another one, and
   // everything that former owners did is visible.
   std::uint32_t shares() const noexcept { return refs_.load(std::memory_order_acquire); }
 
  protected:
   virtual ~RefCounted() = default;
-  // Called when the last share goes; a pooled type takes itself back instead of dying.
+  // Called when the last reference goes. A pooled type returns to its pool here.
   virtual void destroy() noexcept { delete this; }
-  // For a pooled type that comes out again.
+  // For a pooled type that leaves its pool again: one reference.
   void reset_refs() noexcept { refs_.store(1, std::memory_order_relaxed); }
 
  private:
   std::atomic<std::uint32_t> refs_{1};
 };
 
-// A share in a RefCounted.
+// A reference to a RefCounted, or null.
 template <typename T>
 class Ref {
  public:
   Ref() noexcept = default;
-  // Takes over a share that already counts.
+  // Takes over a reference that is already counted.
   static Ref adopt(T* object) noexcept {
     Ref ref;
     ref.object_ = object;
     return ref;
   }
-  // Adds a share.
+  // Adds a reference. `object` may be null.
   static Ref share(T* object) noexcept {
     if (object != nullptr) object->ref();
     return adopt(object);
@@ -60,7 +64,7 @@ class Ref {
     return *this;
   }
   ~Ref() {
-    // The analyzer does not follow the count, and takes any share for the last.
+    // The analyzer does not follow the count, and takes any reference for the last.
     if (object_ != nullptr) object_->unref();  // NOLINT(clang-analyzer-cplusplus.NewDelete)
   }
 
@@ -68,7 +72,7 @@ class Ref {
   T* operator->() const noexcept { return object_; }
   T& operator*() const noexcept { return *object_; }
   explicit operator bool() const noexcept { return object_ != nullptr; }
-  // Gives the share up without ending it.
+  // Gives the pointer to the caller, who now owns the reference.
   T* release() noexcept { return std::exchange(object_, nullptr); }
   friend bool operator==(const Ref& a, const Ref& b) noexcept { return a.object_ == b.object_; }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A variable of the dependency engine: who holds it now, and who waits for it in which order.
+// A variable of the dependency engine: which operations hold it now, and which wait for it, in what order.
 #pragma once
 
 #include <cstdint>
@@ -46,21 +46,21 @@ class VarState : public RefCounted {
   void lock() noexcept INFLIGHT_ACQUIRE(mutex_) { mutex_.lock(); }
   void unlock() noexcept INFLIGHT_RELEASE(mutex_) { mutex_.unlock(); }
 
-  // Gives a granted claim back. A writer leaves its status behind.
-  //   returns  the claims that are granted because of that, which the caller acts on: one writer, or readers
-  //            linked by `next`. The variable may be gone by then.
+  // Releases a granted claim. A writer leaves its status behind.
+  //   returns  the claims that are granted because of that, for the caller to count down: one writer, or
+  //            readers linked by `next`. The variable may be gone by then.
   Access* release(const Access& access, const Status& status) noexcept INFLIGHT_EXCLUDES(mutex_);
   // Sets the status without a claim: how the naive engine ends a write.
   void set_status(const Status& status) noexcept INFLIGHT_EXCLUDES(mutex_);
   Status status() noexcept INFLIGHT_EXCLUDES(mutex_);
-  // Whether no claim holds it or waits for it. For checks: the answer may be out of date at once.
+  // Whether no claim holds it or waits for it. For checks: another thread may change that at once.
   bool idle() noexcept INFLIGHT_EXCLUDES(mutex_);
-  // Whether at most one reader holds it and nothing waits for it. Exact where the caller is that reader and
-  // no other thread can name the variable.
+  // Whether at most one reader holds it and no claim waits for it. Exact if the caller is that reader and no
+  // other thread can name the variable.
   bool one_reader_at_most() noexcept INFLIGHT_EXCLUDES(mutex_);
 
-  // Called by an operation that wrote the variable, with its status, before it gives its claims back. Only
-  // for a variable made with calls_back. Must not throw.
+  // Called by an operation that wrote the variable, with its status, before it releases its claims. Only for
+  // a variable made with calls_back. Must not throw.
   virtual void written(const Status&) {}
 
   // The status of the version that a granted claim sees. No lock: no writer can change it while the claim is
@@ -69,7 +69,7 @@ class VarState : public RefCounted {
 
  protected:
   ~VarState() override = default;
-  // For a pooled type that comes out again. No lock: nothing else can name the variable.
+  // For a pooled type that leaves its pool again. No lock: nothing else can name the variable.
   void reset() noexcept INFLIGHT_NO_THREAD_SAFETY_ANALYSIS { status_ = Status(); }
 
  private:
@@ -90,8 +90,8 @@ class VarState : public RefCounted {
   Status status_ INFLIGHT_GUARDED_BY(mutex_);
 };
 
-// A variable that stands for nothing of ours. It has a cache line to itself: neighbours in memory are often
-// written by different threads.
+// A variable that Var::make() makes. It has a cache line to itself: neighbours in memory are often written by
+// different threads.
 class alignas(64) PlainVar final : public VarState {};
 static_assert(sizeof(PlainVar) == 64);
 

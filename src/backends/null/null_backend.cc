@@ -16,8 +16,8 @@ namespace internal {
 
 class NullSlot;
 
-// What every program of one backend shares: the script, whether the device is still there, and, where it is
-// asynchronous, the device's own thread and its queue.
+// What all programs of one backend share: the script, whether the device is lost and, if it is asynchronous,
+// the device's own thread and its queue.
 class NullDevice {
  public:
   explicit NullDevice(NullScript the_script) : script(std::move(the_script)) {
@@ -42,13 +42,14 @@ class NullDevice {
     const MutexLock lock(mutex_);
     lost_ = std::move(why);
   }
-  // One more slot, which has one launch in the queue at most. May throw std::bad_alloc.
+  // Makes room for one more slot, which has at most one launch in the queue. May throw std::bad_alloc.
   void add_slot() {
     const MutexLock lock(mutex_);
     queue_.reserve(++slots_);
   }
   void remove_slot(NullSlot& slot) noexcept;
-  // Has the device finish the slot's launch `time` from now, or from the end of the last that it comes after.
+  // Lets the device finish the slot's launch after `time`, counted from now or from the end of the last
+  // launch that it comes after.
   Status enqueue(NullSlot& slot, Duration time, std::span<const LaunchPoint> after);
   std::uint64_t finished() const noexcept { return finished_.load(std::memory_order_acquire); }
 
@@ -78,7 +79,7 @@ class NullDevice {
 
 namespace {
 
-// Memory of the device "null": the host's, but nobody is to know.
+// Memory of the device "null". It is host memory that the host is not allowed to read.
 class NullAllocator final : public Allocator {
  public:
   Device device() const noexcept override { return Device::null(); }
@@ -182,7 +183,7 @@ Status NullDevice::enqueue(NullSlot& slot, Duration time, std::span<const Launch
     TimePoint begins = script.clock->now();
     for (const LaunchPoint& point : after) {
       auto& other = static_cast<NullSlot&>(*point.bound);
-      // One that has been launched again since has finished that launch.
+      // If that slot has been launched again since, that launch has finished.
       if (other.finishes == point.generation) begins = std::max(begins, other.finishes_at);
     }
     slot.finishes_at = begins + time;

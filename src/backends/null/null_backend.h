@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A device that computes nothing, takes a scripted time and fails on command: scheduling, faults and the
-// engine's own cost are tested and measured without a real one.
+// A device that computes nothing, takes a scripted time and fails on command. With it, tests and benchmarks
+// check scheduling, faults and the library's own cost without a real device.
 #pragma once
 
 #include <cstdint>
@@ -16,29 +16,29 @@ namespace internal {
 class NullDevice;
 }  // namespace internal
 
-// What the null device does. The functions may be called from several threads at once; `launch` counts the launches of
-// the whole program from 0. What they throw is the outcome of the call that they belong to.
+// What the null device does. Several threads may call the functions at once; `launch` counts the launches of
+// the whole program from 0. If one throws, the call that it belongs to fails.
 struct NullScript {
   // How long launch number `launch` takes at this width; null: no time at all.
   std::function<Duration(std::uint64_t launch, Width width)> service_time = {};
-  // How it ends; null: ok. A failure here is the outcome after the word was stored.
+  // How the launch ends; null: ok. A failure here is the outcome after the word was stored.
   std::function<Status(std::uint64_t launch)> outcome = {};
   // Whether launch() itself refuses to start; null: never.
   std::function<Status(std::uint64_t launch)> launch_error = {};
-  // True: launch() only enqueues, and a thread of the device's own stores the word later, as a GPU would. Launches
+  // True: launch() only enqueues, and a thread of the device stores the word later, as a GPU would. Launches
   // may then come after others.
   bool asynchronous = false;
   // True: outputs are in memory of the device "null", which the host cannot read.
   bool device_memory = false;
   int concurrency_wide = 1;
   int concurrency_narrow = 4;  // the larger of the two is the device's capacity
-  // What time is taken from and slept on; with a ManualClock nothing really sleeps.
+  // The clock on which service times are slept; with a ManualClock no thread really sleeps.
   const Clock* clock = &steady_clock();
 };
 
-// Outputs: each element of output i is set to the first byte of the first input (as a sign of whose frame it was) in
-// its lowest byte, and zero elsewhere, so that a result can be told from another's. Reads its input when it computes,
-// as a device does, and not when it is launched.
+// The lowest byte of each element of an output is the first byte of the first input, and the others are zero,
+// so a test can tell which frame a result belongs to. The device reads its input when it computes, not when
+// it is launched.
 class NullBackend final : public Backend {
  public:
   explicit NullBackend(NullScript script);
@@ -54,7 +54,8 @@ class NullBackend final : public Backend {
   Result<std::shared_ptr<Program>> compile(const Model& model, const CompileOptions& options) override;
   Status device_status() override;
 
-  // Takes the device away: from now on no launch of any of its programs completes, and device_status() says so.
+  // Loses the device: from now on no launch of any of its programs completes, and device_status() returns
+  // `why`.
   void lose_device(Status why);
   // How many launches the asynchronous device has finished.
   std::uint64_t finished() const noexcept;

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// The CPU. A program holds one compiled model a width, because OpenVINO fixes the width when it compiles:
+// The CPU. A program holds one compiled model for each width, because OpenVINO fixes the width when it
+// compiles:
 //
 //   wide     one stream of every thread: the soonest result
 //   narrow   as many streams of one thread as there are threads: the most results
 //
-// A launch calls infer() on the thread that asks, which computes in that thread's stream and, unlike
-// start_async, hands nothing over to another thread. Threads are not pinned: two compiled models would pin
-// theirs to the same cores.
+// A launch calls infer() on the calling thread, which computes in that thread's stream and, unlike
+// start_async, passes nothing to another thread. Threads are not pinned: two compiled models would pin theirs
+// to the same cores.
 #include "backends/openvino/openvino_backend.h"
 
 #include <fmt/format.h>
@@ -37,7 +38,7 @@ constexpr std::string_view kDevice = "CPU";
 constexpr std::size_t kWidths = 2;
 std::size_t index_of(Width width) { return width == Width::kWide ? 0 : 1; }
 
-// The core is an object that programs share, so that they may outlive the backend.
+// OpenVINO's core and what is known of the processor. Programs share it, so they may outlive the backend.
 struct Cpu {
   ov::Core core;
   std::string name;                       // "AMD EPYC"
@@ -53,8 +54,9 @@ struct Port {
   bool dynamic = false;
 };
 
-// Where an output that is some other tensor too is copied from. OpenVINO tells tensors apart by name, so that
-// setting the memory of such an output can set that of the other: it keeps its own there, and we copy.
+// Where to copy an output from that is also another tensor of the model. OpenVINO tells tensors apart by
+// name, so setting the memory of such an output can set that of the other one. Such an output keeps
+// OpenVINO's memory, and we copy it.
 struct Alias {
   enum class Of : std::uint8_t { kNothing, kInput, kOutput };
   Of of = Of::kNothing;
@@ -73,7 +75,7 @@ class OpenVinoSlot final : public BoundProgram {
  public:
   explicit OpenVinoSlot(std::shared_ptr<const Compiled> compiled) : compiled_(std::move(compiled)) {}
 
-  // Makes the requests. Apart from the constructor, because OpenVINO may throw here.
+  // Makes the requests. Not in the constructor, because OpenVINO may throw here.
   void create_requests() {
     for (std::size_t i = 0; i < kWidths; ++i) {
       if (!compiled_->models[i].has_value()) continue;
@@ -95,7 +97,7 @@ class OpenVinoSlot final : public BoundProgram {
         }
         request->request.infer();
       } catch (const std::exception&) {
-        // A network may have its reasons to refuse zeros; a frame's own failure will be told.
+        // A network may refuse zeros; a frame that fails reports its own failure.
       }
     }
     return {};
@@ -190,15 +192,15 @@ class OpenVinoSlot final : public BoundProgram {
     return {};
   }
 
-  // Points the request at the launch's memory. Wrapping costs an allocation or two, so memory that it points
-  // at already is left alone.
+  // Points the request at the launch's memory. Wrapping memory costs an allocation or two, so a tensor that
+  // already points there is left as it is.
   void set_tensors(Request& request, const Launch& launch) {
     for (std::size_t i = 0; i < launch.inputs.size(); ++i) {
       const void* data = launch.inputs[i].data;
       if (request.inputs[i] == data) continue;
       request.inputs[i] = nullptr;  // until it is known to be set
       const Port& port = compiled_->inputs[i];
-      // The request only reads its inputs, but its interface takes a tensor that could be written.
+      // The request only reads its inputs, but its interface takes a tensor that may be written.
       request.request.set_input_tensor(i, ov::Tensor(port.type, port.shape, const_cast<void*>(data)));
       request.inputs[i] = data;
     }
@@ -268,7 +270,7 @@ std::vector<Port> ports_of(const std::vector<ov::Output<const ov::Node>>& output
   return ports;
 }
 
-// Which outputs of a network are inputs as well, or earlier outputs.
+// Which outputs of a network are also inputs, or earlier outputs.
 std::vector<Alias> aliases_of(const ov::Model& network) {
   std::vector<Alias> aliases;
   std::vector<ov::Output<ov::Node>> sources;
@@ -392,7 +394,8 @@ class OpenVinoBackend final : public Backend {
     const bool wide = width == Width::kWide;
     properties.insert(ov::inference_num_threads(threads));
     properties.insert(ov::num_streams(wide ? 1 : threads));
-    // Two threads of one core share its arithmetic units: of use to many streams, a brake on a single one.
+    // Two threads of one core share its arithmetic units: this helps many streams and slows down a single
+    // one.
     properties.insert(ov::hint::enable_hyper_threading(!wide));
     return cpu_->core.compile_model(network, std::string(kDevice), properties);
   }

@@ -137,8 +137,8 @@ TEST(OpenVinoBackend, FollowsTheLaunchsMemory) {
   EXPECT_EQ(y[0], 11.0F) << "an earlier launch's output was written again";
 }
 
-// Asked to write two outputs of one name, or one that has an input's name, OpenVINO mistakes the one for the
-// other.
+// If two outputs have one name, or an output has the name of an input, OpenVINO confuses them when it is
+// given memory for one of them.
 TEST(OpenVinoBackend, OneTensorAsTwoOutputsAndAnInputAsAnOutput) {
   OnnxModel onnx = small_onnx();
   onnx.nodes.push_back(onnx_node("Identity", {"x"}, {"x2"}));
@@ -237,7 +237,8 @@ TEST(OpenVinoBackend, PrecisionsRunOrAreRefusedClearly) {
   }
 }
 
-// An index that leads outside is found while it runs: the word is stored, and the outcome tells.
+// An index out of range is found while the inference runs: the word is stored, and outcome() returns the
+// failure.
 TEST(OpenVinoBackend, AFailedInferenceStoresTheWord) {
   const auto program = compile(
       load({.nodes = {onnx_node("Reshape", {"x", "shape"}, {"y"})},
@@ -255,11 +256,11 @@ TEST(OpenVinoBackend, AFailedInferenceStoresTheWord) {
   expect_clear(slot.bound().outcome(), StatusCode::kDeviceError, "");
   EXPECT_FALSE(slot.bound().outcome().message().empty());
   slot.input<std::int64_t>(1)[1] = 2;
-  slot.run();  // and the slot is good for the next
+  slot.run();  // the slot still works
 }
 
-// Bytes changed inside a model: what still loads is compiled and run, and whatever comes of it, nothing
-// crashes.
+// Bytes are changed inside a model. If it still loads, it is compiled and run: any result is allowed but a
+// crash.
 TEST(OpenVinoBackend, DamagedModelsNeverCrash) {
   const auto backend = make_openvino_backend().value();
   std::mt19937 random(11);
@@ -303,7 +304,7 @@ TEST(OpenVinoBackend, ThreadsFollowThisProcessesAffinity) {
   EXPECT_EQ(compile(load(small_onnx()), {.threads = 1})->concurrency(Width::kNarrow), 1);
 }
 
-// ---- the face detector, where its file is
+// ---- The face detector, if its file exists
 
 std::string face_path() { return std::string(INFLIGHT_SHARED_DATA_DIR) + "/face_rfb_320.onnx"; }
 #define SKIP_WITHOUT_FACE_MODEL() \
@@ -345,7 +346,7 @@ TEST(OpenVinoBackend, EqualsOpenVinosOwnInterface) {
   }
 }
 
-// Slots run at once on threads of their own, each with its own frame, and none sees another's.
+// Slots run at once on threads of their own, each with its own frame, and none gets the result of another.
 TEST(OpenVinoBackend, SlotsRunAtOnceAndApart) {
   SKIP_WITHOUT_FACE_MODEL();
   const Model model = face_model();
