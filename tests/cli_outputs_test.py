@@ -92,7 +92,8 @@ class Outputs(Case):
     # ---- Inputs ---------------------------------------------------------------------------------------------------
 
     def test_an_output_is_no_input(self):
-        model, source = self.file("m.onnx", (MODELS / "shapes.onnx").read_bytes()), self.file("a.ppm", ppm(8, 8, (1, 2, 3)))
+        model = self.file("m.onnx", (MODELS / "shapes.onnx").read_bytes())
+        source = self.file("a.ppm", ppm(8, 8, (1, 2, 3)))
         os.symlink("m.onnx", self.folder / "link")
         os.link(source, self.folder / "hard")
         self.file("pictures/1.ppm", ppm(8, 8, (1, 2, 3)))
@@ -112,7 +113,8 @@ class Outputs(Case):
             self.run_here("--source", "pictures", "--json", "pictures/run.json")
 
     def test_an_output_is_no_part_of_a_model(self):
-        external = onnx_model([onnx_node("Relu", ["x"], ["y"])], [("x", "f32", [1, 3, 8, 8])], [("y", "f32", [1, 3, 8, 8])])
+        image = ["f32", [1, 3, 8, 8]]
+        external = onnx_model([onnx_node("Relu", ["x"], ["y"])], [("x", *image)], [("y", *image)])
         # A field that no reader of graphs looks at, with an entry as in a tensor's external_data.
         external += field(14, field(1, field(1, "location") + field(2, "weights/w.data")))
         external += field(14, field(1, field(1, "location") + field(2, "w" * 200)))
@@ -184,8 +186,8 @@ class Outputs(Case):
 
     def test_a_signal_before_the_run_leaves_nothing(self):
         os.mkfifo(self.folder / "pipe.ppm")  # opening the source waits for a writer
-        process = subprocess.Popen([PROGRAM, "run", "--source", "pipe.ppm", "--json", "run.json", "--results", "r.jsonl"],
-                                   cwd=self.folder, stdout=subprocess.DEVNULL)
+        process = subprocess.Popen([PROGRAM, "run", "--source", "pipe.ppm", "--json", "run.json", "--results",
+                                    "r.jsonl"], cwd=self.folder, stdout=subprocess.DEVNULL)
         self.addCleanup(process.kill)
         time.sleep(1)
         process.send_signal(signal.SIGTERM)

@@ -60,6 +60,16 @@ class ShellCase(Case):
             self.assertLess(time.monotonic(), until)
             time.sleep(0.01)
 
+    def wait_until_full(self, reader):
+        """Waits until the program has filled the pipe: what it holds has not changed for half a second."""
+        held = []
+
+        def full():
+            held.append(int.from_bytes(fcntl.ioctl(reader, termios.FIONREAD, bytes(4)), sys.byteorder))
+            return held[-1] > 0 and len(held) > 50 and len(set(held[-50:])) == 1
+
+        self.wait_for(full)
+
     def ends_soon(self, process, code, since):
         _, err = process.communicate(timeout=TIMEOUT_S)
         self.assertEqual(process.returncode, code, err)
@@ -123,9 +133,10 @@ class Shell(ShellCase):
     def test_a_later_second_signal_ends_at_once(self):
         reader, writer = os.pipe()  # nobody reads, so the first signal alone takes a second
         self.addCleanup(os.close, reader)
-        process = self.start("run", "--fps", 0, "--json", self.json, "--results", f"/dev/fd/{writer}", pass_fds=[writer])
+        process = self.start("run", "--fps", 0, "--json", self.json, "--results", f"/dev/fd/{writer}",
+                             pass_fds=[writer])
         os.close(writer)
-        time.sleep(2)
+        self.wait_until_full(reader)
         process.send_signal(signal.SIGINT)
         time.sleep(0.4)
         self.assertIsNone(process.poll())
@@ -160,7 +171,7 @@ class Shell(ShellCase):
         process = self.start("run", "--fps", 0, "--duration", 600, "--json", self.json, "--results", "/dev/stdout",
                              stdout=writer)
         os.close(writer)
-        time.sleep(2)
+        self.wait_until_full(reader)
         self.assert_one_line("its reader has stopped reading", self.stop(process).splitlines(True)[0])
         self.assertGreater(self.read_json(self.json)["completed"], 0)
 
@@ -169,8 +180,9 @@ class Shell(ShellCase):
         process = self.start("run", "--fps", 0, "--duration", 600, "--json", self.json, "--results", self.results)
         with open(self.results, "rb", buffering=0) as reader:
             reader.read(1)
-            time.sleep(2)
-            self.assert_one_line(f'--results: cannot write "{self.results}": its reader has stopped', self.stop(process))
+            self.wait_until_full(reader)
+            self.assert_one_line(f'--results: cannot write "{self.results}": its reader has stopped',
+                                 self.stop(process))
         self.assertGreater(self.read_json(self.json)["completed"], 0)
 
     def test_a_named_pipe_without_a_reader(self):
