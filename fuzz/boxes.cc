@@ -42,7 +42,8 @@ void check(const std::vector<Box>& boxes, const Geometry& geometry) {
     const bool inside = box.x >= 0 && box.y >= 0 && box.width > 0 && box.height > 0 &&
                         box.x + box.width <= geometry.frame_width * (1 + 1e-9) &&
                         box.y + box.height <= geometry.frame_height * (1 + 1e-9);
-    if (!inside || !(box.score >= 0 && box.score <= 1) || box.score > before || box.category < 0) std::abort();
+    if (!inside || !(box.score >= 0 && box.score <= 1) || box.score > before || box.category < 0)
+      std::abort();
     before = box.score;
   }
   if (boxes.size() > BoxCollector::kBoxesMax) std::abort();

@@ -19,7 +19,6 @@
 namespace inflight::cli {
 namespace {
 
-
 TEST(ParseRun, HasTheStatedDefaults) {
   const Result<RunOptions> options = parse_run({});
   ASSERT_TRUE(options.ok());

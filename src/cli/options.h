@@ -22,8 +22,8 @@ namespace inflight::cli {
 // The words as written; nothing where an option was not given.
 struct RunWords {
   std::optional<std::string> model, source, fps, limit, policy, device, precision, width, color, mean, scale,
-      frames, duration, deadline_ms, seed, top, json, results, stall_timeout, fit, output, task, head, labels, score,
-      iou;
+      frames, duration, deadline_ms, seed, top, json, results, stall_timeout, fit, output, task, head, labels,
+      score, iou;
   bool no_rotate = false;
   bool strict = false;
   std::vector<std::string> input_shapes;
