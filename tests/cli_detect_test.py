@@ -217,7 +217,7 @@ class Detect(Case):
             ("want a video (.mp4", ["--output", self.folder / "o.xyz"]),
             ("want a video (.mp4", ["--output", self.folder / "o"]),
             ("want a video (.mp4", ["--output", self.folder / "o.mp3"]),
-            ("--output and --json: got the same file", ["--output", self.folder / "a.mkv", "--json",
+            ("is one file for both", ["--output", self.folder / "a.mkv", "--json",
                                                          self.folder / "a.mkv"]),
         ]:
             with self.subTest(args=args):
@@ -236,14 +236,14 @@ class Detect(Case):
     def test_output_is_no_input(self):
         video = write_video(self.folder / "v.mkv", [0, 0.1])
         before = Path(video).read_bytes()
-        self.assert_refused(2, "--output and --source: got the same", "run", "--source", video, "--output", video)
+        self.assert_refused(2, "belongs to the source", "run", "--source", video, "--output", video)
         link = self.folder / "link.mkv"
         link.symlink_to(video)
-        self.assert_refused(2, "--output and --source: got the same", "run", "--source", video, "--output", link)
+        self.assert_refused(2, "belongs to the source", "run", "--source", video, "--output", link)
         self.assertEqual(Path(video).read_bytes(), before)
         pictures = self.folder / "pictures"
         self.file("pictures/a.png", png(WIDTH, HEIGHT, (0, 0, 0)))
-        self.assert_refused(2, "--output and --source", "run", "--source", pictures, "--output", f"{pictures}/")
+        self.assert_refused(2, "belongs to the source", "run", "--source", pictures, "--output", f"{pictures}/")
 
     def test_what_was_there_survives_a_run_that_cannot_start(self):
         path = self.file("old.mp4", b"old")

@@ -276,22 +276,23 @@ class Runs(Case):
             self.file(f"pictures/{i}.png", png(64, 48, (i, 100, 200)))
         self.file("pictures/notes.txt", b"not a picture")
         results = self.folder / "r.jsonl"
-        statistics, _ = self.run_json("--source", self.folder / "pictures", "--results", results)
+        statistics, done = self.run_json("--source", self.folder / "pictures", "--results", results, notes=1)
+        self.assertIn("passed over, as no pictures: notes.txt", done.stderr)
         self.assertEqual(statistics["completed"], 10)
         self.assertNotIn("accuracy", statistics)
         lines = self.read_results(results)
         self.assertEqual(sorted(line["frame"] for line in lines), list(range(10)))
         self.assertTrue(all("label" not in line for line in lines))
-        statistics, _ = self.run_json("--source", self.folder / "pictures", "--frames", 4, "--fps", 100)
+        statistics, _ = self.run_json("--source", self.folder / "pictures", "--frames", 4, "--fps", 100, notes=1)
         self.assertEqual(statistics["submitted"], 4)
 
-    def test_damaged_picture_ends_the_run_with_1(self):
+    def test_damaged_picture_is_one_failed_outcome(self):
         for i in range(5):
             self.file(f"pictures/{i}.png", png(64, 48, (i, 100, 200)) if i != 3 else b"\x89PNG\r\n\x1a\nbroken")
-        statistics, done = self.run_json("--source", self.folder / "pictures", code=1)
-        self.assertEqual(statistics["completed"], 3)
+        statistics, done = self.run_json("--source", self.folder / "pictures", code=1, damaged=1)
+        self.assertEqual((statistics["completed"], statistics["failed"]), (4, 1))
         self.assertIn("3.png", done.stderr)
-        self.assertIn("3 completed", done.stdout)
+        self.assertIn("4 completed", done.stdout)
         self.assertIn("error", statistics)
 
     @unittest.skipIf(SANITIZERS, "a sanitizer keeps freed memory for a while")

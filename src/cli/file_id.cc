@@ -16,6 +16,7 @@
 #include <utility>
 
 #include "cli/descriptor.h"
+#include "media/picture.h"
 
 namespace inflight::cli {
 namespace {
@@ -78,7 +79,8 @@ bool is_picture_in(const std::string& folder, const FileId& id) {
   if (!id.missing_name.empty()) return false;
   std::error_code error;
   for (fs::directory_iterator at(folder, error), end; !error && at != end; at.increment(error)) {
-    if (identify(at->path().string()) == id) return true;
+    const std::string path = at->path().string();
+    if (identify(path) == id && is_picture(path)) return true;
   }
   return false;
 }

@@ -14,6 +14,7 @@
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <ucontext.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -44,9 +45,11 @@ struct Stack {
   pid_t thread = 0;
   int count = 0;
   std::array<void*, 64> frames{};
+  void* interrupted_at = nullptr;
 };
 
 timer_t timer;
+void* limit_came_at = nullptr;  // in the thread that got the signal
 bool installed = false;
 int output = -1;  // the first standard error: death tests put a file in its place
 milliseconds limit_now;
@@ -79,8 +82,20 @@ void print_own_stack(int number) {
   backtrace_symbols_fd(stack.frames.data(), stack.count, output);
 }
 
-void on_stack_signal(int) {
+// Where the signal came in; null where this processor is not known here.
+void* interrupted_at([[maybe_unused]] const void* context) {
+#if defined(__x86_64__)
+  return reinterpret_cast<void*>(static_cast<const ucontext_t*>(context)->uc_mcontext.gregs[REG_RIP]);
+#elif defined(__aarch64__)
+  return reinterpret_cast<void*>(static_cast<const ucontext_t*>(context)->uc_mcontext.pc);
+#else
+  return nullptr;
+#endif
+}
+
+void on_stack_signal(int, siginfo_t*, void* context) {
   const int error = errno;
+  stacks[static_cast<std::size_t>(asked.load())].interrupted_at = interrupted_at(context);
   print_own_stack(asked.load());
   answered.store(asked.load());
   errno = error;
@@ -98,6 +113,7 @@ void print_thread(pid_t thread, int number) {
   print("\nthread %d \"%s\":\n", static_cast<int>(thread), name.data());
   stacks[static_cast<std::size_t>(number)].thread = thread;
   if (thread == gettid()) {
+    stacks[static_cast<std::size_t>(number)].interrupted_at = limit_came_at;
     print_own_stack(number);
     return;
   }
@@ -149,9 +165,11 @@ void print_places(const Stack& stack, char* program) {
     const auto* const at = static_cast<const char*>(stack.frames[static_cast<std::size_t>(i)]);
     if (at < &__executable_start || at >= &_end) continue;
     std::array<char, 20>& text = texts[static_cast<std::size_t>(i)];
-    // The call stands before the address that it returns to.
+    // A call stands before the address that it returns to, but the instruction that a signal interrupted may be the
+    // first of its function.
+    const int before = at == stack.interrupted_at ? 0 : 1;
     std::snprintf(text.data(), text.size(), "0x%lx",
-                  static_cast<unsigned long>(at - 1 - &__executable_start));
+                  static_cast<unsigned long>(at - before - &__executable_start));
     arguments[count++] = text.data();
   }
   arguments[count] = nullptr;
@@ -165,10 +183,11 @@ void print_places(const Stack& stack, char* program) {
     waitpid(child, nullptr, 0);
 }
 
-void on_limit(int) {
+void on_limit(int, siginfo_t*, void* context) {
   if (claimed.exchange(true)) {
     while (true) pause();
   }
+  limit_came_at = interrupted_at(context);
   print("\nwatchdog: %s has run for more than %lld ms. The stacks of all threads:\n", test_name.data(),
         static_cast<long long>(limit_now.count()));
   int threads = 0;
@@ -215,10 +234,10 @@ class Watchdog final : public testing::EmptyTestEventListener {
   }
 };
 
-void handle(int signal, void (*handler)(int)) {
+void handle(int signal, void (*handler)(int, siginfo_t*, void*)) {
   struct sigaction action {};
-  action.sa_handler = handler;
-  action.sa_flags = SA_RESTART;
+  action.sa_sigaction = handler;
+  action.sa_flags = SA_RESTART | SA_SIGINFO;
   sigemptyset(&action.sa_mask);
   __sigaction(signal, &action, nullptr);
 }
