@@ -33,16 +33,51 @@ Value cube_root(const Value& x) {
   return multiply(sign_of(x), make<ov::op::v1::Power>(absolute(x), constant_like(x, 1.0 / 3)));
 }
 
+// Of integers: a = quotient * b + remainder, where the remainder has the sign of b. Where b is 0, both are 0. OpenVINO
+// divides integers as f32, which is not exact past 24 bits; what that leaves is divided again.
+struct Division {
+  Value quotient;
+  Value remainder;
+};
+Division floor_division(const Value& a, const Value& b) {
+  const Value zero = constant_like(a, 0);
+  const Value one = constant_like(a, 1);
+  const Value by_zero = make<ov::op::v1::Equal>(b, zero);
+  const Value safe = select(by_zero, one, b);
+  const auto about = [&](const Value& x) {
+    const Value ratio = divide(converted(x, ov::element::f32), converted(safe, ov::element::f32));
+    return converted(floor_of(ratio), a.get_element_type());
+  };
+  Value quotient = about(a);
+  Value remainder = subtract(a, multiply(quotient, safe));
+  const Value more = about(remainder);
+  quotient = add(quotient, more);
+  remainder = subtract(remainder, multiply(more, safe));
+  // By now at most one off.
+  const Value wrong_sign = make<ov::op::v1::LogicalAnd>(
+      truth(remainder), make<ov::op::v1::LogicalXor>(less(remainder, zero), less(safe, zero)));
+  const Value too_large = make<ov::op::v1::GreaterEqual>(absolute(remainder), absolute(safe));
+  const Value step = select(wrong_sign, constant_like(a, -1), select(too_large, one, zero));
+  quotient = add(quotient, step);
+  remainder = subtract(remainder, multiply(step, safe));
+  return {select(by_zero, zero, quotient), select(by_zero, zero, remainder)};
+}
+
 // The sign of the divisor; 0 where that is 0.
 Value modulo(const Value& a, const Value& b) {
-  if (is_integer(a.get_element_type())) {
-    // A divisor of 0 is not to be divided by.
-    const Value zero = make<ov::op::v1::Equal>(b, constant_like(b, 0));
-    const Value safe = select(zero, constant_like(b, 1), b);
-    return select(zero, constant_like(a, 0), make<ov::op::v1::FloorMod>(a, safe));
-  }
+  if (is_integer(a.get_element_type())) return floor_division(a, b).remainder;
   const Value zero = make<ov::op::v1::Equal>(b, constant_like(b, 0));
   return select(zero, constant_like(a, 0), make<ov::op::v1::FloorMod>(a, b));
+}
+
+// Integers towards zero.
+Value quotient_of(const Value& a, const Value& b) {
+  if (!is_integer(a.get_element_type())) return divide(a, b);
+  const Division division = floor_division(a, b);
+  const Value zero = constant_like(a, 0);
+  const Value rounded_down = make<ov::op::v1::LogicalAnd>(
+      truth(division.remainder), make<ov::op::v1::LogicalXor>(less(a, zero), less(b, zero)));
+  return add(division.quotient, select(rounded_down, constant_like(a, 1), zero));
 }
 
 Value hypotenuse(const Value& a, const Value& b) {
@@ -117,7 +152,7 @@ const std::vector<BinaryFunction>& binary_table() {
        "_DivScalar",
        "_rdiv_scalar",
        "_RDivScalar",
-       [](V a, V b) { return divide(a, b); }},
+       quotient_of},
       {"mod",
        "_mod",
        {"_Mod"},

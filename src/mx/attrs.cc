@@ -73,7 +73,7 @@ std::optional<std::vector<std::string_view>> split_tuple(std::string_view text) 
 }
 
 bool may_be_none(const AttrSpec& spec) {
-  return spec.fallback != nullptr && std::string_view(spec.fallback) == "None";
+  return spec.may_be_none || (spec.fallback != nullptr && std::string_view(spec.fallback) == "None");
 }
 
 bool is_choice(std::string_view choices, std::string_view word) {
@@ -302,7 +302,7 @@ std::optional<DType> dtype_of_mxnet_flag(std::int64_t flag) {
 
 Result<Shape> parse_shape(std::string_view text) {
   AttrValue value;
-  const AttrSpec spec{"shape", AttrKind::kInts, "()", {}};
+  const AttrSpec spec{"shape", AttrKind::kInts, "()"};
   std::vector<std::int64_t> dims;
   if (read_tuple(spec, text, value)) {
     for (const auto& element : value.ints) dims.push_back(element.value_or(0));

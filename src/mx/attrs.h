@@ -31,6 +31,7 @@ struct AttrSpec {
   AttrKind kind = AttrKind::kInt;
   const char* fallback = nullptr;  // null: must be given
   std::string_view choices = {};   // of kEnum: "max|avg|sum"
+  bool may_be_none = false;        // "None" is a value, though not the fallback
 };
 
 struct AttrValue {

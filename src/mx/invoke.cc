@@ -75,7 +75,7 @@ struct Scalar {
 
 Result<Scalar> read_scalar(const OpRow& row, const Attributes& attributes, DType dtype) {
   const auto found = attributes.find("scalar");
-  const std::vector<detail::AttrSpec> specs = {{"scalar", detail::AttrKind::kFloat, "1", {}}};
+  const std::vector<detail::AttrSpec> specs = {{"scalar", detail::AttrKind::kFloat, "1"}};
   const Attributes given = found == attributes.end() ? Attributes() : Attributes{*found};
   INFLIGHT_TRY_ASSIGN(const detail::Params params, detail::Params::read(row.name, specs, given));
   Scalar scalar{dtype, {}};

@@ -21,7 +21,8 @@ NDArray array(const Shape& shape, const std::vector<T>& values) {
 // 0, 1, 2, ...
 inline NDArray counted(const Shape& shape, double first = 0, double step = 1) {
   std::vector<float> values;
-  for (std::size_t i = 0; i < shape.elements(); ++i) values.push_back(static_cast<float>(first + step * static_cast<double>(i)));
+  for (std::size_t i = 0; i < shape.elements(); ++i)
+    values.push_back(static_cast<float>(first + step * static_cast<double>(i)));
   return array(shape, values);
 }
 
@@ -62,7 +63,8 @@ inline void expect_clear(const Status& status, StatusCode code, std::string_view
 }
 
 // One call and its one result.
-inline NDArray call(std::string_view op, const std::vector<NDArray>& inputs, const Attributes& attributes = {}) {
+inline NDArray call(std::string_view op, const std::vector<NDArray>& inputs,
+                    const Attributes& attributes = {}) {
   auto results = invoke(op, inputs, attributes);
   EXPECT_TRUE(results.ok()) << op << ": " << results.status().to_string();
   if (!results.ok()) return NDArray::zeros({1}).value();
@@ -78,8 +80,9 @@ inline void expect_call(std::string_view op, const std::vector<NDArray>& inputs,
   expect_near(values(result), want, op);
 }
 
-inline void expect_refused(std::string_view op, const std::vector<NDArray>& inputs, const Attributes& attributes,
-                           std::string_view wanted, StatusCode code = StatusCode::kInvalidArgument) {
+inline void expect_refused(std::string_view op, const std::vector<NDArray>& inputs,
+                           const Attributes& attributes, std::string_view wanted,
+                           StatusCode code = StatusCode::kInvalidArgument) {
   const auto results = invoke(op, inputs, attributes);
   ASSERT_FALSE(results.ok()) << op;
   expect_clear(results.status(), code, wanted);

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "mx/array_root.h"
+#include "mx/attrs.h"
 #include "mx/reshape.h"
 #include "mx/strided.h"
 #include "mx/task.h"

@@ -171,7 +171,7 @@ void add_index_rows(std::vector<OpRow>& rows) {
   add({.name = "batch_take", .inputs = {"a", "indices"}, .free_inputs = 2, .build = build_batch_take});
   add({.name = "pick",
        .aliases = {"choose_element_0index"},
-       .attrs = {{"axis", K::kInt, "-1"}, {"keepdims", K::kBool, "False"}, mode},
+       .attrs = {{"axis", K::kInt, "-1", {}, true}, {"keepdims", K::kBool, "False"}, mode},
        .inputs = {"data", "index"},
        .complete = pick_shapes,
        .free_inputs = 2,

@@ -275,7 +275,7 @@ void add_reduce_rows(std::vector<OpRow>& rows) {
   add({.name = "argmin", .attrs = arg, .type = TypeRule::kF32, .build = build_arg_extreme});
   add({.name = "argmax_channel", .type = TypeRule::kF32, .build = build_arg_extreme});
   add({.name = "topk",
-       .attrs = {{"axis", K::kInt, "-1"},
+       .attrs = {{"axis", K::kInt, "-1", {}, true},
                  {"k", K::kInt, "1"},
                  {"ret_typ", K::kEnum, "indices", "value|indices|mask|both"},
                  {"is_ascend", K::kBool, "False"},
@@ -284,10 +284,12 @@ void add_reduce_rows(std::vector<OpRow>& rows) {
        .output_type = topk_type,
        .build = build_topk});
   add({.name = "sort",
-       .attrs = {{"axis", K::kInt, "-1"}, {"is_ascend", K::kBool, "True"}},
+       .attrs = {{"axis", K::kInt, "-1", {}, true}, {"is_ascend", K::kBool, "True"}},
        .build = build_sort});
   add({.name = "argsort",
-       .attrs = {{"axis", K::kInt, "-1"}, {"is_ascend", K::kBool, "True"}, {"dtype", K::kDType, "float32"}},
+       .attrs = {{"axis", K::kInt, "-1", {}, true},
+                 {"is_ascend", K::kBool, "True"},
+                 {"dtype", K::kDType, "float32"}},
        .type = TypeRule::kDTypeAttr,
        .build = build_sort});
   add({.name = "cumsum",

@@ -49,7 +49,8 @@ class Reader {
 
  private:
   Status cut(std::string_view what, std::size_t wanted) const {
-    return bad(fmt::format("it is cut short: {} at byte {} wants {} bytes, {} are left", what, at_, wanted, left()));
+    return bad(
+        fmt::format("it is cut short: {} at byte {} wants {} bytes, {} are left", what, at_, wanted, left()));
   }
   std::span<const std::byte> bytes_;
   std::size_t at_ = 0;
@@ -58,13 +59,15 @@ class Reader {
 template <typename Extent>
 Result<Shape> read_extents(Reader& reader, std::uint32_t count) {
   if (count > Shape::kRankMax)
-    return Status(StatusCode::kUnsupported,
-                  fmt::format("array file: got an array of {} axes, want at most {}", count, Shape::kRankMax));
+    return Status(
+        StatusCode::kUnsupported,
+        fmt::format("array file: got an array of {} axes, want at most {}", count, Shape::kRankMax));
   std::vector<std::int64_t> extents;
   for (std::uint32_t i = 0; i < count; ++i) {
     Extent extent = 0;
     INFLIGHT_TRY(reader.read(extent, "a shape"));
-    if (extent < Extent{0} || static_cast<std::uint64_t>(extent) > static_cast<std::uint64_t>(Shape::kElementsMax))
+    if (extent < Extent{0} ||
+        static_cast<std::uint64_t>(extent) > static_cast<std::uint64_t>(Shape::kElementsMax))
       return bad(fmt::format("got an extent of {}", extent));
     extents.push_back(static_cast<std::int64_t>(extent));
   }
@@ -75,7 +78,8 @@ Result<Shape> read_extents(Reader& reader, std::uint32_t count) {
 
 Result<Shape> read_shape(Reader& reader, std::uint32_t magic) {
   // The first versions wrote the number of axes where the magic number stands now.
-  if (magic != kV1Magic && magic != kV2Magic && magic != kV3Magic) return read_extents<std::uint32_t>(reader, magic);
+  if (magic != kV1Magic && magic != kV2Magic && magic != kV3Magic)
+    return read_extents<std::uint32_t>(reader, magic);
   std::int32_t axes = 0;
   INFLIGHT_TRY(reader.read(axes, "a number of axes"));
   if (axes < 0) return Shape({0});  // none: nothing follows
@@ -90,8 +94,9 @@ Result<NDArray> read_array(Reader& reader) {
     std::int32_t storage = 0;
     INFLIGHT_TRY(reader.read(storage, "a storage type"));
     if (storage != kDense) {
-      return Status(StatusCode::kUnsupported,
-                    fmt::format("array file: got a sparse array (storage type {}), want dense ones", storage));
+      return Status(
+          StatusCode::kUnsupported,
+          fmt::format("array file: got a sparse array (storage type {}), want dense ones", storage));
     }
   }
   INFLIGHT_TRY_ASSIGN(const Shape shape, read_shape(reader, magic));
@@ -105,7 +110,8 @@ Result<NDArray> read_array(Reader& reader) {
   INFLIGHT_TRY(reader.read(flag, "an element type"));
   const auto dtype = detail::dtype_of_mxnet_flag(flag);
   if (!dtype.has_value())
-    return Status(StatusCode::kUnsupported, fmt::format("array file: got element type {}, which is not offered", flag));
+    return Status(StatusCode::kUnsupported,
+                  fmt::format("array file: got element type {}, which is not offered", flag));
   INFLIGHT_TRY_ASSIGN(const auto data, reader.take(dtype_bytes(*dtype) * shape.elements(), "elements"));
   if (data.empty()) return bad(fmt::format("got an array of no elements, {}", shape.to_string()));
   return NDArray::copy_of({data.data(), *dtype, shape});
@@ -187,7 +193,8 @@ Status save(const std::string& path, const ArrayFile& file) {
   stream.write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
   stream.close();
   if (stream) return {};
-  return {StatusCode::kIoError, fmt::format("array file \"{}\": it cannot be written: {}", path, reason(errno))};
+  return {StatusCode::kIoError,
+          fmt::format("array file \"{}\": it cannot be written: {}", path, reason(errno))};
 }
 
 Result<ArrayFile> load_bytes(std::span<const std::byte> bytes) {
@@ -221,7 +228,8 @@ Result<ArrayFile> load(const std::string& path) {
   }
   const std::streamoff size = stream.tellg();
   if (size < 0 || size == std::numeric_limits<std::streamoff>::max())
-    return Status(StatusCode::kIoError, fmt::format("array file \"{}\": it is no file that can be read", path));
+    return Status(StatusCode::kIoError,
+                  fmt::format("array file \"{}\": it is no file that can be read", path));
   INFLIGHT_TRY_ASSIGN(const Buffer memory, Buffer::allocate(static_cast<std::size_t>(size)));
   stream.seekg(0);
   stream.read(reinterpret_cast<char*>(memory.bytes()), size);
