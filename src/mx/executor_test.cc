@@ -133,7 +133,7 @@ TEST(MxExecutor, RefusesWhatDoesNotFit) {
           "operator FullyConnected \"fc1\": input weight: got float32, want int32");
   arguments.insert_or_assign("data", NDArray::zeros({1, 3}).value());
   refused(Executor::bind(net, arguments, {}, {.device = Device::cuda()}).status(),
-          "device: got cuda, want cpu", StatusCode::kUnsupported);
+          "device: got cuda:0, want cpu", StatusCode::kUnsupported);
   const Executor executor = Executor::bind(net, arguments).value();
   refused(executor.forward({}, true).status(), "is_train: got true", StatusCode::kUnsupported);
   refused(executor.forward({{"date", NDArray::zeros({1, 3}).value()}}).status(),

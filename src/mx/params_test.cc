@@ -93,7 +93,8 @@ TEST(MxArrayFile, DamagedFilesNeverCrash) {
     auto bytes = whole;
     for (int i = 0; i <= round % 3; ++i) bytes[random() % bytes.size()] = static_cast<std::byte>(random());
     const auto file = load_bytes(bytes);
-    if (!file.ok()) EXPECT_EQ(file.status().message().find('\n'), std::string_view::npos);
+    if (file.ok()) continue;
+    EXPECT_EQ(file.status().message().find('\n'), std::string_view::npos);
   }
   auto longer = whole;
   longer.push_back({});
