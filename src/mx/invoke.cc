@@ -22,6 +22,9 @@ using detail::OutputSpec;
 
 namespace {
 
+// Less is done before a second thread is awake.
+constexpr std::size_t kElasticBytesMin = std::size_t{1} << 20U;
+
 // What identifies the program: the operator, its attributes as they are written but for the scalar, and the inputs.
 std::string key_of(const OpRow& row, const Attributes& attributes, std::span<const Operand> inputs) {
   std::string key(row.name);
@@ -62,7 +65,12 @@ Result<std::shared_ptr<OneOperator>> make_operator(Environment& environment, con
   INFLIGHT_TRY_ASSIGN(Model model, detail::lower_operator(row, params, specs, row.scalar));
   auto made = std::make_shared<OneOperator>();
   for (const TensorSpec& output : model.outputs()) made->outputs.push_back({output.dtype, output.shape});
-  made->network = std::make_shared<CompiledNetwork>(std::move(model), Precision::kF32);
+  std::size_t bytes = 0;
+  for (const TensorSpec& spec : specs) bytes += spec.bytes();
+  for (const TensorSpec& output : model.outputs()) bytes += output.bytes();
+  made->network = std::make_shared<CompiledNetwork>(
+      std::move(model), Precision::kF32,
+      bytes >= kElasticBytesMin ? CompiledNetwork::Widths::kElastic : CompiledNetwork::Widths::kNarrow);
   INFLIGHT_TRY(environment.start_compiling(made->network));
   return made;
 }
@@ -155,10 +163,10 @@ Result<std::vector<NDArray>> invoke(std::string_view op, std::span<const NDArray
   if (row->scalar) {
     INFLIGHT_TRY_ASSIGN(scalar, read_scalar(*row, attributes, reads[0].array.dtype()));
   }
-  const auto compute = [network = program->network, scalar, has_scalar = row->scalar](
+  const auto compute = [network = program->network, scalar, has_scalar = row->scalar, environment](
                            std::vector<TensorView>& from, std::span<const MutableTensorView> to) {
     if (has_scalar) from.push_back({scalar.bytes.data(), scalar.dtype, {}});
-    return network->run(from, to);
+    return network->run(from, to, environment->is_alone());
   };
   INFLIGHT_TRY_ASSIGN(auto versions, detail::push_task(*environment, program->outputs, std::move(reads),
                                                        program->network.get(), compute));

@@ -37,10 +37,13 @@ Status check_wide_integers(const TensorView& view, std::size_t index) {
 }  // namespace
 
 Status CompiledNetwork::compile(Backend& backend) {
-  Result<std::shared_ptr<Program>> program =
-      backend.compile(model_, {.precision = precision_, .widths = {Width::kNarrow}, .threads = 0});
+  CompileOptions options;
+  options.precision = precision_;
+  if (widths_ == Widths::kElastic && backend.capacity() > 1) options.widths = {Width::kWide, Width::kNarrow};
+  Result<std::shared_ptr<Program>> program = backend.compile(model_, options);
   if (!program.ok()) return program.status();
   program_ = std::move(program).value();
+  has_wide_ = options.widths.size() > 1;
   compiled_.store(true, std::memory_order_release);
   return {};
 }
@@ -58,7 +61,8 @@ Result<CompiledNetwork::Slot> CompiledNetwork::take_slot() {
   return Slot{std::move(bound), 0};
 }
 
-Status CompiledNetwork::run(std::span<const TensorView> inputs, std::span<const MutableTensorView> outputs) {
+Status CompiledNetwork::run(std::span<const TensorView> inputs, std::span<const MutableTensorView> outputs,
+                            bool alone) {
   INFLIGHT_CHECK(is_compiled());
   for (std::size_t i = 0; i < inputs.size(); ++i) INFLIGHT_TRY(check_wide_integers(inputs[i], i));
   static const float nothing = 0;
@@ -68,6 +72,7 @@ Status CompiledNetwork::run(std::span<const TensorView> inputs, std::span<const 
   Launch launch;
   launch.inputs = inputs;
   launch.outputs = outputs;
+  launch.width = alone && has_wide_ ? Width::kWide : Width::kNarrow;
   launch.generation = ++slot.generation;
   Status status = slot.bound->launch(launch);
   // The backend's launches block.

@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <list>
 #include <memory>
@@ -28,7 +29,13 @@ namespace inflight::mx::detail {
 //   thread   any
 class CompiledNetwork {
  public:
-  CompiledNetwork(Model model, Precision precision) : model_(std::move(model)), precision_(precision) {}
+  // How wide it runs.
+  enum class Widths : std::uint8_t {
+    kNarrow,   // on one thread, as many at once as there are threads
+    kElastic,  // on all threads while nothing else is pending; costs a second compilation
+  };
+  CompiledNetwork(Model model, Precision precision, Widths widths = Widths::kNarrow)
+      : model_(std::move(model)), precision_(precision), widths_(widths) {}
 
   std::span<const TensorSpec> inputs() const noexcept { return model_.inputs(); }
   std::span<const TensorSpec> outputs() const noexcept { return model_.outputs(); }
@@ -40,9 +47,11 @@ class CompiledNetwork {
   // The operation that compiles it; once.
   Status compile(Backend& backend);
   // Runs it here and now, in a slot of its own. Requires that it is compiled.
+  //   alone     nothing else is pending
   //   inputs    in order; fewer than the network has: it has one that nothing takes
   //   outputs   in order
-  Status run(std::span<const TensorView> inputs, std::span<const MutableTensorView> outputs);
+  Status run(std::span<const TensorView> inputs, std::span<const MutableTensorView> outputs,
+             bool alone = false);
 
  private:
   struct Slot {
@@ -53,9 +62,11 @@ class CompiledNetwork {
 
   const Model model_;
   const Precision precision_;
+  const Widths widths_;
   const Var compiled_var_ = Var::make();
   std::atomic<bool> compiled_{false};
   std::shared_ptr<Program> program_;  // written before compiled_
+  bool has_wide_ = false;             // likewise
   inflight::internal::Mutex mutex_;
   std::vector<Slot> idle_ INFLIGHT_GUARDED_BY(mutex_);  // at most one a thread of the engine
 };
@@ -142,6 +153,8 @@ class Environment {
   Cache<OneOperator>& operators() noexcept { return operators_; }
   Cache<ProgramFamily>& families() noexcept { return families_; }
 
+  // Whether an operation that asks is the only one. A look: others may be pushed at any time.
+  bool is_alone() const { return engine_->pending() <= 1; }
   // Orders the compilation of a network, after everything that is running.
   Status start_compiling(const std::shared_ptr<CompiledNetwork>& network);
 
