@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "mx/build.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <array>
+
+#include "base/check.h"
+
+namespace inflight::mx::detail {
+namespace {
+
+struct TypePair {
+  DType dtype;
+  ov::element::Type_t type;
+};
+constexpr std::array<TypePair, 13> kTypes = {{{DType::kBool, ov::element::Type_t::boolean},
+                                              {DType::kU8, ov::element::Type_t::u8},
+                                              {DType::kI8, ov::element::Type_t::i8},
+                                              {DType::kU16, ov::element::Type_t::u16},
+                                              {DType::kI16, ov::element::Type_t::i16},
+                                              {DType::kU32, ov::element::Type_t::u32},
+                                              {DType::kI32, ov::element::Type_t::i32},
+                                              {DType::kU64, ov::element::Type_t::u64},
+                                              {DType::kI64, ov::element::Type_t::i64},
+                                              {DType::kF16, ov::element::Type_t::f16},
+                                              {DType::kBF16, ov::element::Type_t::bf16},
+                                              {DType::kF32, ov::element::Type_t::f32},
+                                              {DType::kF64, ov::element::Type_t::f64}}};
+
+ov::Shape ov_shape(const Ints& shape) { return ov::Shape(shape.begin(), shape.end()); }
+
+}  // namespace
+
+Value ints(const Ints& values) {
+  return make<ov::op::v0::Constant>(ov::element::i64, ov::Shape{values.size()}, values);
+}
+Value integer(std::int64_t value) {
+  return make<ov::op::v0::Constant>(ov::element::i64, ov::Shape{}, Ints{value});
+}
+
+Value constant_like(const Value& like, double value) {
+  return constant(like.get_element_type(), {}, {value});
+}
+
+Value constant(ov::element::Type type, const Ints& shape, const std::vector<double>& values) {
+  return make<ov::op::v0::Constant>(type, ov_shape(shape), values);
+}
+
+Value reshaped(const Value& x, const Ints& shape) {
+  if (dims(x) == shape) return x;
+  return make<ov::op::v1::Reshape>(x, ints(shape), false);
+}
+Value transposed(const Value& x, const Ints& order) { return make<ov::op::v1::Transpose>(x, ints(order)); }
+Value converted(const Value& x, ov::element::Type type) {
+  return x.get_element_type() == type ? x : make<ov::op::v0::Convert>(x, type);
+}
+Value broadcast_to(const Value& x, const Ints& shape) {
+  if (dims(x) == shape) return x;
+  return make<ov::op::v3::Broadcast>(x, ints(shape));
+}
+Value add(const Value& a, const Value& b) { return make<ov::op::v1::Add>(a, b); }
+Value subtract(const Value& a, const Value& b) { return make<ov::op::v1::Subtract>(a, b); }
+Value multiply(const Value& a, const Value& b) { return make<ov::op::v1::Multiply>(a, b); }
+Value divide(const Value& a, const Value& b) { return make<ov::op::v1::Divide>(a, b, false); }
+
+ov::element::Type element_type(DType dtype) {
+  for (const TypePair& pair : kTypes) {
+    if (pair.dtype == dtype) return pair.type;
+  }
+  INFLIGHT_CHECK(!"a dtype without an element type");
+  return {};
+}
+
+std::optional<DType> dtype_of_element(ov::element::Type type) {
+  for (const TypePair& pair : kTypes) {
+    if (ov::element::Type(pair.type) == type) return pair.dtype;
+  }
+  return std::nullopt;
+}
+
+bool is_integer(ov::element::Type type) { return type.is_integral(); }
+bool is_small_integer(ov::element::Type type) { return type.is_integral() && type.bitwidth() < 32; }
+Value widened(const Value& x) {
+  return is_small_integer(x.get_element_type()) ? converted(x, ov::element::i32) : x;
+}
+Value real(const Value& x) { return is_integer(x.get_element_type()) ? converted(x, ov::element::f32) : x; }
+
+Result<std::int64_t> checked_axis(std::string_view attribute, std::int64_t axis, std::int64_t rank) {
+  if (axis >= -rank && axis < rank) return axis < 0 ? axis + rank : axis;
+  return bad_attribute(attribute, fmt::format("{}", axis),
+                       fmt::format("{} to {} for {} axes", -rank, rank - 1, rank));
+}
+
+Result<std::int64_t> checked_axis(std::string_view attribute, std::int64_t axis, const Value& x) {
+  return checked_axis(attribute, axis, rank(x));
+}
+
+std::string text_of(const Ints& values) { return fmt::format("[{}]", fmt::join(values, ",")); }
+
+Status bad_attribute(std::string_view name, const std::string& got, const std::string& want) {
+  return {StatusCode::kInvalidArgument, fmt::format("attribute {}: got {}, want {}", name, got, want)};
+}
+Status bad_input(std::string_view name, const std::string& got, const std::string& want) {
+  return {StatusCode::kInvalidArgument, fmt::format("input {}: got {}, want {}", name, got, want)};
+}
+
+Status want_shape(Shapes& shapes, std::size_t index, std::string_view name, const Ints& shape) {
+  if (index >= shapes.size()) return {};
+  INFLIGHT_TRY_ASSIGN(const Shape wanted, Shape::make(shape));
+  if (!shapes[index].has_value()) shapes[index] = wanted;
+  if (*shapes[index] == wanted) return {};
+  return bad_input(name, shapes[index]->to_string(), wanted.to_string());
+}
+
+}  // namespace inflight::mx::detail

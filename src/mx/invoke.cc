@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: Apache-2.0
+// Operators on arrays: a program of one operator for each signature, compiled once.
+#include "mx/invoke.h"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <utility>
+
+#include "inflight/mx/ndarray.h"
+#include "mx/lower.h"
+#include "mx/strided.h"
+
+namespace inflight::mx {
+
+using detail::CompiledNetwork;
+using detail::Environment;
+using detail::OneOperator;
+using detail::Operand;
+using detail::OpRow;
+using detail::OutputSpec;
+
+namespace {
+
+// Less is done before a second thread is awake.
+constexpr std::size_t kElasticBytesMin = std::size_t{1} << 20U;
+
+// What identifies the program: the operator, its attributes as they are written but for the scalar, and the inputs.
+std::string key_of(const OpRow& row, const Attributes& attributes, std::span<const Operand> inputs) {
+  std::string key(row.name);
+  for (const auto& [name, value] : attributes) {
+    if (row.scalar && name == "scalar") continue;
+    key += '|';
+    key += name;
+    key += '=';
+    key += value;
+  }
+  for (const Operand& input : inputs) {
+    key += '#';
+    key += static_cast<char>('a' + static_cast<int>(input.array.dtype()));
+    for (const std::int64_t extent : input.shape.dims()) {
+      std::array<char, 24> text;
+      const auto end = fmt::format_to_n(text.data(), text.size(), "{},", extent);
+      key.append(text.data(), end.size);
+    }
+  }
+  return key;
+}
+
+Status check_inputs(const OpRow& row, const detail::Params& params, std::size_t given) {
+  const int wanted = detail::input_count(row, params);
+  if (static_cast<std::size_t>(wanted) == given) return {};
+  return {StatusCode::kInvalidArgument,
+          fmt::format("operator {}: got {} arrays, want {}", row.name, given, wanted)};
+}
+
+Result<std::shared_ptr<OneOperator>> make_operator(Environment& environment, const OpRow& row,
+                                                   Attributes attributes, std::span<const Operand> inputs) {
+  if (row.variadic && !attributes.contains("num_args"))
+    attributes["num_args"] = std::to_string(inputs.size());
+  INFLIGHT_TRY_ASSIGN(const detail::Params params, detail::Params::read(row.name, row.attrs, attributes));
+  INFLIGHT_TRY(check_inputs(row, params, inputs.size()));
+  std::vector<TensorSpec> specs;
+  for (const Operand& input : inputs) specs.push_back({"", input.array.dtype(), input.shape});
+  INFLIGHT_TRY_ASSIGN(Model model, detail::lower_operator(row, params, specs, row.scalar));
+  auto made = std::make_shared<OneOperator>();
+  for (const TensorSpec& output : model.outputs()) made->outputs.push_back({output.dtype, output.shape});
+  std::size_t bytes = 0;
+  for (const TensorSpec& spec : specs) bytes += spec.bytes();
+  for (const TensorSpec& output : model.outputs()) bytes += output.bytes();
+  made->network = std::make_shared<CompiledNetwork>(
+      std::move(model), Precision::kF32,
+      bytes >= kElasticBytesMin ? CompiledNetwork::Widths::kElastic : CompiledNetwork::Widths::kNarrow);
+  INFLIGHT_TRY(environment.start_compiling(made->network));
+  return made;
+}
+
+// The scalar as an element of a type.
+struct Scalar {
+  DType dtype;
+  std::array<std::byte, 8> bytes{};
+};
+
+Result<Scalar> read_scalar(const OpRow& row, const Attributes& attributes, DType dtype) {
+  const auto found = attributes.find("scalar");
+  const std::vector<detail::AttrSpec> specs = {{"scalar", detail::AttrKind::kFloat, "1"}};
+  const Attributes given = found == attributes.end() ? Attributes() : Attributes{*found};
+  INFLIGHT_TRY_ASSIGN(const detail::Params params, detail::Params::read(row.name, specs, given));
+  Scalar scalar{dtype, {}};
+  detail::store_element(dtype, params.number("scalar"), scalar.bytes.data());
+  return scalar;
+}
+
+// What is as cheap as a copy, or cheaper, and needs no program. Empty: it does.
+Result<std::optional<NDArray>> without_program(const OpRow& row, const Attributes& attributes,
+                                               std::span<const NDArray> inputs) {
+  using Some = std::optional<NDArray>;
+  if (inputs.size() != 1 || !inputs[0]) return Some();
+  const NDArray& x = inputs[0];
+  const bool moves =
+      row.name == "_copy" || row.name == "BlockGrad" || row.name == "Reshape" || row.name == "slice";
+  if (!moves) return Some();
+  INFLIGHT_TRY_ASSIGN(const detail::Params params, detail::Params::read(row.name, row.attrs, attributes));
+  const auto unwrap = [&](Result<NDArray> result) -> Result<Some> {
+    if (!result.ok()) return result.status().with_context(fmt::format("operator {}", row.name));
+    return Some(std::move(result).value());
+  };
+  if (row.name == "slice")
+    return unwrap(
+        x.slice(params.optional_ints("begin"), params.optional_ints("end"), params.optional_ints("step")));
+  if (row.name != "Reshape") return unwrap(x.copy());
+  if (params.ints("shape").empty()) return Some();  // the old way to say it
+  INFLIGHT_TRY_ASSIGN(const NDArray copy, x.copy());
+  return unwrap(copy.reshape(params.ints("shape"), params.flag("reverse")));
+}
+
+Status check_out(const OpRow& row, std::span<const OutputSpec> results, std::span<const NDArray> out) {
+  if (out.size() != results.size()) {
+    return {StatusCode::kInvalidArgument,
+            fmt::format("operator {}: out: got {} arrays, want {}", row.name, out.size(), results.size())};
+  }
+  for (std::size_t i = 0; i < out.size(); ++i) {
+    if (!out[i])
+      return {StatusCode::kInvalidArgument, fmt::format("operator {}: out: got an empty array", row.name)};
+    const TensorSpec got{"", out[i].dtype(), out[i].shape()};
+    const TensorSpec want{"", results[i].dtype, results[i].shape};
+    if (got == want) continue;
+    return {StatusCode::kInvalidArgument, fmt::format("operator {}: out: got {}, want {}", row.name,
+                                                      got.type_string(), want.type_string())};
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<std::vector<NDArray>> invoke(std::string_view op, std::span<const NDArray> inputs,
+                                    const Attributes& attributes, std::span<const NDArray> out) {
+  INFLIGHT_TRY_ASSIGN(const OpRow* const row, detail::find_row(op));
+  INFLIGHT_TRY_ASSIGN(Environment* const environment, Environment::get());
+  INFLIGHT_TRY_ASSIGN(const std::optional<NDArray> moved, without_program(*row, attributes, inputs));
+  if (moved.has_value()) {
+    if (out.empty()) return std::vector<NDArray>{*moved};
+    const OutputSpec spec{moved->dtype(), moved->shape()};
+    INFLIGHT_TRY(check_out(*row, {&spec, 1}, out));
+    INFLIGHT_TRY(out[0].assign(*moved));
+    return std::vector<NDArray>{out[0]};
+  }
+  std::vector<Operand> reads;
+  reads.reserve(inputs.size());
+  for (const NDArray& input : inputs) {
+    Result<Operand> operand = detail::operand_of(input);
+    if (!operand.ok()) return operand.status().with_context(fmt::format("operator {}", row->name));
+    reads.push_back(std::move(operand).value());
+  }
+  const std::string key = key_of(*row, attributes, reads);
+  std::shared_ptr<OneOperator> program = environment->operators().find(key);
+  if (program == nullptr) {
+    INFLIGHT_TRY_ASSIGN(program, make_operator(*environment, *row, attributes, reads));
+    program = environment->operators().insert(key, program);
+  }
+  if (!out.empty()) INFLIGHT_TRY(check_out(*row, program->outputs, out));
+  Scalar scalar{DType::kF32, {}};
+  if (row->scalar) {
+    INFLIGHT_TRY_ASSIGN(scalar, read_scalar(*row, attributes, reads[0].array.dtype()));
+  }
+  const auto compute = [network = program->network, scalar, has_scalar = row->scalar, environment](
+                           std::vector<TensorView>& from, std::span<const MutableTensorView> to) {
+    if (has_scalar) from.push_back({scalar.bytes.data(), scalar.dtype, {}});
+    return network->run(from, to, environment->is_alone());
+  };
+  INFLIGHT_TRY_ASSIGN(auto versions, detail::push_task(*environment, program->outputs, std::move(reads),
+                                                       program->network.get(), compute));
+  std::vector<NDArray> results;
+  for (std::size_t i = 0; i < versions.size(); ++i) {
+    if (!out.empty()) {
+      INFLIGHT_TRY(out[i].replace(std::move(versions[i])));
+      results.push_back(out[i]);
+    } else {
+      INFLIGHT_TRY_ASSIGN(NDArray array, NDArray::of(std::move(versions[i])));
+      results.push_back(std::move(array));
+    }
+  }
+  return results;
+}
+
+}  // namespace inflight::mx

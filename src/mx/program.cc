@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "mx/program.h"
+
+#include <fmt/format.h>
+
+#include <cstring>
+#include <limits>
+
+#include "base/check.h"
+#include "base/scheduling.h"
+#include "base/user_code.h"
+#include "mx/family.h"
+#include "mx/invoke.h"
+
+namespace inflight::mx::detail {
+namespace {
+
+// The CPU computes with 32 bits: an input that needs more would be cut off without a word.
+Status check_wide_integers(const TensorView& view, std::size_t index) {
+  if (view.dtype != DType::kI64) return {};
+  const auto* data = static_cast<const std::int64_t*>(view.data);
+  const std::size_t count = view.shape.elements();
+  std::int64_t least = 0;
+  std::int64_t most = 0;
+  for (std::size_t i = 0; i < count; ++i) {
+    least = std::min(least, data[i]);
+    most = std::max(most, data[i]);
+  }
+  using Limits = std::numeric_limits<std::int32_t>;
+  if (least >= Limits::min() && most <= Limits::max()) return {};
+  return {
+      StatusCode::kUnsupported,
+      fmt::format("input {}: got an int64 of {}, want what fits in 32 bits: the device computes with no more",
+                  index, least < Limits::min() ? least : most)};
+}
+
+}  // namespace
+
+Status CompiledNetwork::compile(Backend& backend) {
+  CompileOptions options;
+  options.precision = precision_;
+  if (widths_ == Widths::kElastic && backend.capacity() > 1) options.widths = {Width::kWide, Width::kNarrow};
+  Result<std::shared_ptr<Program>> program = backend.compile(model_, options);
+  if (!program.ok()) return program.status();
+  program_ = std::move(program).value();
+  has_wide_ = options.widths.size() > 1;
+  compiled_.store(true, std::memory_order_release);
+  return {};
+}
+
+Result<CompiledNetwork::Slot> CompiledNetwork::take_slot() {
+  {
+    const inflight::internal::MutexLock lock(mutex_);
+    if (!idle_.empty()) {
+      Slot slot = std::move(idle_.back());
+      idle_.pop_back();
+      return slot;
+    }
+  }
+  INFLIGHT_TRY_ASSIGN(std::unique_ptr<BoundProgram> bound, program_->bind());
+  return Slot{std::move(bound), 0};
+}
+
+Status CompiledNetwork::run(std::span<const TensorView> inputs, std::span<const MutableTensorView> outputs,
+                            bool alone) {
+  INFLIGHT_CHECK(is_compiled());
+  for (std::size_t i = 0; i < inputs.size(); ++i) INFLIGHT_TRY(check_wide_integers(inputs[i], i));
+  static const float nothing = 0;
+  const TensorView unused{&nothing, DType::kF32, {1}};
+  if (inputs.empty()) inputs = {&unused, 1};
+  INFLIGHT_TRY_ASSIGN(Slot slot, take_slot());
+  Launch launch;
+  launch.inputs = inputs;
+  launch.outputs = outputs;
+  launch.width = alone && has_wide_ ? Width::kWide : Width::kNarrow;
+  launch.generation = ++slot.generation;
+  Status status = slot.bound->launch(launch);
+  // The backend's launches block.
+  if (status.ok()) status = slot.bound->outcome();
+  const inflight::internal::MutexLock lock(mutex_);
+  idle_.push_back(std::move(slot));
+  return status;
+}
+
+Result<Environment*> Environment::get() {
+  struct Made {
+    std::unique_ptr<Environment> environment;
+    Status status;
+    Made() {
+      std::unique_ptr<Environment> made(new Environment);
+      // First: what the vendor's library makes for itself then ends after this does.
+      Result<std::shared_ptr<Backend>> backend = load_backend(Device::cpu());
+      if (!backend.ok()) {
+        status = backend.status();
+        return;
+      }
+      made->backend_ = std::move(backend).value();
+      if (!made->backend_->launch_blocks()) {
+        status = Status(StatusCode::kUnsupported, "mx: the device's launches do not block");
+        return;
+      }
+      // They compute: they must not take the processor from whoever pushes.
+      const inflight::internal::BatchScheduling batch;
+      Result<std::unique_ptr<Engine>> engine =
+          make_threaded_engine({.threads = made->backend_->capacity(), .pending_limit = kPendingMax});
+      if (!engine.ok()) {
+        status = engine.status();
+        return;
+      }
+      made->engine_ = std::move(engine).value();
+      made->pool_ = std::make_shared<BufferPool>();
+      environment = std::move(made);
+    }
+  };
+  static const Made made;
+  if (!made.status.ok()) return made.status;
+  return made.environment.get();
+}
+
+Environment::~Environment() {
+  if (engine_ != nullptr) engine_->shutdown(Shutdown::kCancel);
+  operators_.clear();
+  families_.clear();
+}
+
+Status Environment::start_compiling(const std::shared_ptr<CompiledNetwork>& network) {
+  return engine_->push([network, this] { return network->compile(*backend_); },
+                       {.writes = {network->compiled_var()}});
+}
+
+}  // namespace inflight::mx::detail
