@@ -18,8 +18,8 @@ The words are those of the C++ library. Failures are exceptions of :mod:`infligh
 
 from __future__ import annotations
 
+from inflight import _inflight
 from inflight import errors as errors
-from inflight._inflight import SHAPE_NAMES as SHAPE_NAMES
 from inflight._inflight import CompletionQueue as CompletionQueue
 from inflight._inflight import Device as Device
 from inflight._inflight import Engine as Engine
@@ -38,7 +38,6 @@ from inflight._inflight import Statistics as Statistics
 from inflight._inflight import TensorSpec as TensorSpec
 from inflight._inflight import Var as Var
 from inflight._inflight import VideoFrame as VideoFrame
-from inflight._inflight import __version__ as __version__
 from inflight._inflight import default_model as default_model
 from inflight._inflight import open_source as open_source
 from inflight._inflight import wait_all as wait_all
@@ -61,3 +60,8 @@ from inflight.errors import OutOfMemoryError as OutOfMemoryError
 from inflight.errors import OverloadedError as OverloadedError
 from inflight.errors import ShuttingDownError as ShuttingDownError
 from inflight.errors import UnsupportedError as UnsupportedError
+
+__version__: str = _inflight._version()
+
+SHAPE_NAMES: tuple[str, ...] = _inflight._shape_names()
+"""The classes of the synthetic source and of default_model(): a frame's label is an index of this."""

@@ -74,7 +74,7 @@ void bind_errors(nb::module_& module) {
   }
   invalid_type = nb::object(errors.attr("InvalidTypeError")).release().ptr();
   // The built-in exception of each code, as the one table of C++ has it; for the tests.
-  module.attr("_builtin_exceptions") = kinds;
+  module.def("_builtin_exceptions", [kinds] { return kinds; }, nb::sig("def _builtin_exceptions() -> dict[str, str]"));
 }
 
 }  // namespace inflight::python

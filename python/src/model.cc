@@ -23,7 +23,7 @@ namespace {
 ModelOptions options_from(nb::handle input_shapes) {
   ModelOptions options;
   if (input_shapes.is_none()) return options;
-  if (PyMapping_Check(input_shapes.ptr()) == 0) raise_type("input_shapes", input_shapes, "a mapping from names to shapes");
+  if (!nb::hasattr(input_shapes, "items")) raise_type("input_shapes", input_shapes, "a mapping from names to shapes");
   for (nb::handle item : nb::list(input_shapes.attr("items")())) {
     const auto name = nb::cast<std::string>(nb::object(item[0]));
     options.input_shapes.emplace(name, shape_from(nb::object(item[1]), "input_shapes[\"" + name + "\"]"));

@@ -41,10 +41,11 @@ NB_MODULE(_inflight, module) {
     throw nb::python_error();
   }
   nb::set_leak_warnings(true);
-  module.attr("__version__") = INFLIGHT_VERSION;
+  module.def("_version", [] { return INFLIGHT_VERSION; });
   nb::list shapes;
   for (const std::string_view name : inflight::kShapeNames) shapes.append(nb::str(name.data(), name.size()));
-  module.attr("SHAPE_NAMES") = nb::tuple(shapes);
+  module.def("_shape_names", [names = nb::tuple(shapes)] { return names; },
+             nb::sig("def _shape_names() -> tuple[str, ...]"));
   bind_errors(module);
   bind_devices(module);
   bind_arrays(module);

@@ -265,13 +265,13 @@ void bind_arrays(nb::module_& module) {
             check_usable();
             return numpy_view(self);
           },
-          nb::sig("def numpy(self) -> numpy.typing.NDArray[typing.Any]"),
+          nb::sig("def numpy(self) -> inflight._types.Array"),
           "A read-only NumPy view of the elements, without a copy; it keeps the version alive. Never waits:\n"
           "NotReadyError before can_read(), the version's own failure, UnsupportedError: memory of another\n"
           "device, or bf16.")
       .def("__array__", array_protocol, nb::arg("dtype") = nb::none(), nb::arg("copy") = nb::none(),
-           nb::sig("def __array__(self, dtype: numpy.typing.DTypeLike | None = None, copy: bool | None = None) -> "
-                   "numpy.typing.NDArray[typing.Any]"))
+           nb::sig("def __array__(self, dtype: inflight._types.DTypeLike | None = None, copy: bool | None = None) -> "
+                   "inflight._types.Array"))
       .def("__dlpack__", dlpack, nb::kw_only(), nb::arg("stream") = nb::none(),
            nb::arg("max_version") = nb::none(), nb::arg("dl_device") = nb::none(), nb::arg("copy") = nb::none(),
            nb::sig("def __dlpack__(self, *, stream: int | None = None, max_version: tuple[int, int] | None = None, "

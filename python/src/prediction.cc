@@ -81,7 +81,7 @@ void bind_predictions(nb::module_& module) {
           nb::sig("def status(self) -> inflight.errors.Error | None"),
           "None where its outputs are there, else the exception that says why not, not raised; NotReadyError\n"
           "before can_read().")
-      .def("output", output, nb::arg("which"), nb::sig("def output(self, which: int | str) -> NDArray"),
+      .def("output", output, nb::arg("which").none(), nb::sig("def output(self, which: int | str) -> NDArray"),
            "An output by its index, in the order of the model's outputs, or by its name; ready when the prediction\n"
            "is, and an input for another predictor before that.\n\nInvalidArgumentError, NotFoundError: no such output.")
       .def_prop_ro("output_count", [](const PyPrediction& p) { return p.value.output_count(); })

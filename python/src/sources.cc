@@ -169,7 +169,7 @@ class PySource final : public Closable {
   std::shared_ptr<Wakeup> wakeup_;
 };
 
-std::unique_ptr<PySource> open(nb::handle text, std::optional<double> fps, std::uint64_t seed, bool rotate,
+PySource* open(nb::handle text, std::optional<double> fps, std::uint64_t seed, bool rotate,
                                std::optional<double> duration) {
   check_usable();
   if (PyUnicode_Check(text.ptr()) == 0 && !nb::hasattr(text, "__fspath__")) {
@@ -190,7 +190,7 @@ std::unique_ptr<PySource> open(nb::handle text, std::optional<double> fps, std::
   std::unique_ptr<FrameSource> source = take(std::move(opened));
   if (source->live() && fps) raise_invalid("fps: a live source has its own rate; want None");
   const FrameRate rate = wanted ? *wanted : take(FrameRate::from_double(source->live() ? 0 : source->fps()));
-  return std::make_unique<PySource>(std::move(source), rate, length);
+  return new PySource(std::move(source), rate, length);  // Python's
 }
 
 const FrameSource& described(const std::shared_ptr<PrefetchedSource>& source) { return source->source(); }
@@ -211,7 +211,7 @@ void bind_frame(nb::module_& module) {
             check(f.damage);
             return numpy_view(nb::cast(Array(NDArray(f.array->value))));
           },
-          nb::sig("def image(self) -> numpy.typing.NDArray[numpy.uint8]"),
+          nb::sig("def image(self) -> inflight._types.Image"),
           "The same as a read-only NumPy view u8[H,W,3], without a copy.")
       .def_ro("index", &PyFrame::index, "0 for the first frame of the source, then one more each; a lost one leaves a gap.")
       .def_ro("label", &PyFrame::label, "What is to be seen, where the source knows: an index of SHAPE_NAMES (synthetic).")
