@@ -60,7 +60,7 @@ void bind_devices(nb::module_& module) {
       .def(
           "__init__",
           [](PyRuntime* self, nb::handle device, int threads, const std::vector<std::string>& plugin_folders) {
-            check_usable();
+            check_startable();
             RuntimeOptions options;
             options.threads = threads;
             options.load.plugin_folders = plugin_folders;

@@ -217,7 +217,7 @@ void bind_engines(nb::module_& module) {
       .def(
           "__init__",
           [](PyEngine* self, int threads, std::size_t pending_limit, double spin, bool naive) {
-            check_usable();
+            check_startable();
             EngineOptions options;
             options.threads = threads;
             options.pending_limit = pending_limit;

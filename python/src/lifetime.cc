@@ -10,6 +10,7 @@ std::atomic<bool> forked_flag{false};
 
 namespace {
 Closable* first = nullptr;  // guarded by the GIL
+bool ended = false;         // likewise
 }
 
 void set_forked() noexcept { detail::forked_flag.store(true, std::memory_order_relaxed); }
@@ -18,6 +19,11 @@ void raise_forked() {
   raise(Status(StatusCode::kShuttingDown,
                "this process was forked after inflight was imported, and its threads are not here: import "
                "inflight in the child only, or start it with multiprocessing's \"spawn\""));
+}
+
+void check_startable() {
+  check_usable();
+  if (ended) raise(Status(StatusCode::kShuttingDown, "the interpreter ends"));
 }
 
 void Closable::list() {
@@ -36,6 +42,7 @@ void Closable::unlist() noexcept {
 }
 
 void close_all() noexcept {
+  ended = true;
   // close() releases the GIL, so the list may change meanwhile: from the front each time.
   while (first != nullptr) {
     Closable* closing = first;

@@ -33,8 +33,11 @@ class Closable {
   bool listed_ = false;
 };
 
-// Ends everything that is listed, the newest first. With the GIL.
+// Ends everything that is listed, the newest first, and lets nothing new start. With the GIL.
 void close_all() noexcept;
+// Before anything that has threads is made.
+//   errors   ShuttingDownError: the interpreter ends, or this is the child of a fork
+void check_startable();
 
 namespace detail {
 extern std::atomic<bool> forked_flag;

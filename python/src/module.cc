@@ -19,13 +19,17 @@ void at_exit() {
   close_all();
   stop_callbacks();
   drain_releases();
-  stop_releases();
+}
+
+void in_child() {
+  set_forked();
+  nb::set_leak_warnings(false);  // what threads of the parent hold is never given up here
 }
 
 void bind_lifetime() {
   const nb::object exit_function = nb::cpp_function(&at_exit);
   nb::module_::import_("atexit").attr("register")(exit_function);
-  nb::module_::import_("os").attr("register_at_fork")(nb::arg("after_in_child") = nb::cpp_function(&set_forked));
+  nb::module_::import_("os").attr("register_at_fork")(nb::arg("after_in_child") = nb::cpp_function(&in_child));
   // What threads let go of goes at the latest when the garbage collector runs.
   nb::module_::import_("gc").attr("callbacks").attr("append")(
       nb::cpp_function([](nb::handle, nb::handle) { drain_releases(); }, nb::arg("phase"), nb::arg("info")));

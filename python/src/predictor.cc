@@ -129,7 +129,7 @@ void make(PyPredictor* self, const Model& model, PyRuntime* runtime, nb::handle 
           int in_flight_limit, const std::string& overload, std::optional<double> block_timeout,
           const std::string& precision, const std::string& width, int slots, bool keep_finished, int finished_limit,
           double watch_share) {
-  check_usable();
+  check_startable();
   PredictorOptions options;
   if (runtime != nullptr) {
     options.runtime = runtime->get();

@@ -19,7 +19,10 @@ namespace {
 // Left as it is in the child of a fork, where a lock of it may be held for ever.
 class Queue {
  public:
-  Queue() : queue_(std::make_unique<CompletionQueue>()) {}
+  Queue() {
+    check_usable();
+    queue_ = std::make_unique<CompletionQueue>();
+  }
   ~Queue() {
     if (forked()) static_cast<void>(queue_.release());
     queue_.reset();

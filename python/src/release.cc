@@ -8,12 +8,7 @@ namespace detail {
 std::atomic<Held*> let_go_list{nullptr};
 }
 
-namespace {
-std::atomic<bool> stopped{false};
-}
-
 void Held::let_go() noexcept {
-  if (stopped.load(std::memory_order_acquire)) return;
   next_ = detail::let_go_list.load(std::memory_order_relaxed);
   while (!detail::let_go_list.compare_exchange_weak(next_, this, std::memory_order_release,
                                                       std::memory_order_relaxed)) {
@@ -33,7 +28,6 @@ void Held::release() noexcept {
 }
 
 void drain_releases_now() noexcept {
-  if (stopped.load(std::memory_order_acquire)) return;
   Held* list = detail::let_go_list.exchange(nullptr, std::memory_order_acquire);
   while (list != nullptr) {
     Held* held = std::exchange(list, list->next_);
@@ -41,7 +35,5 @@ void drain_releases_now() noexcept {
     delete held;
   }
 }
-
-void stop_releases() noexcept { stopped.store(true, std::memory_order_release); }
 
 }  // namespace inflight::python

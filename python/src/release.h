@@ -56,7 +56,4 @@ inline void drain_releases() noexcept {
   if (detail::let_go_list.load(std::memory_order_relaxed) != nullptr) drain_releases_now();
 }
 
-// From now on what is let go stays: the interpreter ends.
-void stop_releases() noexcept;
-
 }  // namespace inflight::python

@@ -171,7 +171,7 @@ class PySource final : public Closable {
 
 PySource* open(nb::handle text, std::optional<double> fps, std::uint64_t seed, bool rotate,
                                std::optional<double> duration) {
-  check_usable();
+  check_startable();
   if (PyUnicode_Check(text.ptr()) == 0 && !nb::hasattr(text, "__fspath__")) {
     raise_type("source", text, "a string or an os.PathLike");
   }
