@@ -100,7 +100,7 @@ nb::object call_when_ready(nb::handle handle, nb::object fn, nb::object executor
     if (!nb::hasattr(executor, "submit")) raise_type("executor", executor, "a concurrent.futures.Executor");
     callback.executor.reset(new Held(executor.release().ptr()));
   }
-  if (Array* array = nullptr; nb::try_cast(handle, array) && array != nullptr) {
+  if (Array* const array = as<Array>(handle); array != nullptr) {
     add<Array>(array->value, std::move(callback));
   } else {
     add<PyPrediction>(nb::inst_ptr<PyPrediction>(handle)->value, std::move(callback));

@@ -12,7 +12,7 @@ namespace inflight::python {
 
 Device device_from(nb::handle value) {
   if (PyUnicode_Check(value.ptr()) != 0) return take(Device::parse(nb::cast<std::string>(value)));
-  if (Device* device = nullptr; nb::try_cast(value, device) && device != nullptr) return *device;
+  if (Device* const device = as<Device>(value); device != nullptr) return *device;
   raise_type("device", value, "an inflight.Device or a string such as \"cpu\" or \"cuda:1\"");
 }
 
@@ -48,8 +48,8 @@ void bind_devices(nb::module_& module) {
       .def("__repr__", [](const Device& d) { return "Device(\"" + d.to_string() + "\")"; })
       .def("__eq__",
            [](const Device& a, nb::handle b) {
-             Device* other = nullptr;
-             return nb::try_cast(b, other) && other != nullptr && a == *other;
+             const auto* other = as<Device>(b);
+             return other != nullptr && a == *other;
            },
            nb::arg("other").none(), nb::sig("def __eq__(self, other: object) -> bool"))
       .def("__hash__", [](const Device& d) { return std::hash<std::string>()(d.to_string()); });

@@ -89,9 +89,9 @@ Status run_python(Call&& call) {
 VarList vars_from(nb::handle sequence, const char* what) {
   VarList vars;
   for (nb::handle item : nb::iter(sequence)) {
-    if (PyVar* var = nullptr; nb::try_cast(item, var) && var != nullptr) {
+    if (PyVar* const var = as<PyVar>(item); var != nullptr) {
       vars.push_back(var->value);
-    } else if (Array* array = nullptr; nb::try_cast(item, array) && array != nullptr) {
+    } else if (Array* const array = as<Array>(item); array != nullptr) {
       vars.push_back(array->value.var());
     } else {
       raise_type(what, item, "an inflight.Var, or an inflight.NDArray to read");

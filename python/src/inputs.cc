@@ -57,16 +57,15 @@ bool aligned(const Source& source) {
   return reinterpret_cast<std::uintptr_t>(source.data) % dtype_bytes(source.dtype) == 0;
 }
 
-PyObject* numpy_ndarray() {
-  static PyObject* const type = nb::object(nb::module_::import_("numpy").attr("ndarray")).release().ptr();
-  return type;
-}
-
 bool is_numpy(nb::handle object) {
-  // Nobody has a numpy array before numpy is there.
-  static const nb::str numpy("numpy");
-  if (PyDict_Contains(PyImport_GetModuleDict(), numpy.ptr()) != 1) return false;
-  return PyObject_IsInstance(object.ptr(), numpy_ndarray()) == 1;
+  static PyTypeObject* type = nullptr;
+  if (type == nullptr) {
+    // Nobody has a NumPy array before NumPy is there.
+    const nb::str name("numpy");
+    if (PyDict_Contains(PyImport_GetModuleDict(), name.ptr()) != 1) return false;
+    type = reinterpret_cast<PyTypeObject*>(nb::object(nb::module_::import_("numpy").attr("ndarray")).release().ptr());
+  }
+  return PyObject_TypeCheck(object.ptr(), type) != 0;
 }
 
 // Whether no code can write to the object's memory, as far as can be told: bytes, arrays of ours, and read-only
@@ -74,7 +73,7 @@ bool is_numpy(nb::handle object) {
 bool is_immutable(nb::handle start) {
   nb::object object = nb::borrow(start);
   for (int depth = 0; depth < 16; ++depth) {
-    if (PyBytes_CheckExact(object.ptr()) || nb::isinstance<Array>(object)) return true;
+    if (PyBytes_CheckExact(object.ptr()) || as<Array>(object) != nullptr) return true;
     if (PyMemoryView_Check(object.ptr())) {
       const Py_buffer* view = PyMemoryView_GET_BUFFER(object.ptr());
       if (view->readonly == 0 || view->obj == nullptr) return false;
@@ -256,7 +255,7 @@ constexpr const char* kWanted = "an array: an inflight.NDArray, a NumPy array, a
 }  // namespace
 
 NDArray array_from(nb::handle object, const char* what, std::optional<bool> copy) {
-  if (Array* array = nullptr; nb::try_cast(object, array) && array != nullptr) {
+  if (Array* const array = as<Array>(object); array != nullptr) {
     if (copy != true) return array->value;
     return take(NDArray::copy_of(take(array->value.read())));
   }

@@ -102,8 +102,8 @@ void bind_spec(nb::module_& module) {
                    nb::sig("def shape(self) -> tuple[int | None, ...]"))
       .def("__eq__",
            [](const TensorSpec& a, nb::handle b) {
-             TensorSpec* other = nullptr;
-             return nb::try_cast(b, other) && other != nullptr && a == *other;
+             const auto* other = as<TensorSpec>(b);
+             return other != nullptr && a == *other;
            },
            nb::arg("other").none(), nb::sig("def __eq__(self, other: object) -> bool"))
       .def("__hash__", [](const TensorSpec& s) { return std::hash<std::string>()(s.name + s.type_string()); })

@@ -304,8 +304,8 @@ void bind_arrays(nb::module_& module) {
       .def("__repr__", describe)
       .def("__eq__",
            [](const Array& a, nb::handle b) {
-             Array* other = nullptr;
-             return nb::try_cast(b, other) && other != nullptr && a.value == other->value;
+             const auto* other = as<Array>(b);
+             return other != nullptr && a.value == other->value;
            },
            nb::arg("other").none(), nb::sig("def __eq__(self, other: object) -> bool"),
            "Whether both are handles to the same array of the same version.")

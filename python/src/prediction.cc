@@ -122,8 +122,8 @@ void bind_predictions(nb::module_& module) {
            "it failed. Where the task is cancelled meanwhile, so is the prediction, if it has not started.")
       .def("__eq__",
            [](const PyPrediction& a, nb::handle b) {
-             PyPrediction* other = nullptr;
-             return nb::try_cast(b, other) && other != nullptr && a.value == other->value;
+             const auto* other = as<PyPrediction>(b);
+             return other != nullptr && a.value == other->value;
            },
            nb::arg("other").none(), nb::sig("def __eq__(self, other: object) -> bool"))
       .def("__hash__",

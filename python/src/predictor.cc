@@ -90,8 +90,9 @@ Frame frame_from(const Predictor& predictor, nb::handle given, std::optional<boo
       frame.inputs.push_back({specs[i].name, array_from(nb::object(given[i]), what.c_str(), copy)});
     }
   } else {
-    frame.inputs.push_back({"", array_from(given, "frame", copy)});
-    frame.due = frame_due(given);
+    const Array* array = as<Array>(given);
+    if (array == nullptr) frame.due = frame_due(given);
+    frame.inputs.push_back({"", array != nullptr && copy != true ? array->value : array_from(given, "frame", copy)});
   }
   return frame;
 }

@@ -41,9 +41,9 @@ constexpr const char* kWantedHandle = "an inflight.NDArray or an inflight.Predic
 
 void add(Queue& self, nb::handle handle, std::uint64_t tag) {
   CompletionQueue& queue = self.get();
-  if (PyPrediction* prediction = nullptr; nb::try_cast(handle, prediction) && prediction != nullptr) {
+  if (PyPrediction* const prediction = as<PyPrediction>(handle); prediction != nullptr) {
     queue.add(prediction->value, tag);
-  } else if (Array* array = nullptr; nb::try_cast(handle, array) && array != nullptr) {
+  } else if (Array* const array = as<Array>(handle); array != nullptr) {
     queue.add(array->value, tag);
   } else {
     raise_type("handle", handle, kWantedHandle);
@@ -60,9 +60,9 @@ std::vector<Handle> handles_from(nb::handle sequence) {
   std::vector<Handle> handles;
   for (nb::handle handle : nb::iter(sequence)) {
     internal::Version* version = nullptr;
-    if (PyPrediction* prediction = nullptr; nb::try_cast(handle, prediction) && prediction != nullptr) {
+    if (PyPrediction* const prediction = as<PyPrediction>(handle); prediction != nullptr) {
       version = &prediction->value.version();
-    } else if (Array* array = nullptr; nb::try_cast(handle, array) && array != nullptr) {
+    } else if (Array* const array = as<Array>(handle); array != nullptr) {
       version = &array->value.version();
     } else {
       raise_type("handles", handle, kWantedHandle);

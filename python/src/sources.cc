@@ -232,14 +232,14 @@ void bind_frame(nb::module_& module) {
 }  // namespace
 
 std::optional<TimePoint> frame_due(nb::handle object) {
-  PyFrame* frame = nullptr;
-  if (!nb::try_cast(object, frame) || frame == nullptr) return std::nullopt;
+  const auto* frame = as<PyFrame>(object);
+  if (frame == nullptr) return std::nullopt;
   return frame->due;
 }
 
 std::optional<NDArray> frame_array(nb::handle object) {
-  PyFrame* frame = nullptr;
-  if (!nb::try_cast(object, frame) || frame == nullptr) return std::nullopt;
+  const auto* frame = as<PyFrame>(object);
+  if (frame == nullptr) return std::nullopt;
   check(frame->damage);
   return frame->array->value;
 }

@@ -16,6 +16,14 @@
 
 namespace inflight::python {
 
+// What a Python object holds; null where it is of another class, or was never initialised.
+template <typename T>
+T* as(nb::handle object) noexcept {
+  static auto* const type = reinterpret_cast<PyTypeObject*>(nb::type<T>().ptr());
+  if (PyObject_TypeCheck(object.ptr(), type) == 0 || !nb::inst_ready(object)) return nullptr;
+  return nb::inst_ptr<T>(object);
+}
+
 // inflight.NDArray
 struct Array : Kept<NDArray> {
   using Kept::Kept;

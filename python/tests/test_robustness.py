@@ -61,11 +61,6 @@ def test_it_ends_with_everything_in_flight(program: Program) -> None:
             queue.add(p, p.tag)
             p.on_ready(lambda p: None)
         view = inflight.NDArray(np.zeros(8), copy=False).numpy()
-        import weakref
-        class Noisy(np.ndarray):
-            def __del__(self):
-                pass
-        lent = inflight.NDArray(np.zeros(3).view(Noisy), copy=False)
         """
     )
 
