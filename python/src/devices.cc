@@ -36,30 +36,37 @@ const Runtime& PyRuntime::get() const {
 
 void bind_devices(nb::module_& module) {
   nb::class_<Device>(module, "Device",
-                     "Where something is computed, or where memory is: a kind of device by name, and which one of that kind.")
+                     "Where something is computed, or where memory is: a kind of device by name, and which "
+                     "one of that kind.")
       .def(
-          "__init__", [](Device* self, const std::string& text) { new (self) Device(take(Device::parse(text))); },
+          "__init__",
+          [](Device* self, const std::string& text) { new (self) Device(take(Device::parse(text))); },
           nb::arg("text") = "cpu",
-          "text  \"NAME\" or \"NAME:INDEX\": \"cpu\", \"cuda\", \"cuda:1\"\n\nInvalidArgumentError: not of this form.")
-      .def_prop_ro("name", [](const Device& d) { return std::string(d.name()); }, "The kind, such as \"cuda\".")
+          "text  \"NAME\" or \"NAME:INDEX\": \"cpu\", \"cuda\", \"cuda:1\"\n\nInvalidArgumentError: not of "
+          "this form.")
+      .def_prop_ro(
+          "name", [](const Device& d) { return std::string(d.name()); }, "The kind, such as \"cuda\".")
       .def_prop_ro("index", &Device::index, "Which one of that kind, from 0.")
       .def_prop_ro("is_host", &Device::is_host, "Whether the host can read and write memory that is there.")
       .def("__str__", &Device::to_string)
       .def("__repr__", [](const Device& d) { return "Device(\"" + d.to_string() + "\")"; })
-      .def("__eq__",
-           [](const Device& a, nb::handle b) {
-             const auto* other = as<Device>(b);
-             return other != nullptr && a == *other;
-           },
-           nb::arg("other").none(), nb::sig("def __eq__(self, other: object) -> bool"))
+      .def(
+          "__eq__",
+          [](const Device& a, nb::handle b) {
+            const auto* other = as<Device>(b);
+            return other != nullptr && a == *other;
+          },
+          nb::arg("other").none(), nb::sig("def __eq__(self, other: object) -> bool"))
       .def("__hash__", [](const Device& d) { return std::hash<std::string>()(d.to_string()); });
 
-  nb::class_<PyRuntime>(module, "Runtime", nb::is_weak_referenceable(),
-                        "One device with the vendor's objects, the threads that launch and watch predictions, and the\n"
-                        "budget of what runs at once. Predictors of one runtime share it by weight.")
+  nb::class_<PyRuntime>(
+      module, "Runtime", nb::is_weak_referenceable(),
+      "One device with the vendor's objects, the threads that launch and watch predictions, and the\n"
+      "budget of what runs at once. Predictors of one runtime share it by weight.")
       .def(
           "__init__",
-          [](PyRuntime* self, nb::handle device, int threads, const std::vector<std::string>& plugin_folders) {
+          [](PyRuntime* self, nb::handle device, int threads,
+             const std::vector<std::string>& plugin_folders) {
             check_startable();
             RuntimeOptions options;
             options.threads = threads;
@@ -80,10 +87,12 @@ void bind_devices(nb::module_& module) {
           "plugin_folders  where to look for a backend that is a plugin, before the package's own folder\n\n"
           "NoSuchDeviceError; DeviceError: it cannot be used; InvalidArgumentError; OutOfMemoryError.")
       .def_prop_ro("device", [](const PyRuntime& r) { return r.get().device(); })
-      .def_prop_ro("device_description", [](const PyRuntime& r) { return r.get().device_description(); },
-                   "The device in words.")
-      .def_prop_ro("capacity", [](const PyRuntime& r) { return r.get().capacity(); },
-                   "How many narrow predictions run at once, those of all predictors together.");
+      .def_prop_ro(
+          "device_description", [](const PyRuntime& r) { return r.get().device_description(); },
+          "The device in words.")
+      .def_prop_ro(
+          "capacity", [](const PyRuntime& r) { return r.get().capacity(); },
+          "How many narrow predictions run at once, those of all predictors together.");
 }
 
 }  // namespace inflight::python

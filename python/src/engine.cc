@@ -108,9 +108,8 @@ OpOptions options_from(nb::handle reads, nb::handle writes, int priority, nb::ob
   if (!on_finish.is_none()) {
     if (PyCallable_Check(on_finish.ptr()) == 0) raise_type("on_finish", on_finish, "a callable");
     options.on_finish = [fn = HeldPtr(new Held(on_finish.release().ptr()))](const Status& status) {
-      const Status called = run_python([&] {
-        nb::handle(fn->object())(status.ok() ? nb::none() : to_exception(status));
-      });
+      const Status called =
+          run_python([&] { nb::handle(fn->object())(status.ok() ? nb::none() : to_exception(status)); });
       if (!called.ok()) throw std::runtime_error(std::string(called.message()));
     };
   }
@@ -122,7 +121,8 @@ HeldPtr closure_from(nb::object fn) {
   return HeldPtr(new Held(fn.release().ptr()));
 }
 
-void push(PyEngine& self, nb::object fn, nb::handle reads, nb::handle writes, int priority, nb::object on_finish) {
+void push(PyEngine& self, nb::object fn, nb::handle reads, nb::handle writes, int priority,
+          nb::object on_finish) {
   const std::shared_ptr<Engine> engine = self.get();
   drain_releases();
   OpOptions options = options_from(reads, writes, priority, std::move(on_finish));
@@ -191,9 +191,10 @@ void not_in_operation(const char* what) {
 }  // namespace
 
 void bind_engines(nb::module_& module) {
-  nb::class_<PyVar>(module, "Var", nb::is_weak_referenceable(),
-                    "Something that operations read and write, by versions: each write makes the next one. What it stands\n"
-                    "for is the caller's business.")
+  nb::class_<PyVar>(
+      module, "Var", nb::is_weak_referenceable(),
+      "Something that operations read and write, by versions: each write makes the next one. What it stands\n"
+      "for is the caller's business.")
       .def("__init__", [](PyVar* self) { new (self) PyVar(Var::make()); })
       .def(
           "status",
@@ -204,16 +205,20 @@ void bind_engines(nb::module_& module) {
           },
           nb::sig("def status(self) -> inflight.errors.Error | None"),
           "How the last finished write ended: None where it went well, else the exception, not raised.");
-  nb::class_<PyToken>(module, "OpToken",
-                      "The duty to say how an asynchronous operation ended, exactly once. One that is dropped unused ends\n"
-                      "its operation with InternalError, so nothing waits for ever. Any thread.")
+  nb::class_<PyToken>(
+      module, "OpToken",
+      "The duty to say how an asynchronous operation ended, exactly once. One that is dropped unused ends\n"
+      "its operation with InternalError, so nothing waits for ever. Any thread.")
       .def("complete", complete, nb::arg("error") = nb::none(),
            nb::sig("def complete(self, error: BaseException | None = None) -> None"),
            "Ends the operation: what waits for it starts, or fails with `error`.");
-  nb::class_<PyEngine>(module, "Engine", nb::is_weak_referenceable(),
-                       "Runs callables in the order that their variables demand, on threads of its own, which take the GIL for\n"
-                       "them. An operation runs once all that it reads and writes is free. If something that it reads has\n"
-                       "failed, it is skipped and ends with that first cause. Also a context manager, which drains and closes.")
+  nb::class_<PyEngine>(
+      module, "Engine", nb::is_weak_referenceable(),
+      "Runs callables in the order that their variables demand, on threads of its own, which take the GIL "
+      "for\n"
+      "them. An operation runs once all that it reads and writes is free. If something that it reads has\n"
+      "failed, it is skipped and ends with that first cause. Also a context manager, which drains and "
+      "closes.")
       .def(
           "__init__",
           [](PyEngine* self, int threads, std::size_t pending_limit, double spin, bool naive) {
@@ -237,15 +242,18 @@ void bind_engines(nb::module_& module) {
           "threads        1 to 1,024\n"
           "pending_limit  a push past it raises OverloadedError: 1 to 2**30\n"
           "spin           seconds that a thread without work looks for more before it sleeps: 0 to 1\n"
-          "naive          runs every operation inside push(), in the order of the pushes: to find the one that is\n"
+          "naive          runs every operation inside push(), in the order of the pushes: to find the one "
+          "that is\n"
           "               to blame; the other options are not used\n\n"
           "InvalidArgumentError: an option is out of its bounds; OutOfMemoryError.")
       .def("push", push, nb::arg("fn"), nb::kw_only(), nb::arg("reads") = nb::make_tuple(),
            nb::arg("writes") = nb::make_tuple(), nb::arg("priority") = 0, nb::arg("on_finish") = nb::none(),
-           nb::sig("def push(self, fn: collections.abc.Callable[[], object], *, reads: collections.abc.Iterable[Var | "
+           nb::sig("def push(self, fn: collections.abc.Callable[[], object], *, reads: "
+                   "collections.abc.Iterable[Var | "
                    "NDArray] = (), writes: collections.abc.Iterable[Var] = (), priority: int = 0, on_finish: "
                    "collections.abc.Callable[[inflight.errors.Error | None], object] | None = None) -> None"),
-           "Orders fn(), which has done its work when it returns. What it raises is the operation's failure, and that\n"
+           "Orders fn(), which has done its work when it returns. What it raises is the operation's failure, "
+           "and that\n"
            "of operations that read what it writes. Never blocks, unless the engine is naive.\n\n"
            "priority   of the operations that can start, the one with the highest starts first\n"
            "on_finish  called once with None or the failure, before any dependent operation starts\n\n"
@@ -253,9 +261,12 @@ void bind_engines(nb::module_& module) {
       .def("push_async", push_async, nb::arg("fn"), nb::kw_only(), nb::arg("reads") = nb::make_tuple(),
            nb::arg("writes") = nb::make_tuple(), nb::arg("priority") = 0, nb::arg("on_finish") = nb::none(),
            nb::sig("def push_async(self, fn: collections.abc.Callable[[OpToken], object], *, reads: "
-                   "collections.abc.Iterable[Var | NDArray] = (), writes: collections.abc.Iterable[Var] = (), priority: int "
-                   "= 0, on_finish: collections.abc.Callable[[inflight.errors.Error | None], object] | None = None) -> None"),
-           "Orders fn(token), which starts work that ends later: the operation ends when its token is completed.")
+                   "collections.abc.Iterable[Var | NDArray] = (), writes: collections.abc.Iterable[Var] = "
+                   "(), priority: int "
+                   "= 0, on_finish: collections.abc.Callable[[inflight.errors.Error | None], object] | None "
+                   "= None) -> None"),
+           "Orders fn(token), which starts work that ends later: the operation ends when its token is "
+           "completed.")
       .def(
           "drain",
           [](PyEngine& self, std::optional<double> timeout) {
@@ -274,12 +285,14 @@ void bind_engines(nb::module_& module) {
             if (!done) raise(Status(StatusCode::kDeadlineExceeded, "operations are still pending"));
           },
           nb::arg("timeout") = nb::none(),
-          "Waits until no operation is pending, without the GIL; Ctrl-C ends it. Not from within an operation.")
+          "Waits until no operation is pending, without the GIL; Ctrl-C ends it. Not from within an "
+          "operation.")
       .def(
           "shutdown",
           [](PyEngine& self, const std::string& how) {
             const std::shared_ptr<Engine> engine = self.get();
-            if (how != "drain" && how != "cancel") raise_invalid("how: got \"" + how + "\", want \"drain\" or \"cancel\"");
+            if (how != "drain" && how != "cancel")
+              raise_invalid("how: got \"" + how + "\", want \"drain\" or \"cancel\"");
             {
               const nb::gil_scoped_release release;
               engine->shutdown(how == "drain" ? Shutdown::kDrain : Shutdown::kCancel);
@@ -288,22 +301,27 @@ void bind_engines(nb::module_& module) {
           },
           nb::arg("how") = "drain",
           nb::sig("def shutdown(self, how: typing.Literal[\"drain\", \"cancel\"] = \"drain\") -> None"),
-          "Refuses pushes from now on. Runs what is pending, or cancels what has not started, and waits for the end;\n"
+          "Refuses pushes from now on. Runs what is pending, or cancels what has not started, and waits for "
+          "the end;\n"
           "from within an operation it does not wait.")
-      .def("pending", [](PyEngine& self) { return self.get()->pending(); },
-           "How many operations have been pushed and have not ended, at this moment.")
-      .def("__enter__", [](nb::object self) { return self; }, nb::sig("def __enter__(self) -> typing.Self"))
-      .def("__exit__",
-           [](PyEngine& self, nb::handle type, nb::handle, nb::handle) {
-             const std::shared_ptr<Engine> engine = self.get();
-             {
-               const nb::gil_scoped_release release;
-               engine->shutdown(type.is_none() ? Shutdown::kDrain : Shutdown::kCancel);
-             }
-             self.close();
-           },
-           nb::arg("type").none(), nb::arg("value").none(), nb::arg("traceback").none(),
-           nb::sig("def __exit__(self, type: object, value: object, traceback: object) -> None"));
+      .def("close", &PyEngine::close, "shutdown(\"cancel\"), and gives everything back. May be called again.")
+      .def(
+          "pending", [](PyEngine& self) { return self.get()->pending(); },
+          "How many operations have been pushed and have not ended, at this moment.")
+      .def(
+          "__enter__", [](nb::object self) { return self; }, nb::sig("def __enter__(self) -> typing.Self"))
+      .def(
+          "__exit__",
+          [](PyEngine& self, nb::handle type, nb::handle, nb::handle) {
+            const std::shared_ptr<Engine> engine = self.get();
+            {
+              const nb::gil_scoped_release release;
+              engine->shutdown(type.is_none() ? Shutdown::kDrain : Shutdown::kCancel);
+            }
+            self.close();
+          },
+          nb::arg("type").none(), nb::arg("value").none(), nb::arg("traceback").none(),
+          nb::sig("def __exit__(self, type: object, value: object, traceback: object) -> None"));
 }
 
 }  // namespace inflight::python

@@ -45,7 +45,8 @@ void raise_invalid(const std::string& message) { raise(Status(StatusCode::kInval
 Status status_of(nb::python_error& thrown) {
   // A failure of ours keeps its code.
   for (int i = 1; i < kStatusCodes; ++i) {
-    if (PyErr_GivenExceptionMatches(thrown.value().ptr(), classes[static_cast<std::size_t>(i)]) == 0) continue;
+    if (PyErr_GivenExceptionMatches(thrown.value().ptr(), classes[static_cast<std::size_t>(i)]) == 0)
+      continue;
     return {static_cast<StatusCode>(i), nb::cast<std::string>(nb::str(thrown.value()))};
   }
   std::string message = nb::cast<std::string>(nb::str(thrown.type().attr("__name__")));
@@ -74,7 +75,9 @@ void bind_errors(nb::module_& module) {
   }
   invalid_type = nb::object(errors.attr("InvalidTypeError")).release().ptr();
   // The built-in exception of each code, as the one table of C++ has it; for the tests.
-  module.def("_builtin_exceptions", [kinds] { return kinds; }, nb::sig("def _builtin_exceptions() -> dict[str, str]"));
+  module.def(
+      "_builtin_exceptions", [kinds] { return kinds; },
+      nb::sig("def _builtin_exceptions() -> dict[str, str]"));
 }
 
 }  // namespace inflight::python

@@ -63,7 +63,8 @@ bool is_numpy(nb::handle object) {
     // Nobody has a NumPy array before NumPy is there.
     const nb::str name("numpy");
     if (PyDict_Contains(PyImport_GetModuleDict(), name.ptr()) != 1) return false;
-    type = reinterpret_cast<PyTypeObject*>(nb::object(nb::module_::import_("numpy").attr("ndarray")).release().ptr());
+    type = reinterpret_cast<PyTypeObject*>(
+        nb::object(nb::module_::import_("numpy").attr("ndarray")).release().ptr());
   }
   return PyObject_TypeCheck(object.ptr(), type) != 0;
 }
@@ -108,8 +109,8 @@ NDArray from_buffer_protocol(nb::handle object, const char* what, std::optional<
       const NDArray bits = from_buffer_protocol(object.attr("view")("uint16"), what, copy);
       return take(NDArray::from_buffer(take(bits.buffer()), DType::kBF16, bits.shape()));
     }
-    raise_invalid(std::string(what) + ": its memory cannot be seen: " +
-                  nb::cast<std::string>(nb::str(refused.value())));
+    raise_invalid(std::string(what) +
+                  ": its memory cannot be seen: " + nb::cast<std::string>(nb::str(refused.value())));
   }
   struct Release {
     Py_buffer& view;
@@ -121,8 +122,7 @@ NDArray from_buffer_protocol(nb::handle object, const char* what, std::optional<
 
   Source source;
   source.dtype = dtype_from_format(view.format, static_cast<std::size_t>(view.itemsize), what);
-  source.shape =
-      take(Shape::make(std::vector<std::int64_t>(view.shape, view.shape + view.ndim)));
+  source.shape = take(Shape::make(std::vector<std::int64_t>(view.shape, view.shape + view.ndim)));
   source.data = view.buf;
   source.bytes = static_cast<std::size_t>(view.len);
   if (PyBuffer_IsContiguous(&view, 'C') == 0) {
@@ -201,7 +201,8 @@ void copy_strided(const nb::dlpack::dltensor& tensor, const std::byte* from, std
     return;
   }
   for (std::int64_t i = 0; i < tensor.shape[axis]; ++i) {
-    copy_strided(tensor, from + i * tensor.strides[axis] * static_cast<std::int64_t>(item), to, axis + 1, item);
+    copy_strided(tensor, from + i * tensor.strides[axis] * static_cast<std::int64_t>(item), to, axis + 1,
+                 item);
   }
 }
 
@@ -212,8 +213,7 @@ NDArray from_capsule(nb::handle capsule, const char* what, std::optional<bool> c
   check_dlpack_device(tensor.device.device_type, tensor.device.device_id, what);
   Source source;
   source.dtype = dtype_from_dlpack(tensor.dtype, what);
-  source.shape =
-      take(Shape::make(std::vector<std::int64_t>(tensor.shape, tensor.shape + tensor.ndim)));
+  source.shape = take(Shape::make(std::vector<std::int64_t>(tensor.shape, tensor.shape + tensor.ndim)));
   if (!source.shape.is_static()) raise_invalid(std::string(what) + ": found an extent below 0");
   source.bytes = source.shape.elements() * dtype_bytes(source.dtype);
   source.data = static_cast<const std::byte*>(tensor.data) + tensor.byte_offset;

@@ -11,7 +11,7 @@ std::atomic<bool> forked_flag{false};
 namespace {
 Closable* first = nullptr;  // guarded by the GIL
 bool ended = false;         // likewise
-}
+}  // namespace
 
 void set_forked() noexcept { detail::forked_flag.store(true, std::memory_order_relaxed); }
 

@@ -23,7 +23,8 @@ namespace {
 ModelOptions options_from(nb::handle input_shapes) {
   ModelOptions options;
   if (input_shapes.is_none()) return options;
-  if (!nb::hasattr(input_shapes, "items")) raise_type("input_shapes", input_shapes, "a mapping from names to shapes");
+  if (!nb::hasattr(input_shapes, "items"))
+    raise_type("input_shapes", input_shapes, "a mapping from names to shapes");
   for (nb::handle item : nb::list(input_shapes.attr("items")())) {
     const auto name = nb::cast<std::string>(nb::object(item[0]));
     options.input_shapes.emplace(name, shape_from(nb::object(item[1]), "input_shapes[\"" + name + "\"]"));
@@ -57,7 +58,8 @@ Model load_bytes(const nb::bytes& bytes, const std::string& name, nb::handle inp
 }
 
 Model with_image_input(const Model& model, int height, int width, const std::string& color,
-                       const std::vector<float>& mean, const std::vector<float>& scale, const std::string& input) {
+                       const std::vector<float>& mean, const std::vector<float>& scale,
+                       const std::string& input) {
   ImageInput image{height, width, ColorOrder::kRgb, mean, scale, input};
   if (color == "bgr") {
     image.color = ColorOrder::kBgr;
@@ -94,22 +96,26 @@ void bind_spec(nb::module_& module) {
             new (self) TensorSpec{name, dtype_from_name(dtype), shape_from(shape, "shape")};
           },
           nb::arg("name"), nb::arg("dtype"), nb::arg("shape"),
-          nb::sig("def __init__(self, name: str, dtype: str, shape: collections.abc.Sequence[int | None]) -> None"),
+          nb::sig("def __init__(self, name: str, dtype: str, shape: collections.abc.Sequence[int | None]) -> "
+                  "None"),
           "dtype  \"bool\", \"u8\", \"f32\" and so on\nshape  extents; None for one that is not known")
       .def_ro("name", &TensorSpec::name)
       .def_prop_ro("dtype", [](const TensorSpec& s) { return std::string(dtype_name(s.dtype)); })
-      .def_prop_ro("shape", [](const TensorSpec& s) { return shape_tuple(s.shape); },
-                   nb::sig("def shape(self) -> tuple[int | None, ...]"))
-      .def("__eq__",
-           [](const TensorSpec& a, nb::handle b) {
-             const auto* other = as<TensorSpec>(b);
-             return other != nullptr && a == *other;
-           },
-           nb::arg("other").none(), nb::sig("def __eq__(self, other: object) -> bool"))
+      .def_prop_ro(
+          "shape", [](const TensorSpec& s) { return shape_tuple(s.shape); },
+          nb::sig("def shape(self) -> tuple[int | None, ...]"))
+      .def(
+          "__eq__",
+          [](const TensorSpec& a, nb::handle b) {
+            const auto* other = as<TensorSpec>(b);
+            return other != nullptr && a == *other;
+          },
+          nb::arg("other").none(), nb::sig("def __eq__(self, other: object) -> bool"))
       .def("__hash__", [](const TensorSpec& s) { return std::hash<std::string>()(s.name + s.type_string()); })
       .def("__repr__", [](const TensorSpec& s) { return "<" + s.name + " " + s.type_string() + ">"; });
   nb::class_<ModelSummary>(module, "ModelSummary", "What is in a model.")
-      .def_ro("operators", &ModelSummary::operators, "How many of each type; inputs, outputs and constants left out.")
+      .def_ro("operators", &ModelSummary::operators,
+              "How many of each type; inputs, outputs and constants left out.")
       .def_ro("parameters", &ModelSummary::parameters, "Elements of constants.")
       .def_ro("parameter_bytes", &ModelSummary::parameter_bytes);
 }
@@ -118,20 +124,24 @@ void bind_spec(nb::module_& module) {
 
 void bind_models(nb::module_& module) {
   bind_spec(module);
-  nb::class_<Model>(module, "Model",
-                    "A network as loaded: its inputs, its outputs and its operators. Immutable; any thread may use it.")
-      .def_static("load", load, nb::arg("path").none(), nb::kw_only(), nb::arg("input_shapes") = nb::none(),
-                  nb::sig("def load(path: str | os.PathLike[str], *, input_shapes: collections.abc.Mapping[str, "
-                          "collections.abc.Sequence[int | None]] | None = None) -> Model"),
-                  "Reads ONNX, TensorFlow SavedModel (a folder), TensorFlow Lite, Paddle or OpenVINO IR, without the GIL.\n\n"
-                  "input_shapes  extents for inputs whose own are dynamic, by input name\n\n"
-                  "NotFoundError: no such file; InvalidModelError: malformed, or an unknown operator;\n"
-                  "UnsupportedError: another kind of file; InvalidArgumentError: options that do not fit the model.")
-      .def_static("load_bytes", load_bytes, nb::arg("data"), nb::arg("name"), nb::kw_only(),
-                  nb::arg("input_shapes") = nb::none(),
-                  nb::sig("def load_bytes(data: bytes, name: str, *, input_shapes: collections.abc.Mapping[str, "
-                          "collections.abc.Sequence[int | None]] | None = None) -> Model"),
-                  "The same for an ONNX or TensorFlow Lite model in memory.\n\nname  what messages call it")
+  nb::class_<Model>(
+      module, "Model",
+      "A network as loaded: its inputs, its outputs and its operators. Immutable; any thread may use it.")
+      .def_static(
+          "load", load, nb::arg("path").none(), nb::kw_only(), nb::arg("input_shapes") = nb::none(),
+          nb::sig("def load(path: str | os.PathLike[str], *, input_shapes: collections.abc.Mapping[str, "
+                  "collections.abc.Sequence[int | None]] | None = None) -> Model"),
+          "Reads ONNX, TensorFlow SavedModel (a folder), TensorFlow Lite, Paddle or OpenVINO IR, without the "
+          "GIL.\n\n"
+          "input_shapes  extents for inputs whose own are dynamic, by input name\n\n"
+          "NotFoundError: no such file; InvalidModelError: malformed, or an unknown operator;\n"
+          "UnsupportedError: another kind of file; InvalidArgumentError: options that do not fit the model.")
+      .def_static(
+          "load_bytes", load_bytes, nb::arg("data"), nb::arg("name"), nb::kw_only(),
+          nb::arg("input_shapes") = nb::none(),
+          nb::sig("def load_bytes(data: bytes, name: str, *, input_shapes: collections.abc.Mapping[str, "
+                  "collections.abc.Sequence[int | None]] | None = None) -> Model"),
+          "The same for an ONNX or TensorFlow Lite model in memory.\n\nname  what messages call it")
       .def_static(
           "opaque",
           [](const std::string& name, std::vector<TensorSpec> inputs, std::vector<TensorSpec> outputs) {
@@ -144,10 +154,13 @@ void bind_models(nb::module_& module) {
       .def("with_image_input", with_image_input, nb::arg("height"), nb::arg("width"), nb::kw_only(),
            nb::arg("color") = "rgb", nb::arg("mean") = std::vector<float>{0.0F},
            nb::arg("scale") = std::vector<float>{1.0F}, nb::arg("input") = "",
-           nb::sig("def with_image_input(self, height: int, width: int, *, color: typing.Literal[\"rgb\", \"bgr\"] = "
-                   "\"rgb\", mean: collections.abc.Sequence[float] = (0.0,), scale: collections.abc.Sequence[float] = "
+           nb::sig("def with_image_input(self, height: int, width: int, *, color: typing.Literal[\"rgb\", "
+                   "\"bgr\"] = "
+                   "\"rgb\", mean: collections.abc.Sequence[float] = (0.0,), scale: "
+                   "collections.abc.Sequence[float] = "
                    "(1.0,), input: str = \"\") -> Model"),
-           "This model taking frames u8[height,width,3], RGB, in place of its image input. Inside the network, in\n"
+           "This model taking frames u8[height,width,3], RGB, in place of its image input. Inside the "
+           "network, in\n"
            "f32: convert, resize (bilinear), colour order, (pixel - mean) / scale.\n\n"
            "color        what the model wants its colours in\n"
            "mean, scale  one value, or one a channel in the model's colour order\n"
@@ -166,10 +179,11 @@ void bind_models(nb::module_& module) {
         for (const TensorSpec& spec : m.outputs()) text += " " + spec.name + " " + spec.type_string();
         return text + " )>";
       });
-  module.def("default_model", default_model, nb::arg("height") = nb::none(), nb::arg("width") = nb::none(),
-             "The classifier that comes with this package and tells the six shapes of the synthetic source apart:\n"
-             "`image` f32[1,3,48,64] to `scores` f32[1,6]. With height and width it takes frames\n"
-             "u8[height,width,3]. Its metadata(\"labels\") names the classes.");
+  module.def(
+      "default_model", default_model, nb::arg("height") = nb::none(), nb::arg("width") = nb::none(),
+      "The classifier that comes with this package and tells the six shapes of the synthetic source apart:\n"
+      "`image` f32[1,3,48,64] to `scores` f32[1,6]. With height and width it takes frames\n"
+      "u8[height,width,3]. Its metadata(\"labels\") names the classes.");
 }
 
 }  // namespace inflight::python

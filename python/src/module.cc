@@ -29,10 +29,13 @@ void in_child() {
 void bind_lifetime() {
   const nb::object exit_function = nb::cpp_function(&at_exit);
   nb::module_::import_("atexit").attr("register")(exit_function);
-  nb::module_::import_("os").attr("register_at_fork")(nb::arg("after_in_child") = nb::cpp_function(&in_child));
+  nb::module_::import_("os").attr("register_at_fork")(nb::arg("after_in_child") =
+                                                          nb::cpp_function(&in_child));
   // What threads let go of goes at the latest when the garbage collector runs.
-  nb::module_::import_("gc").attr("callbacks").attr("append")(
-      nb::cpp_function([](nb::handle, nb::handle) { drain_releases(); }, nb::arg("phase"), nb::arg("info")));
+  nb::module_::import_("gc")
+      .attr("callbacks")
+      .attr("append")(nb::cpp_function([](nb::handle, nb::handle) { drain_releases(); }, nb::arg("phase"),
+                                       nb::arg("info")));
 }
 
 }  // namespace
@@ -41,15 +44,17 @@ void bind_lifetime() {
 NB_MODULE(_inflight, module) {
   using namespace inflight::python;
   if (PyInterpreterState_Get() != PyInterpreterState_Main()) {
-    PyErr_SetString(PyExc_ImportError, "inflight can be imported in the main interpreter only, not in a sub-interpreter");
+    PyErr_SetString(PyExc_ImportError,
+                    "inflight can be imported in the main interpreter only, not in a sub-interpreter");
     throw nb::python_error();
   }
   nb::set_leak_warnings(true);
   module.def("_version", [] { return INFLIGHT_VERSION; });
   nb::list shapes;
   for (const std::string_view name : inflight::kShapeNames) shapes.append(nb::str(name.data(), name.size()));
-  module.def("_shape_names", [names = nb::tuple(shapes)] { return names; },
-             nb::sig("def _shape_names() -> tuple[str, ...]"));
+  module.def(
+      "_shape_names", [names = nb::tuple(shapes)] { return names; },
+      nb::sig("def _shape_names() -> tuple[str, ...]"));
   bind_errors(module);
   bind_devices(module);
   bind_arrays(module);

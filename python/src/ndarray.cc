@@ -139,13 +139,12 @@ nb::object make_capsule(const NDArray& array, const char* name) {
 nb::object dlpack(const Array& array, nb::handle stream, nb::handle max_version, nb::handle dl_device,
                   std::optional<bool> copy) {
   if (!stream.is_none()) raise_invalid("stream: memory of the host has none, want None");
-  if (!dl_device.is_none() &&
-      !(nb::cast<int>(nb::int_(nb::object(dl_device[0]))) == 1 && nb::cast<int>(nb::int_(nb::object(dl_device[1]))) == 0)) {
+  if (!dl_device.is_none() && !(nb::cast<int>(nb::int_(nb::object(dl_device[0]))) == 1 &&
+                                nb::cast<int>(nb::int_(nb::object(dl_device[1]))) == 0)) {
     PyErr_SetString(PyExc_BufferError, "dl_device: want (1, 0), the host: nothing is moved between devices");
     throw nb::python_error();
   }
-  const bool versioned =
-      !max_version.is_none() && nb::cast<int>(nb::int_(nb::object(max_version[0]))) >= 1;
+  const bool versioned = !max_version.is_none() && nb::cast<int>(nb::int_(nb::object(max_version[0]))) >= 1;
   NDArray given = array.value;
   if (copy == true || !versioned) {
     // Before DLPack 1.0 nothing says that a tensor is read-only, so who asks that way gets one of its own.
@@ -159,13 +158,12 @@ nb::object dlpack(const Array& array, nb::handle stream, nb::handle max_version,
                    : make_capsule<ManagedUnversioned>(given, kUnversionedName);
 }
 
-nb::object numpy_asarray(nb::handle object) {
-  return nb::module_::import_("numpy").attr("asarray")(object);
-}
+nb::object numpy_asarray(nb::handle object) { return nb::module_::import_("numpy").attr("asarray")(object); }
 
 nb::object array_protocol(nb::handle self, nb::handle dtype, std::optional<bool> copy) {
   nb::object view = numpy_view(self);
-  const bool converts = !dtype.is_none() && !view.attr("dtype").equal(nb::module_::import_("numpy").attr("dtype")(dtype));
+  const bool converts =
+      !dtype.is_none() && !view.attr("dtype").equal(nb::module_::import_("numpy").attr("dtype")(dtype));
   if (copy == false && converts) raise_invalid("another dtype needs a copy, and copy is False");
   if (copy == true || converts) {
     return view.attr("astype")(dtype.is_none() ? nb::object(view.attr("dtype")) : nb::borrow(dtype));
@@ -175,7 +173,8 @@ nb::object array_protocol(nb::handle self, nb::handle dtype, std::optional<bool>
 
 std::string describe(const Array& array) {
   const NDArray& value = array.value;
-  std::string text = "<inflight.NDArray " + std::string(dtype_name(value.dtype())) + value.shape().to_string();
+  std::string text =
+      "<inflight.NDArray " + std::string(dtype_name(value.dtype())) + value.shape().to_string();
   if (!value.can_read()) return text + " pending>";
   return text + (value.status().ok() ? ">" : " failed: " + value.status().to_string() + ">");
 }
@@ -191,11 +190,12 @@ nb::object numpy_view(nb::handle array) {
 }
 
 void bind_arrays(nb::module_& module) {
-  nb::class_<Array>(module, "NDArray", nb::is_weak_referenceable(), nb::type_slots(kBufferSlots.data()),
-                    "A handle to one version of an array: computed, failed, or still to come. It never shows\n"
-                    "another version, whoever writes what, and its memory is not reused while the handle, a\n"
-                    "NumPy view or a DLPack tensor of it lives. Any thread may use it.\n\n"
-                    "It offers the buffer protocol, __array__ and __dlpack__, all read-only and without a copy.")
+  nb::class_<Array>(
+      module, "NDArray", nb::is_weak_referenceable(), nb::type_slots(kBufferSlots.data()),
+      "A handle to one version of an array: computed, failed, or still to come. It never shows\n"
+      "another version, whoever writes what, and its memory is not reused while the handle, a\n"
+      "NumPy view or a DLPack tensor of it lives. Any thread may use it.\n\n"
+      "It offers the buffer protocol, __array__ and __dlpack__, all read-only and without a copy.")
       .def(
           "__init__",
           [](Array* self, nb::handle data, std::optional<bool> copy) {
@@ -206,13 +206,17 @@ void bind_arrays(nb::module_& module) {
           nb::arg("data").none(), nb::kw_only(), nb::arg("copy") = nb::none(),
           nb::sig("def __init__(self, data: object, *, copy: bool | None = None) -> None"),
           "An array that can be read at once.\n\n"
-          "data  a NumPy array, a DLPack tensor in memory of the host, an object with the buffer protocol, or\n"
+          "data  a NumPy array, a DLPack tensor in memory of the host, an object with the buffer protocol, "
+          "or\n"
           "      what numpy.asarray takes by itself; of rank 8 at most\n"
-          "copy  None: copied, unless nobody can write to it (bytes, a read-only array and its like); False:\n"
+          "copy  None: copied, unless nobody can write to it (bytes, a read-only array and its like); "
+          "False:\n"
           "      never copied, and the caller does not write to it while this array or what was made of it\n"
           "      lives; True: always copied\n\n"
-          "InvalidTypeError: not an array, or an array of Python objects. InvalidArgumentError: other elements\n"
-          "than bool, u8-u64, i8-i64, f16, bf16, f32, f64; another machine's byte order; copy=False where one\n"
+          "InvalidTypeError: not an array, or an array of Python objects. InvalidArgumentError: other "
+          "elements\n"
+          "than bool, u8-u64, i8-i64, f16, bf16, f32, f64; another machine's byte order; copy=False where "
+          "one\n"
           "is needed. UnsupportedError: memory of another device, more than 8 axes.")
       .def_prop_ro(
           "dtype", [](const Array& a) { return std::string(dtype_name(a.value.dtype())); },
@@ -231,8 +235,9 @@ void bind_arrays(nb::module_& module) {
             return take(a.value.view()).bytes();
           },
           "Bytes of all elements. NotReadyError before can_read().")
-      .def("can_read", [](const Array& a) noexcept { return a.value.can_read(); },
-           "True: computed, or failed. Never blocks, never raises, never goes back to False: one load.")
+      .def(
+          "can_read", [](const Array& a) noexcept { return a.value.can_read(); },
+          "True: computed, or failed. Never blocks, never raises, never goes back to False: one load.")
       .def(
           "status",
           [](const Array& a) -> nb::object {
@@ -240,7 +245,8 @@ void bind_arrays(nb::module_& module) {
             return status.ok() ? nb::none() : to_exception(status);
           },
           nb::sig("def status(self) -> inflight.errors.Error | None"),
-          "How the version came about: None where it is fine, else the exception that says why it failed, not\n"
+          "How the version came about: None where it is fine, else the exception that says why it failed, "
+          "not\n"
           "raised; NotReadyError before can_read().")
       .def(
           "wait",
@@ -270,22 +276,27 @@ void bind_arrays(nb::module_& module) {
           "NotReadyError before can_read(), the version's own failure, UnsupportedError: memory of another\n"
           "device, or bf16.")
       .def("__array__", array_protocol, nb::arg("dtype") = nb::none(), nb::arg("copy") = nb::none(),
-           nb::sig("def __array__(self, dtype: inflight._types.DTypeLike | None = None, copy: bool | None = None) -> "
+           nb::sig("def __array__(self, dtype: inflight._types.DTypeLike | None = None, copy: bool | None = "
+                   "None) -> "
                    "inflight._types.Array"))
       .def("__dlpack__", dlpack, nb::kw_only(), nb::arg("stream") = nb::none(),
-           nb::arg("max_version") = nb::none(), nb::arg("dl_device") = nb::none(), nb::arg("copy") = nb::none(),
-           nb::sig("def __dlpack__(self, *, stream: int | None = None, max_version: tuple[int, int] | None = None, "
-                   "dl_device: tuple[int, int] | None = None, copy: bool | None = None) -> typing_extensions.CapsuleType"),
+           nb::arg("max_version") = nb::none(), nb::arg("dl_device") = nb::none(),
+           nb::arg("copy") = nb::none(),
+           nb::sig("def __dlpack__(self, *, stream: int | None = None, max_version: tuple[int, int] | None = "
+                   "None, "
+                   "dl_device: tuple[int, int] | None = None, copy: bool | None = None) -> "
+                   "typing_extensions.CapsuleType"),
            "A DLPack capsule, read-only, without a copy, that keeps the version alive. One who asks without\n"
            "max_version, from before DLPack 1.0, gets a copy, as nothing would say that it is read-only.")
-      .def("__dlpack_device__",
-           [](const Array& a) {
-             if (!a.value.device().is_host()) {
-               raise(Status(StatusCode::kUnsupported, "DLPack: memory of " + a.value.device().to_string()));
-             }
-             return nb::make_tuple(1, 0);
-           },
-           nb::sig("def __dlpack_device__(self) -> tuple[int, int]"))
+      .def(
+          "__dlpack_device__",
+          [](const Array& a) {
+            if (!a.value.device().is_host()) {
+              raise(Status(StatusCode::kUnsupported, "DLPack: memory of " + a.value.device().to_string()));
+            }
+            return nb::make_tuple(1, 0);
+          },
+          nb::sig("def __dlpack_device__(self) -> tuple[int, int]"))
       .def(
           "on_ready",
           [](nb::handle self, nb::object fn, nb::object executor) {
@@ -295,20 +306,24 @@ void bind_arrays(nb::module_& module) {
           nb::sig("def on_ready(self, fn: collections.abc.Callable[[NDArray], object], *, executor: "
                   "concurrent.futures.Executor | None = None) -> None"),
           "Calls fn(self) once, when can_read() is true, on a thread of this package that runs all such\n"
-          "callbacks one after the other; or by executor.submit(fn, self) from there. What fn raises goes to\n"
+          "callbacks one after the other; or by executor.submit(fn, self) from there. What fn raises goes "
+          "to\n"
           "sys.unraisablehook.")
-      .def("__await__", [](nb::object self) { return asyncio_helper("await_ready")(self); },
-           nb::sig("def __await__(self) -> collections.abc.Generator[typing.Any, None, NDArray]"),
-           "Waits in an asyncio task, over one descriptor a loop and no thread; gives this array, or raises why\n"
-           "it failed.")
+      .def(
+          "__await__", [](nb::object self) { return asyncio_helper("await_ready")(self); },
+          nb::sig("def __await__(self) -> collections.abc.Generator[typing.Any, None, NDArray]"),
+          "Waits in an asyncio task, over one descriptor a loop and no thread; gives this array, or raises "
+          "why\n"
+          "it failed.")
       .def("__repr__", describe)
-      .def("__eq__",
-           [](const Array& a, nb::handle b) {
-             const auto* other = as<Array>(b);
-             return other != nullptr && a.value == other->value;
-           },
-           nb::arg("other").none(), nb::sig("def __eq__(self, other: object) -> bool"),
-           "Whether both are handles to the same array of the same version.")
+      .def(
+          "__eq__",
+          [](const Array& a, nb::handle b) {
+            const auto* other = as<Array>(b);
+            return other != nullptr && a.value == other->value;
+          },
+          nb::arg("other").none(), nb::sig("def __eq__(self, other: object) -> bool"),
+          "Whether both are handles to the same array of the same version.")
       .def("__hash__", [](const Array& a) {
         return reinterpret_cast<std::uintptr_t>(&a.value.version()) / 64 + a.value.index();
       });

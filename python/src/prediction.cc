@@ -50,28 +50,39 @@ constexpr const char* kMoment = "Seconds of time.monotonic(); None where it did 
 void bind_times(nb::module_& module) {
   nb::class_<PredictionTimes>(module, "PredictionTimes",
                               "When what happened to a prediction, in seconds of time.monotonic().")
-      .def_prop_ro("due", [](const PredictionTimes& t) { return moment(t.due); }, kMoment)
-      .def_prop_ro("submitted", [](const PredictionTimes& t) { return moment(t.submitted); }, kMoment)
-      .def_prop_ro("ready", [](const PredictionTimes& t) { return moment(t.ready); }, kMoment)
-      .def_prop_ro("launched", [](const PredictionTimes& t) { return moment(t.launched); }, kMoment)
-      .def_prop_ro("finished", [](const PredictionTimes& t) { return moment(t.finished); }, kMoment);
+      .def_prop_ro(
+          "due", [](const PredictionTimes& t) { return moment(t.due); }, kMoment)
+      .def_prop_ro(
+          "submitted", [](const PredictionTimes& t) { return moment(t.submitted); }, kMoment)
+      .def_prop_ro(
+          "ready", [](const PredictionTimes& t) { return moment(t.ready); }, kMoment)
+      .def_prop_ro(
+          "launched", [](const PredictionTimes& t) { return moment(t.launched); }, kMoment)
+      .def_prop_ro(
+          "finished", [](const PredictionTimes& t) { return moment(t.finished); }, kMoment);
 }
 
 }  // namespace
 
 void bind_predictions(nb::module_& module) {
   bind_times(module);
-  nb::class_<PyPrediction>(module, "Prediction", nb::is_weak_referenceable(),
-                           "One admitted frame and its outcome. Its outputs stay untouched as long as it, one of them, or a\n"
-                           "view of one lives. May outlive the predictor. Any thread may use it.")
-      .def("can_read", [](const PyPrediction& p) noexcept { return p.value.can_read(); },
-           "True: finished, whatever the outcome. Never blocks, never raises, never goes back to False: one load.")
-      .def_prop_ro("id", [](const PyPrediction& p) { return p.value.id(); }, "0, 1, 2 ... in the order of admission.")
-      .def_prop_ro("tag", [](const PyPrediction& p) { return p.value.tag(); }, "The tag given to submit().")
-      .def_prop_ro("outcome", [](const PyPrediction& p) { return std::string(outcome_name(p.value.outcome())); },
-                   nb::sig("def outcome(self) -> typing.Literal[\"pending\", \"completed\", \"failed\", \"rejected\", "
-                           "\"dropped\", \"expired\", \"cancelled\"]"),
-                   "How it ended; \"pending\" until can_read().")
+  nb::class_<PyPrediction>(
+      module, "Prediction", nb::is_weak_referenceable(),
+      "One admitted frame and its outcome. Its outputs stay untouched as long as it, one of them, or a\n"
+      "view of one lives. May outlive the predictor. Any thread may use it.")
+      .def(
+          "can_read", [](const PyPrediction& p) noexcept { return p.value.can_read(); },
+          "True: finished, whatever the outcome. Never blocks, never raises, never goes back to False: one "
+          "load.")
+      .def_prop_ro(
+          "id", [](const PyPrediction& p) { return p.value.id(); }, "0, 1, 2 ... in the order of admission.")
+      .def_prop_ro(
+          "tag", [](const PyPrediction& p) { return p.value.tag(); }, "The tag given to submit().")
+      .def_prop_ro(
+          "outcome", [](const PyPrediction& p) { return std::string(outcome_name(p.value.outcome())); },
+          nb::sig("def outcome(self) -> typing.Literal[\"pending\", \"completed\", \"failed\", \"rejected\", "
+                  "\"dropped\", \"expired\", \"cancelled\"]"),
+          "How it ended; \"pending\" until can_read().")
       .def(
           "status",
           [](const PyPrediction& p) -> nb::object {
@@ -79,15 +90,22 @@ void bind_predictions(nb::module_& module) {
             return status.ok() ? nb::none() : to_exception(status);
           },
           nb::sig("def status(self) -> inflight.errors.Error | None"),
-          "None where its outputs are there, else the exception that says why not, not raised; NotReadyError\n"
+          "None where its outputs are there, else the exception that says why not, not raised; "
+          "NotReadyError\n"
           "before can_read().")
-      .def("output", output, nb::arg("which").none(), nb::sig("def output(self, which: int | str) -> NDArray"),
-           "An output by its index, in the order of the model's outputs, or by its name; ready when the prediction\n"
-           "is, and an input for another predictor before that.\n\nInvalidArgumentError, NotFoundError: no such output.")
+      .def("output", output, nb::arg("which").none(),
+           nb::sig("def output(self, which: int | str) -> NDArray"),
+           "An output by its index, in the order of the model's outputs, or by its name; ready when the "
+           "prediction\n"
+           "is, and an input for another predictor before that.\n\nInvalidArgumentError, NotFoundError: no "
+           "such output.")
       .def_prop_ro("output_count", [](const PyPrediction& p) { return p.value.output_count(); })
-      .def_prop_ro("width", [](const PyPrediction& p) { return std::string(width_name(p.value.width())); },
-                   nb::sig("def width(self) -> typing.Literal[\"narrow\", \"wide\"]"), "How it ran. Final once can_read().")
-      .def_prop_ro("times", [](const PyPrediction& p) { return p.value.times(); }, "Final once can_read().")
+      .def_prop_ro(
+          "width", [](const PyPrediction& p) { return std::string(width_name(p.value.width())); },
+          nb::sig("def width(self) -> typing.Literal[\"narrow\", \"wide\"]"),
+          "How it ran. Final once can_read().")
+      .def_prop_ro(
+          "times", [](const PyPrediction& p) { return p.value.times(); }, "Final once can_read().")
       .def("wait", wait, nb::arg("timeout") = nb::none(),
            "Waits until can_read(), without the GIL; Ctrl-C ends it.\n\n"
            "timeout  seconds; None: for ever\n\n"
@@ -103,7 +121,8 @@ void bind_predictions(nb::module_& module) {
             drain_releases();
             return cancelled;
           },
-          "Gives it up if it has not started: the outcome is then \"cancelled\", at once. False: it has started or\n"
+          "Gives it up if it has not started: the outcome is then \"cancelled\", at once. False: it has "
+          "started or\n"
           "finished, and goes on to its own outcome.")
       .def(
           "on_ready",
@@ -113,19 +132,23 @@ void bind_predictions(nb::module_& module) {
           nb::arg("fn"), nb::kw_only(), nb::arg("executor") = nb::none(),
           nb::sig("def on_ready(self, fn: collections.abc.Callable[[Prediction], object], *, executor: "
                   "concurrent.futures.Executor | None = None) -> None"),
-          "Calls fn(self) once, when can_read() is true, on a thread of this package that runs all such callbacks\n"
+          "Calls fn(self) once, when can_read() is true, on a thread of this package that runs all such "
+          "callbacks\n"
           "one after the other; or by executor.submit(fn, self) from there. What fn raises goes to\n"
           "sys.unraisablehook.")
-      .def("__await__", [](nb::object self) { return asyncio_helper("await_ready")(self); },
-           nb::sig("def __await__(self) -> collections.abc.Generator[typing.Any, None, Prediction]"),
-           "Waits in an asyncio task, over one descriptor a loop and no thread; gives this prediction, or raises why\n"
-           "it failed. Where the task is cancelled meanwhile, so is the prediction, if it has not started.")
-      .def("__eq__",
-           [](const PyPrediction& a, nb::handle b) {
-             const auto* other = as<PyPrediction>(b);
-             return other != nullptr && a.value == other->value;
-           },
-           nb::arg("other").none(), nb::sig("def __eq__(self, other: object) -> bool"))
+      .def(
+          "__await__", [](nb::object self) { return asyncio_helper("await_ready")(self); },
+          nb::sig("def __await__(self) -> collections.abc.Generator[typing.Any, None, Prediction]"),
+          "Waits in an asyncio task, over one descriptor a loop and no thread; gives this prediction, or "
+          "raises why\n"
+          "it failed. Where the task is cancelled meanwhile, so is the prediction, if it has not started.")
+      .def(
+          "__eq__",
+          [](const PyPrediction& a, nb::handle b) {
+            const auto* other = as<PyPrediction>(b);
+            return other != nullptr && a.value == other->value;
+          },
+          nb::arg("other").none(), nb::sig("def __eq__(self, other: object) -> bool"))
       .def("__hash__",
            [](const PyPrediction& p) { return reinterpret_cast<std::uintptr_t>(&p.value.version()) / 64; })
       .def("__repr__", [](const PyPrediction& p) {

@@ -50,7 +50,7 @@ Result<Prediction> PyPredictor::submit(Predictor& predictor, Frame&& frame) {
     }();
     // A refusal before the slice is over has another reason: waiting longer does not help.
     const TimePoint now = steady_clock().now();
-    if (admitted.ok() || admitted.status().code() != StatusCode::kOverloaded || now - began < kPlaceSlice ||
+    if (admitted.ok() || admitted.status().code() != StatusCode::kOverloaded || now - began < slice_ ||
         now >= end) {
       return admitted;
     }
@@ -82,8 +82,8 @@ Frame frame_from(const Predictor& predictor, nb::handle given, std::optional<boo
     const std::span<const TensorSpec> specs = predictor.inputs();
     const std::size_t count = nb::len(given);
     if (count != specs.size()) {
-      raise_invalid("frame: found " + std::to_string(count) + " arrays, want " + std::to_string(specs.size()) +
-                    ", one for each input");
+      raise_invalid("frame: found " + std::to_string(count) + " arrays, want " +
+                    std::to_string(specs.size()) + ", one for each input");
     }
     for (std::size_t i = 0; i < count; ++i) {
       const std::string what = "frame[" + std::to_string(i) + "]";
@@ -92,7 +92,8 @@ Frame frame_from(const Predictor& predictor, nb::handle given, std::optional<boo
   } else {
     const Array* array = as<Array>(given);
     if (array == nullptr) frame.due = frame_due(given);
-    frame.inputs.push_back({"", array != nullptr && copy != true ? array->value : array_from(given, "frame", copy)});
+    frame.inputs.push_back(
+        {"", array != nullptr && copy != true ? array->value : array_from(given, "frame", copy)});
   }
   return frame;
 }
@@ -126,10 +127,10 @@ Shutdown shutdown_from(const std::string& word) {
   raise_invalid("how: got \"" + word + "\", want \"drain\" or \"cancel\"");
 }
 
-void make(PyPredictor* self, const Model& model, PyRuntime* runtime, nb::handle device, int threads, double weight,
-          int in_flight_limit, const std::string& overload, std::optional<double> block_timeout,
-          const std::string& precision, const std::string& width, int slots, bool keep_finished, int finished_limit,
-          double watch_share) {
+void make(PyPredictor* self, const Model& model, PyRuntime* runtime, nb::handle device, int threads,
+          double weight, int in_flight_limit, const std::string& overload,
+          std::optional<double> block_timeout, const std::string& precision, const std::string& width,
+          int slots, bool keep_finished, int finished_limit, double watch_share) {
   check_startable();
   PredictorOptions options;
   if (runtime != nullptr) {
@@ -145,8 +146,9 @@ void make(PyPredictor* self, const Model& model, PyRuntime* runtime, nb::handle 
   Duration timeout = Duration(0);
   if (options.overload == OverloadPolicy::kBlock) {
     timeout = block_timeout ? duration_from(*block_timeout, "block_timeout") : Duration::max();
-    // In slices, so that Ctrl-C comes through.
-    options.block_timeout = std::min(timeout, kPlaceSlice);
+    // In slices of the same length, so that Ctrl-C comes through.
+    options.block_timeout =
+        timeout == Duration::max() ? kPlaceSlice : timeout / (1 + (timeout - Duration(1)) / kPlaceSlice);
   } else if (block_timeout) {
     raise_invalid("block_timeout: nothing waits with overload=\"reject\"; want None");
   }
@@ -156,11 +158,12 @@ void make(PyPredictor* self, const Model& model, PyRuntime* runtime, nb::handle 
   options.keep_finished = keep_finished;
   options.finished_limit = finished_limit;
   options.watch_share = watch_share;
+  const Duration slice = options.block_timeout;
   Result<Predictor> created = [&] {
     const nb::gil_scoped_release release;
     return Predictor::create(model, std::move(options));
   }();
-  new (self) PyPredictor(take(std::move(created)), timeout);
+  new (self) PyPredictor(take(std::move(created)), timeout, slice);
 }
 
 PyPrediction first_taken(PyPredictor& self) {
@@ -202,9 +205,10 @@ void close(nb::handle self) {
 }
 
 void bind_books(nb::module_& module) {
-  nb::class_<Statistics>(module, "Statistics",
-                         "How many submissions ended how. At every instant submitted == completed + failed + rejected +\n"
-                         "dropped + expired + cancelled + in_flight.")
+  nb::class_<Statistics>(
+      module, "Statistics",
+      "How many submissions ended how. At every instant submitted == completed + failed + rejected +\n"
+      "dropped + expired + cancelled + in_flight.")
       .def_ro("submitted", &Statistics::submitted)
       .def_ro("completed", &Statistics::completed)
       .def_ro("failed", &Statistics::failed)
@@ -217,13 +221,14 @@ void bind_books(nb::module_& module) {
       .def_ro("wide", &Statistics::wide, "Of those that ran, at this width.")
       .def_ro("narrow", &Statistics::narrow, "Of those that ran, at this width.")
       .def("__repr__", [](const Statistics& s) {
-        return "<inflight.Statistics submitted=" + std::to_string(s.submitted) + " completed=" +
-               std::to_string(s.completed) + " failed=" + std::to_string(s.failed) + " rejected=" +
-               std::to_string(s.rejected) + " dropped=" + std::to_string(s.dropped) + " expired=" +
-               std::to_string(s.expired) + " cancelled=" + std::to_string(s.cancelled) + " in_flight=" +
-               std::to_string(s.in_flight) + ">";
+        return "<inflight.Statistics submitted=" + std::to_string(s.submitted) +
+               " completed=" + std::to_string(s.completed) + " failed=" + std::to_string(s.failed) +
+               " rejected=" + std::to_string(s.rejected) + " dropped=" + std::to_string(s.dropped) +
+               " expired=" + std::to_string(s.expired) + " cancelled=" + std::to_string(s.cancelled) +
+               " in_flight=" + std::to_string(s.in_flight) + ">";
       });
-  nb::class_<Histogram>(module, "Histogram", "Quantiles of many durations, in seconds, to 1.6 %; the maximum is exact.")
+  nb::class_<Histogram>(module, "Histogram",
+                        "Quantiles of many durations, in seconds, to 1.6 %; the maximum is exact.")
       .def_prop_ro("count", &Histogram::count)
       .def(
           "quantile",
@@ -231,8 +236,10 @@ void bind_books(nb::module_& module) {
             if (!(fraction >= 0 && fraction <= 1)) raise_invalid("fraction: want 0 to 1");
             return static_cast<double>(h.quantile(fraction)) * 1e-9;
           },
-          nb::arg("fraction"), "Seconds that at least this fraction (0 to 1) did not exceed; 0 where there is none.")
-      .def_prop_ro("max", [](const Histogram& h) { return static_cast<double>(h.max()) * 1e-9; }, "Seconds.");
+          nb::arg("fraction"),
+          "Seconds that at least this fraction (0 to 1) did not exceed; 0 where there is none.")
+      .def_prop_ro(
+          "max", [](const Histogram& h) { return static_cast<double>(h.max()) * 1e-9; }, "Seconds.");
   nb::class_<StageLatencies>(module, "StageLatencies", "Where the time of completed predictions went.")
       .def_ro("input_wait", &StageLatencies::input_wait, "From submitted to ready.")
       .def_ro("slot_wait", &StageLatencies::slot_wait, "From ready to launched.")
@@ -241,7 +248,8 @@ void bind_books(nb::module_& module) {
 }
 
 constexpr const char* kSubmitDoc =
-    "Submits one frame and returns its prediction at once; waits for a place only with overload=\"block\".\n\n"
+    "Submits one frame and returns its prediction at once; waits for a place only with "
+    "overload=\"block\".\n\n"
     "frame     an array, where the model has one input; a dict from names to arrays; a list or tuple of\n"
     "          arrays in the order of Predictor.inputs; or a frame of open_source. Each of exactly the\n"
     "          input's dtype and shape. An NDArray may still be on its way: the prediction starts when it\n"
@@ -259,7 +267,8 @@ constexpr const char* kSubmitDoc =
     "was wanted. DeadlineExceededError: its deadline has passed. ShuttingDownError. Any thread.";
 
 constexpr const char* kPredictorDoc =
-    "Compiles a model and keeps up to in_flight_limit predictions of it in flight. Any number of threads may\n"
+    "Compiles a model and keeps up to in_flight_limit predictions of it in flight. Any number of threads "
+    "may\n"
     "submit, take and wait. Also a context manager, which closes it.\n\n"
     "runtime          where it runs, shared with other predictors; None: one of its own on `device`\n"
     "device           \"cpu\" and so on, where there is no runtime\n"
@@ -288,18 +297,24 @@ void bind_predictors(nb::module_& module) {
   nb::class_<PyPredictor>(module, "Predictor", nb::is_weak_referenceable(), kPredictorDoc)
       .def("__init__", make, nb::arg("model"), nb::kw_only(), nb::arg("runtime") = nb::none(),
            nb::arg("device") = nb::none(), nb::arg("threads") = 0, nb::arg("weight") = 1.0,
-           nb::arg("in_flight_limit") = 8, nb::arg("overload") = "reject", nb::arg("block_timeout") = nb::none(),
-           nb::arg("precision") = "auto", nb::arg("width") = "narrow", nb::arg("slots") = 0,
-           nb::arg("keep_finished") = true, nb::arg("finished_limit") = 1024, nb::arg("watch_share") = 0.05,
-           nb::sig("def __init__(self, model: Model, *, runtime: Runtime | None = None, device: Device | str | None = "
+           nb::arg("in_flight_limit") = 8, nb::arg("overload") = "reject",
+           nb::arg("block_timeout") = nb::none(), nb::arg("precision") = "auto", nb::arg("width") = "narrow",
+           nb::arg("slots") = 0, nb::arg("keep_finished") = true, nb::arg("finished_limit") = 1024,
+           nb::arg("watch_share") = 0.05,
+           nb::sig("def __init__(self, model: Model, *, runtime: Runtime | None = None, device: Device | str "
+                   "| None = "
                    "None, threads: int = 0, weight: float = 1.0, in_flight_limit: int = 8, overload: "
-                   "typing.Literal[\"reject\", \"block\"] = \"reject\", block_timeout: float | None = None, precision: "
-                   "typing.Literal[\"auto\", \"f32\", \"bf16\", \"f16\"] = \"auto\", width: typing.Literal[\"narrow\", "
-                   "\"wide\"] = \"narrow\", slots: int = 0, keep_finished: bool = True, finished_limit: int = 1024, "
+                   "typing.Literal[\"reject\", \"block\"] = \"reject\", block_timeout: float | None = None, "
+                   "precision: "
+                   "typing.Literal[\"auto\", \"f32\", \"bf16\", \"f16\"] = \"auto\", width: "
+                   "typing.Literal[\"narrow\", "
+                   "\"wide\"] = \"narrow\", slots: int = 0, keep_finished: bool = True, finished_limit: int "
+                   "= 1024, "
                    "watch_share: float = 0.05) -> None"))
-      .def("submit", submit, nb::arg("frame").none(), nb::kw_only(), nb::arg("tag") = 0, nb::arg("due") = nb::none(),
-           nb::arg("deadline") = nb::none(), nb::arg("copy") = nb::none(),
-           nb::sig("def submit(self, frame: object, *, tag: int = 0, due: float | None = None, deadline: float | None = "
+      .def("submit", submit, nb::arg("frame").none(), nb::kw_only(), nb::arg("tag") = 0,
+           nb::arg("due") = nb::none(), nb::arg("deadline") = nb::none(), nb::arg("copy") = nb::none(),
+           nb::sig("def submit(self, frame: object, *, tag: int = 0, due: float | None = None, deadline: "
+                   "float | None = "
                    "None, copy: bool | None = None) -> Prediction"),
            kSubmitDoc)
       .def(
@@ -315,7 +330,8 @@ void bind_predictors(nb::module_& module) {
             return taken;
           },
           nb::sig("def take_finished(self) -> list[Prediction]"),
-          "Every prediction that finished since the last call, in the order in which they finished; each is handed\n"
+          "Every prediction that finished since the last call, in the order in which they finished; each is "
+          "handed\n"
           "out once. Never blocks. Empty where keep_finished is not set.")
       .def("_take_one", take_one, nb::sig("def _take_one(self) -> tuple[Prediction | None, bool]"))
       .def(
@@ -325,22 +341,28 @@ void bind_predictors(nb::module_& module) {
             if (!self.taken().empty()) return true;
             bool some = false;
             // Nothing in flight is an answer, too: then the slice has not ended in vain.
-            return wait_in_slices(end_of(timeout), [&](TimePoint until) {
-              some = predictor->wait_any_until(until);
-              return some || predictor->statistics().in_flight == 0;
-            }) && some;
+            return wait_in_slices(end_of(timeout),
+                                  [&](TimePoint until) {
+                                    some = predictor->wait_any_until(until);
+                                    return some || predictor->statistics().in_flight == 0;
+                                  }) &&
+                   some;
           },
           nb::arg("timeout") = nb::none(),
-          "Waits until take_finished() has something to give, or nothing is in flight any more, or for `timeout`\n"
+          "Waits until take_finished() has something to give, or nothing is in flight any more, or for "
+          "`timeout`\n"
           "seconds. True: there is something to take. Without the GIL; Ctrl-C ends it.")
-      .def("finished", [](nb::object self) { return asyncio_helper("finished")(self); },
-           nb::sig("def finished(self) -> collections.abc.AsyncIterator[Prediction]"),
-           "The predictions as they finish, for `async for`, over event_fd() and no thread. Each is handed out once,\n"
-           "however many iterate or take. Ends once the predictor is shut down and all are taken.\n\n"
-           "UnsupportedError: keep_finished is not set.")
+      .def(
+          "finished", [](nb::object self) { return asyncio_helper("finished")(self); },
+          nb::sig("def finished(self) -> collections.abc.AsyncIterator[Prediction]"),
+          "The predictions as they finish, for `async for`, over event_fd() and no thread. Each is handed "
+          "out once,\n"
+          "however many iterate or take. Ends once the predictor is shut down and all are taken.\n\n"
+          "UnsupportedError: keep_finished is not set.")
       .def(
           "event_fd", [](PyPredictor& self) { return take(self.get()->event_fd()); },
-          "A descriptor that can be read as long as take_finished() has something to give, for select, epoll and\n"
+          "A descriptor that can be read as long as take_finished() has something to give, for select, epoll "
+          "and\n"
           "loops built on them. The predictor's own: not to be read, written or closed.\n\n"
           "UnsupportedError: keep_finished is not set; OutOfMemoryError: no descriptor is left.")
       .def(
@@ -361,15 +383,19 @@ void bind_predictors(nb::module_& module) {
             if (!done) raise(Status(StatusCode::kDeadlineExceeded, "predictions are still in flight"));
           },
           nb::arg("timeout") = nb::none(),
-          "Waits until nothing is in flight, without the GIL; Ctrl-C ends it. DeadlineExceededError: `timeout`\n"
+          "Waits until nothing is in flight, without the GIL; Ctrl-C ends it. DeadlineExceededError: "
+          "`timeout`\n"
           "seconds came first.")
       .def("shutdown", shut_down, nb::arg("how") = "drain",
            nb::sig("def shutdown(self, how: typing.Literal[\"drain\", \"cancel\"] = \"drain\") -> None"),
-           "Refuses submissions from now on. \"cancel\": cancels what has not started. Waits for the rest, without\n"
+           "Refuses submissions from now on. \"cancel\": cancels what has not started. Waits for the rest, "
+           "without\n"
            "the GIL. What has finished can still be taken.")
-      .def("close", close, "shutdown(\"cancel\"), and gives everything back. Its predictions live on. May be called again.")
-      .def_prop_ro("closed", [](const PyPredictor& self) { return self.closed(); },
-                   "Whether it was shut down or closed.")
+      .def("close", close,
+           "shutdown(\"cancel\"), and gives everything back. Its predictions live on. May be called again.")
+      .def_prop_ro(
+          "closed", [](const PyPredictor& self) { return self.closed(); },
+          "Whether it was shut down or closed.")
       .def("statistics", &PyPredictor::statistics, "The books, as they are at this instant.")
       .def(
           "latencies",
@@ -379,17 +405,20 @@ void bind_predictors(nb::module_& module) {
             return predictor->latencies();
           },
           "Where the time of completed predictions went.")
-      .def("retry_after", [](PyPredictor& self) { return seconds_of(self.get()->retry_after()); },
-           "An estimate, in seconds, of when a place will be free; 0 if one is.")
+      .def(
+          "retry_after", [](PyPredictor& self) { return seconds_of(self.get()->retry_after()); },
+          "An estimate, in seconds, of when a place will be free; 0 if one is.")
       .def_prop_ro("inputs", [](PyPredictor& self) { return specs_of(self.get()->inputs()); })
       .def_prop_ro("outputs", [](PyPredictor& self) { return specs_of(self.get()->outputs()); })
       .def_prop_ro("device_description", [](PyPredictor& self) { return self.get()->device_description(); })
-      .def_prop_ro("slots", [](PyPredictor& self) { return self.get()->slots(); },
-                   "How many predictions run at once.")
-      .def("__enter__", [](nb::object self) { return self; }, nb::sig("def __enter__(self) -> typing.Self"))
-      .def("__exit__", [](nb::handle self, nb::handle, nb::handle, nb::handle) { close(self); },
-           nb::arg("type").none(), nb::arg("value").none(), nb::arg("traceback").none(),
-           nb::sig("def __exit__(self, type: object, value: object, traceback: object) -> None"));
+      .def_prop_ro(
+          "slots", [](PyPredictor& self) { return self.get()->slots(); }, "How many predictions run at once.")
+      .def(
+          "__enter__", [](nb::object self) { return self; }, nb::sig("def __enter__(self) -> typing.Self"))
+      .def(
+          "__exit__", [](nb::handle self, nb::handle, nb::handle, nb::handle) { close(self); },
+          nb::arg("type").none(), nb::arg("value").none(), nb::arg("traceback").none(),
+          nb::sig("def __exit__(self, type: object, value: object, traceback: object) -> None"));
 }
 
 }  // namespace inflight::python

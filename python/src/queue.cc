@@ -100,14 +100,16 @@ void py_wait_all(nb::handle sequence, std::optional<double> timeout) {
 }  // namespace
 
 void bind_queues(nb::module_& module) {
-  nb::class_<Queue>(module, "CompletionQueue", nb::is_weak_referenceable(),
-                    "Which of many are ready? Arrays and predictions are added with a tag; the tags come out as they\n"
-                    "become ready, each exactly once, in the order of completion. Costs what became ready, however many\n"
-                    "still wait. Any number of threads may add, take and wait.")
+  nb::class_<Queue>(
+      module, "CompletionQueue", nb::is_weak_referenceable(),
+      "Which of many are ready? Arrays and predictions are added with a tag; the tags come out as they\n"
+      "become ready, each exactly once, in the order of completion. Costs what became ready, however many\n"
+      "still wait. Any number of threads may add, take and wait.")
       .def(nb::init<>())
       .def("add", add, nb::arg("handle").none(), nb::arg("tag"),
            nb::sig("def add(self, handle: NDArray | Prediction, tag: int) -> None"),
-           "Hands `tag` (0 to 2**64 - 1) out once the handle is ready: at once where it is. The handle itself may be\n"
+           "Hands `tag` (0 to 2**64 - 1) out once the handle is ready: at once where it is. The handle "
+           "itself may be\n"
            "dropped. Never blocks.")
       .def(
           "take",
@@ -119,9 +121,11 @@ void bind_queues(nb::module_& module) {
             return taken;
           },
           nb::sig("def take(self) -> list[int]"),
-          "The tags of all that became ready since the last call, the first to become ready first. Never blocks.")
-      .def("take_one", [](Queue& self) { return self.get().take_one(); },
-           "The oldest of them; None where there is none.")
+          "The tags of all that became ready since the last call, the first to become ready first. Never "
+          "blocks.")
+      .def(
+          "take_one", [](Queue& self) { return self.get().take_one(); },
+          "The oldest of them; None where there is none.")
       .def(
           "wait",
           [](Queue& self, std::optional<double> timeout) {
@@ -129,24 +133,32 @@ void bind_queues(nb::module_& module) {
             return wait_in_slices(end_of(timeout), [&](TimePoint until) { return queue.wait_until(until); });
           },
           nb::arg("timeout") = nb::none(),
-          "Waits until there is something to take, or for `timeout` seconds. True: there is something to take.\n"
+          "Waits until there is something to take, or for `timeout` seconds. True: there is something to "
+          "take.\n"
           "Without the GIL; Ctrl-C ends it.")
-      .def("__len__", [](Queue& self) { return self.get().size(); },
-           "Everything that was added and not taken yet, ready or not.")
-      .def("event_fd", [](Queue& self) { return take(self.get().event_fd()); },
-           "A descriptor that can be read as long as there is something to take. The queue's own: not to be read,\n"
-           "written or closed. OutOfMemoryError: no descriptor is left.");
+      .def(
+          "__len__", [](Queue& self) { return self.get().size(); },
+          "Everything that was added and not taken yet, ready or not.")
+      .def(
+          "event_fd", [](Queue& self) { return take(self.get().event_fd()); },
+          "A descriptor that can be read as long as there is something to take. The queue's own: not to be "
+          "read,\n"
+          "written or closed. OutOfMemoryError: no descriptor is left.");
   module.def("wait_any", py_wait_any, nb::arg("handles"), nb::arg("timeout") = nb::none(),
-             nb::sig("def wait_any(handles: collections.abc.Iterable[NDArray | Prediction], timeout: float | None = None) "
+             nb::sig("def wait_any(handles: collections.abc.Iterable[NDArray | Prediction], timeout: float | "
+                     "None = None) "
                      "-> int | None"),
              "Waits until at least one is ready, failed ones too.\n\n"
-             "Gives the lowest index of those that are; None: `timeout` seconds came first, or there are no handles.\n"
+             "Gives the lowest index of those that are; None: `timeout` seconds came first, or there are no "
+             "handles.\n"
              "Without the GIL; Ctrl-C ends it.");
-  module.def("wait_all", py_wait_all, nb::arg("handles"), nb::arg("timeout") = nb::none(),
-             nb::sig("def wait_all(handles: collections.abc.Iterable[NDArray | Prediction], timeout: float | None = None) "
-                     "-> None"),
-             "Waits until all are ready, and raises the failure of the first that has one. DeadlineExceededError:\n"
-             "`timeout` seconds came first. Without the GIL; Ctrl-C ends it.");
+  module.def(
+      "wait_all", py_wait_all, nb::arg("handles"), nb::arg("timeout") = nb::none(),
+      nb::sig("def wait_all(handles: collections.abc.Iterable[NDArray | Prediction], timeout: float | None = "
+              "None) "
+              "-> None"),
+      "Waits until all are ready, and raises the failure of the first that has one. DeadlineExceededError:\n"
+      "`timeout` seconds came first. Without the GIL; Ctrl-C ends it.");
 }
 
 }  // namespace inflight::python

@@ -11,7 +11,7 @@ std::atomic<Held*> let_go_list{nullptr};
 void Held::let_go() noexcept {
   next_ = detail::let_go_list.load(std::memory_order_relaxed);
   while (!detail::let_go_list.compare_exchange_weak(next_, this, std::memory_order_release,
-                                                      std::memory_order_relaxed)) {
+                                                    std::memory_order_relaxed)) {
   }
 }
 

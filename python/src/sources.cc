@@ -153,8 +153,8 @@ class PySource final : public Closable {
     if (video.file != nullptr) frame.file = *video.file;
     frame.damage = video.damage;
     if (video.damage.ok()) {
-      frame.array.emplace(take(
-          NDArray::from_buffer(video.pixels, DType::kU8, Shape{video.height, video.width, 3})));
+      frame.array.emplace(
+          take(NDArray::from_buffer(video.pixels, DType::kU8, Shape{video.height, video.width, 3})));
     }
     return frame;
   }
@@ -170,7 +170,7 @@ class PySource final : public Closable {
 };
 
 PySource* open(nb::handle text, std::optional<double> fps, std::uint64_t seed, bool rotate,
-                               std::optional<double> duration) {
+               std::optional<double> duration) {
   check_startable();
   if (PyUnicode_Check(text.ptr()) == 0 && !nb::hasattr(text, "__fspath__")) {
     raise_type("source", text, "a string or an os.PathLike");
@@ -196,8 +196,9 @@ PySource* open(nb::handle text, std::optional<double> fps, std::uint64_t seed, b
 const FrameSource& described(const std::shared_ptr<PrefetchedSource>& source) { return source->source(); }
 
 void bind_frame(nb::module_& module) {
-  nb::class_<PyFrame>(module, "VideoFrame", nb::is_weak_referenceable(),
-                      "One picture of a source. Predictor.submit takes it as it is, without a copy, with its due time.")
+  nb::class_<PyFrame>(
+      module, "VideoFrame", nb::is_weak_referenceable(),
+      "One picture of a source. Predictor.submit takes it as it is, without a copy, with its due time.")
       .def_prop_ro(
           "array",
           [](const PyFrame& f) {
@@ -213,14 +214,19 @@ void bind_frame(nb::module_& module) {
           },
           nb::sig("def image(self) -> inflight._types.Image"),
           "The same as a read-only NumPy view u8[H,W,3], without a copy.")
-      .def_ro("index", &PyFrame::index, "0 for the first frame of the source, then one more each; a lost one leaves a gap.")
-      .def_ro("label", &PyFrame::label, "What is to be seen, where the source knows: an index of SHAPE_NAMES (synthetic).")
-      .def_prop_ro("due", [](const PyFrame& f) { return seconds_of(f.due); },
-                   "When it was due, in seconds of time.monotonic(); of a live source, when it came.")
-      .def_ro("pts", &PyFrame::pts, "When it is shown, in seconds, where the media says; 0 for the first frame.")
+      .def_ro("index", &PyFrame::index,
+              "0 for the first frame of the source, then one more each; a lost one leaves a gap.")
+      .def_ro("label", &PyFrame::label,
+              "What is to be seen, where the source knows: an index of SHAPE_NAMES (synthetic).")
+      .def_prop_ro(
+          "due", [](const PyFrame& f) { return seconds_of(f.due); },
+          "When it was due, in seconds of time.monotonic(); of a live source, when it came.")
+      .def_ro("pts", &PyFrame::pts,
+              "When it is shown, in seconds, where the media says; 0 for the first frame.")
       .def_ro("file", &PyFrame::file, "Which file of a folder it is.")
       .def_prop_ro(
-          "damage", [](const PyFrame& f) -> nb::object { return f.damage.ok() ? nb::none() : to_exception(f.damage); },
+          "damage",
+          [](const PyFrame& f) -> nb::object { return f.damage.ok() ? nb::none() : to_exception(f.damage); },
           nb::sig("def damage(self) -> inflight.errors.Error | None"),
           "Why this picture cannot be used, not raised; None where it can.")
       .def("__repr__", [](const PyFrame& f) {
@@ -247,9 +253,12 @@ std::optional<NDArray> frame_array(nb::handle object) {
 void bind_sources(nb::module_& module) {
   bind_frame(module);
   nb::class_<PySource>(module, "Source", nb::is_weak_referenceable(),
-                       "Frames of a generator, a file, a folder or a camera, paced: an iterator and an asynchronous iterator of\n"
-                       "VideoFrame. One consumer at a time. A thread of its own decodes 8 frames ahead. Also a context manager.")
-      .def("__iter__", [](nb::object self) { return self; }, nb::sig("def __iter__(self) -> typing.Self"))
+                       "Frames of a generator, a file, a folder or a camera, paced: an iterator and an "
+                       "asynchronous iterator of\n"
+                       "VideoFrame. One consumer at a time. A thread of its own decodes 8 frames ahead. Also "
+                       "a context manager.")
+      .def(
+          "__iter__", [](nb::object self) { return self; }, nb::sig("def __iter__(self) -> typing.Self"))
       .def(
           "__next__",
           [](PySource& self) {
@@ -257,46 +266,62 @@ void bind_sources(nb::module_& module) {
             if (!frame) throw nb::stop_iteration();
             return *std::move(frame);
           },
-          "The next frame, once it is due; at once where that has passed: none is left out. Without the GIL; Ctrl-C\n"
+          "The next frame, once it is due; at once where that has passed: none is left out. Without the GIL; "
+          "Ctrl-C\n"
           "ends it. InvalidMediaError, DeviceError: the source ends here.")
-      .def("__aiter__", [](nb::object self) { return self; }, nb::sig("def __aiter__(self) -> typing.Self"))
-      .def("__anext__", [](nb::object self) { return asyncio_helper("next_frame")(self); },
-           nb::sig("def __anext__(self) -> collections.abc.Coroutine[typing.Any, typing.Any, VideoFrame]"))
+      .def(
+          "__aiter__", [](nb::object self) { return self; }, nb::sig("def __aiter__(self) -> typing.Self"))
+      .def(
+          "__anext__", [](nb::object self) { return asyncio_helper("next_frame")(self); },
+          nb::sig("def __anext__(self) -> collections.abc.Coroutine[typing.Any, typing.Any, VideoFrame]"))
       .def("_poll", &PySource::poll, nb::sig("def _poll(self) -> VideoFrame | str | None"))
       .def("_wakeup", &PySource::wakeup)
-      .def("close",
-           [](nb::handle self) {
-             nb::inst_ptr<PySource>(self)->close();
-             asyncio_helper("wake_finished")(self);
-           },
-           "Ends it: joins the decoding thread, whatever that waits for.")
+      .def(
+          "close",
+          [](nb::handle self) {
+            nb::inst_ptr<PySource>(self)->close();
+            asyncio_helper("wake_finished")(self);
+          },
+          "Ends it: joins the decoding thread, whatever that waits for.")
       .def_prop_ro("closed", &PySource::closed)
-      .def_prop_ro("fps", [](PySource& s) { return described(s.get()).fps(); },
-                   "Frames a second at which the source itself is meant to be shown; 0 where it has no rate.")
-      .def_prop_ro("height", [](PySource& s) { return described(s.get()).height(); }, "Of the first frame, in pixels.")
-      .def_prop_ro("width", [](PySource& s) { return described(s.get()).width(); }, "Of the first frame, in pixels.")
-      .def_prop_ro("live", [](PySource& s) { return described(s.get()).live(); },
-                   "True where frames come when they like and are lost when nobody takes them (a camera).")
-      .def_prop_ro("description", [](PySource& s) { return described(s.get()).description(); }, "For people.")
-      .def_prop_ro("skipped", [](PySource& s) { return described(s.get()).losses().skipped; },
-                   "Damaged frames that were left out, so far.")
-      .def_prop_ro("notes", [](PySource& s) { return described(s.get()).losses().notes; },
-                   "What is to be said about losses, a line each.")
-      .def("__enter__", [](nb::object self) { return self; }, nb::sig("def __enter__(self) -> typing.Self"))
-      .def("__exit__", [](PySource& self, nb::handle, nb::handle, nb::handle) { self.close(); },
-           nb::arg("type").none(), nb::arg("value").none(), nb::arg("traceback").none(),
-           nb::sig("def __exit__(self, type: object, value: object, traceback: object) -> None"));
-  module.def("open_source", open, nb::arg("source").none(), nb::kw_only(), nb::arg("fps") = nb::none(),
-             nb::arg("seed") = 1, nb::arg("rotate") = true, nb::arg("duration") = nb::none(),
-             nb::sig("def open_source(source: str | os.PathLike[str], *, fps: float | None = None, seed: int = 1, rotate: "
-                     "bool = True, duration: float | None = None) -> Source"),
-             "Opens `synthetic` (640x480, 60 frames a second), a video or picture file, a folder of pictures, or a\n"
-             "capture device (/dev/video0).\n\n"
-             "fps       frames a second; None: the source's own; 0: as fast as they are taken\n"
-             "seed      of the synthetic source\n"
-             "rotate    turns frames as their file asks\n"
-             "duration  seconds; None: until the source ends\n\n"
-             "NotFoundError, InvalidMediaError, UnsupportedError, DeviceError, InvalidArgumentError. The GIL is released.");
+      .def_prop_ro(
+          "fps", [](PySource& s) { return described(s.get()).fps(); },
+          "Frames a second at which the source itself is meant to be shown; 0 where it has no rate.")
+      .def_prop_ro(
+          "height", [](PySource& s) { return described(s.get()).height(); }, "Of the first frame, in pixels.")
+      .def_prop_ro(
+          "width", [](PySource& s) { return described(s.get()).width(); }, "Of the first frame, in pixels.")
+      .def_prop_ro(
+          "live", [](PySource& s) { return described(s.get()).live(); },
+          "True where frames come when they like and are lost when nobody takes them (a camera).")
+      .def_prop_ro(
+          "description", [](PySource& s) { return described(s.get()).description(); }, "For people.")
+      .def_prop_ro(
+          "skipped", [](PySource& s) { return described(s.get()).losses().skipped; },
+          "Damaged frames that were left out, so far.")
+      .def_prop_ro(
+          "notes", [](PySource& s) { return described(s.get()).losses().notes; },
+          "What is to be said about losses, a line each.")
+      .def(
+          "__enter__", [](nb::object self) { return self; }, nb::sig("def __enter__(self) -> typing.Self"))
+      .def(
+          "__exit__", [](PySource& self, nb::handle, nb::handle, nb::handle) { self.close(); },
+          nb::arg("type").none(), nb::arg("value").none(), nb::arg("traceback").none(),
+          nb::sig("def __exit__(self, type: object, value: object, traceback: object) -> None"));
+  module.def(
+      "open_source", open, nb::arg("source").none(), nb::kw_only(), nb::arg("fps") = nb::none(),
+      nb::arg("seed") = 1, nb::arg("rotate") = true, nb::arg("duration") = nb::none(),
+      nb::sig("def open_source(source: str | os.PathLike[str], *, fps: float | None = None, seed: int = 1, "
+              "rotate: "
+              "bool = True, duration: float | None = None) -> Source"),
+      "Opens `synthetic` (640x480, 60 frames a second), a video or picture file, a folder of pictures, or a\n"
+      "capture device (/dev/video0).\n\n"
+      "fps       frames a second; None: the source's own; 0: as fast as they are taken\n"
+      "seed      of the synthetic source\n"
+      "rotate    turns frames as their file asks\n"
+      "duration  seconds; None: until the source ends\n\n"
+      "NotFoundError, InvalidMediaError, UnsupportedError, DeviceError, InvalidArgumentError. The GIL is "
+      "released.");
 }
 
 }  // namespace inflight::python

@@ -15,11 +15,28 @@ enum class Kind : std::uint8_t { kBool, kSigned, kUnsigned, kFloat, kNone };
 
 Kind kind_of(char letter) {
   switch (letter) {
-    case '?': return Kind::kBool;
-    case 'b': case 'h': case 'i': case 'l': case 'q': case 'n': return Kind::kSigned;
-    case 'B': case 'H': case 'I': case 'L': case 'Q': case 'N': return Kind::kUnsigned;
-    case 'e': case 'f': case 'd': return Kind::kFloat;
-    default: return Kind::kNone;
+    case '?':
+      return Kind::kBool;
+    case 'b':
+    case 'h':
+    case 'i':
+    case 'l':
+    case 'q':
+    case 'n':
+      return Kind::kSigned;
+    case 'B':
+    case 'H':
+    case 'I':
+    case 'L':
+    case 'Q':
+    case 'N':
+      return Kind::kUnsigned;
+    case 'e':
+    case 'f':
+    case 'd':
+      return Kind::kFloat;
+    default:
+      return Kind::kNone;
   }
 }
 
@@ -30,10 +47,14 @@ DType dtype_of_kind(Kind kind, std::size_t bytes) {
   constexpr std::array<DType, 4> kFloats = {DType::kF16, DType::kF16, DType::kF32, DType::kF64};
   const auto index = static_cast<std::size_t>(size);
   switch (kind) {
-    case Kind::kSigned: return kSignedOnes.at(index);
-    case Kind::kUnsigned: return kUnsignedOnes.at(index);
-    case Kind::kFloat: return kFloats.at(index);
-    default: return DType::kBool;
+    case Kind::kSigned:
+      return kSignedOnes.at(index);
+    case Kind::kUnsigned:
+      return kUnsignedOnes.at(index);
+    case Kind::kFloat:
+      return kFloats.at(index);
+    default:
+      return DType::kBool;
   }
 }
 
@@ -93,14 +114,29 @@ void check_dlpack_device(int type, int id, const char* what) {
   if (type == kCpu || type == kCudaHost || type == kRocmHost) return;
   const char* name = "device type ";
   switch (type) {
-    case 2: name = "cuda"; break;
-    case 4: name = "opencl"; break;
-    case 7: name = "vulkan"; break;
-    case 8: name = "metal"; break;
-    case 10: name = "rocm"; break;
-    case 13: name = "cuda (managed)"; break;
-    case 14: name = "oneapi"; break;
-    default: break;
+    case 2:
+      name = "cuda";
+      break;
+    case 4:
+      name = "opencl";
+      break;
+    case 7:
+      name = "vulkan";
+      break;
+    case 8:
+      name = "metal";
+      break;
+    case 10:
+      name = "rocm";
+      break;
+    case 13:
+      name = "cuda (managed)";
+      break;
+    case 14:
+      name = "oneapi";
+      break;
+    default:
+      break;
   }
   std::string found = name;
   if (found.back() == ' ') found += std::to_string(type);
@@ -109,7 +145,7 @@ void check_dlpack_device(int type, int id, const char* what) {
 }
 
 const char* format_of(DType dtype) {
-  constexpr std::array<const char*, kDTypes> kFormats = {"?", "B", "b", "H", "h", "I", "i",
+  constexpr std::array<const char*, kDTypes> kFormats = {"?", "B", "b", "H",     "h", "I", "i",
                                                          "Q", "q", "e", nullptr, "f", "d"};
   return kFormats.at(static_cast<std::size_t>(dtype));
 }
@@ -118,11 +154,28 @@ nb::dlpack::dtype dlpack_of(DType dtype) {
   using Code = nb::dlpack::dtype_code;
   Code code = Code::Float;
   switch (dtype) {
-    case DType::kBool: code = Code::Bool; break;
-    case DType::kU8: case DType::kU16: case DType::kU32: case DType::kU64: code = Code::UInt; break;
-    case DType::kI8: case DType::kI16: case DType::kI32: case DType::kI64: code = Code::Int; break;
-    case DType::kBF16: code = Code::Bfloat; break;
-    case DType::kF16: case DType::kF32: case DType::kF64: break;
+    case DType::kBool:
+      code = Code::Bool;
+      break;
+    case DType::kU8:
+    case DType::kU16:
+    case DType::kU32:
+    case DType::kU64:
+      code = Code::UInt;
+      break;
+    case DType::kI8:
+    case DType::kI16:
+    case DType::kI32:
+    case DType::kI64:
+      code = Code::Int;
+      break;
+    case DType::kBF16:
+      code = Code::Bfloat;
+      break;
+    case DType::kF16:
+    case DType::kF32:
+    case DType::kF64:
+      break;
   }
   return {static_cast<std::uint8_t>(code), static_cast<std::uint8_t>(8 * dtype_bytes(dtype)), 1};
 }

@@ -53,8 +53,12 @@ class PyRuntime final : public Closable {
 // A share in a predictor for as long as a call lasts, so that closing it on another thread takes nothing away.
 class PyPredictor final : public Closable {
  public:
-  PyPredictor(Predictor predictor, Duration block_timeout)
-      : predictor_(std::make_shared<Predictor>(std::move(predictor))), block_timeout_(block_timeout) {
+  //   block_timeout   how long a submission waits for a place; 0: the policy is to refuse
+  //   slice           of that wait: the predictor's own block_timeout
+  PyPredictor(Predictor predictor, Duration block_timeout, Duration slice)
+      : predictor_(std::make_shared<Predictor>(std::move(predictor))),
+        block_timeout_(block_timeout),
+        slice_(slice) {
     list();
   }
   ~PyPredictor() override {
@@ -77,13 +81,14 @@ class PyPredictor final : public Closable {
 
  private:
   std::shared_ptr<Predictor> predictor_;
-  const Duration block_timeout_;        // 0: the policy is to refuse
-  std::uint64_t slices_refused_ = 0;    // guarded by the GIL
+  const Duration block_timeout_;
+  const Duration slice_;
+  std::uint64_t slices_refused_ = 0;  // guarded by the GIL
   bool shut_down_ = false;
   std::deque<Prediction> taken_;  // guarded by the GIL
 };
 
-// The length of one slice of a wait for a place, PredictorOptions::block_timeout of every blocking predictor.
+// The length of one slice of a wait for a place, at most.
 inline constexpr Duration kPlaceSlice = std::chrono::milliseconds(250);
 
 // The array that an object holds or is: an NDArray, a VideoFrame, a buffer, a DLPack tensor, or what numpy.asarray

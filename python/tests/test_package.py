@@ -17,7 +17,7 @@ import urllib.request
 import inflight
 import numpy as np
 import pytest
-from conftest import SANITIZED
+from conftest import SANITIZED, SHARED
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
@@ -100,6 +100,20 @@ def test_pins_agree() -> None:
     assert {name for name, _ in asked} == {"openvino", "nanobind", "scikit-build-core"}
     for name, version in asked:
         assert pins[name] == version
+
+
+def test_the_readme(monkeypatch: pytest.MonkeyPatch) -> None:
+    block = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)[0]
+    if not (SHARED / "data" / "face_rfb_320.onnx").exists():
+        pytest.skip("shared data are not here")
+    monkeypatch.chdir(SHARED / "data")
+    used: list[np.ndarray] = []
+    names: dict[str, object] = {"frame": np.zeros((432, 768, 3), np.uint8), "use": used.append}
+    exec(block, names)
+    predictor = names["predictor"]
+    assert isinstance(predictor, inflight.Predictor)
+    predictor.drain()
+    assert len(used) + len(predictor.take_finished()) == 1
 
 
 @pytest.mark.skipif(SANITIZED, reason="the example's other extensions are built without a sanitizer")

@@ -193,6 +193,27 @@ def test_blocking_waits_for_a_place_and_keeps_the_books(slow_runtime, frame) -> 
 
 
 @needs_plugin
+def test_blocking_waits_as_long_as_it_was_told(program) -> None:
+    program(
+        """
+        predictor = slow_predictor(in_flight_limit=1, overload="block", block_timeout=0.6)
+        predictor.submit(frame)
+        began = time.monotonic()
+        try:
+            predictor.submit(frame)
+            raise SystemExit("admitted")
+        except inflight.OverloadedError as full:
+            took = time.monotonic() - began
+        assert 0.6 <= took < 0.9, took
+        books = predictor.statistics()
+        assert (books.submitted, books.rejected, books.in_flight) == (2, 1, 1), books
+        predictor.submit(frame) if predictor.wait_any() else None
+        """,
+        INFLIGHT_TEST_NULL_MS="1500",
+    )
+
+
+@needs_plugin
 def test_cancel_and_deadline_and_failure(slow, frame) -> None:
     running = slow.submit(frame)
     waiting = slow.submit(frame)
