@@ -1,14 +1,35 @@
 # SPDX-License-Identifier: Apache-2.0
 # Finds every library that the project builds on. `./dev setup` installs them; dependencies.txt pins them.
 find_package(Threads REQUIRED)
-find_package(fmt REQUIRED)
-find_package(nlohmann_json REQUIRED)
-find_package(CLI11 REQUIRED)
-find_package(PkgConfig REQUIRED)
-pkg_check_modules(FFMPEG REQUIRED IMPORTED_TARGET libavformat libavcodec libavutil libswscale libavdevice)
-pkg_check_modules(CAIRO REQUIRED IMPORTED_TARGET cairo)
+find_package(fmt QUIET)
+find_package(nlohmann_json QUIET)
+find_package(PkgConfig QUIET)
+if(PkgConfig_FOUND)
+  pkg_check_modules(FFMPEG IMPORTED_TARGET libavformat libavcodec libavutil libswscale libavdevice)
+endif()
+if(NOT fmt_FOUND OR NOT FFMPEG_FOUND OR NOT nlohmann_json_FOUND)
+  message(FATAL_ERROR "The headers of FFmpeg, fmt or nlohmann-json are missing. Debian has them in libavformat-dev libavcodec-dev "
+    "libavutil-dev libswscale-dev libavdevice-dev libfmt-dev nlohmann-json3-dev pkg-config; ./dev setup installs all that is needed")
+endif()
+if(INFLIGHT_BUILD_PROGRAM)
+  find_package(CLI11 REQUIRED)
+  pkg_check_modules(CAIRO REQUIRED IMPORTED_TARGET cairo)
+endif()
 
-# OpenVINO comes as a wheel; its virtual environment lies under the build folder.
+# OpenVINO comes as a wheel: that of the interpreter that `pip install .` builds for, or that of build/venv.
+if(INFLIGHT_BUILD_PYTHON)
+  if(NOT SKBUILD AND NOT Python_EXECUTABLE AND EXISTS "${PROJECT_SOURCE_DIR}/build/venv/bin/python")
+    set(Python_EXECUTABLE "${PROJECT_SOURCE_DIR}/build/venv/bin/python" CACHE FILEPATH "The interpreter to build the package for")
+  endif()
+endif()
+if(NOT OpenVINO_DIR AND SKBUILD)
+  execute_process(
+    COMMAND "${Python_EXECUTABLE}" -c "import importlib.util as u; print(u.find_spec('openvino').submodule_search_locations[0])"
+    OUTPUT_VARIABLE openvino_package OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
+  if(openvino_package)
+    set(OpenVINO_DIR "${openvino_package}/cmake" CACHE PATH "The folder of OpenVINOConfig.cmake")
+  endif()
+endif()
 if(NOT OpenVINO_DIR)
   file(GLOB openvino_dirs "${PROJECT_SOURCE_DIR}/build/venv/lib/python3*/site-packages/openvino/cmake")
   if(NOT openvino_dirs)

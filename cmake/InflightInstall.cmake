@@ -13,12 +13,17 @@ set_target_properties(inflight_shared PROPERTIES
   OUTPUT_NAME inflight EXPORT_NAME inflight
   VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR}
   LINKER_LANGUAGE CXX
-  INSTALL_RPATH "$ORIGIN/inflight")
+  INSTALL_RPATH "$<IF:$<BOOL:${SKBUILD}>,$ORIGIN/../openvino/libs,$ORIGIN/inflight>")
 target_compile_features(inflight_shared INTERFACE cxx_std_20)
 target_link_libraries(inflight_shared INTERFACE Threads::Threads)
 target_include_directories(inflight_shared INTERFACE $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>)
 # Its own calls of its own functions need no detour for somebody who might replace them.
 target_link_options(inflight_shared PRIVATE -Wl,-Bsymbolic-functions)
+
+# In a wheel of Python: python/CMakeLists.txt.
+if(SKBUILD)
+  return()
+endif()
 
 install(TARGETS inflight_shared EXPORT inflightTargets INCLUDES DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 install(DIRECTORY include/inflight DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})

@@ -52,8 +52,10 @@ function(inflight_plugin kind)
   set_target_properties(inflight_plugin_${kind} PROPERTIES
     OUTPUT_NAME inflight_backend_${kind}
     LIBRARY_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/inflight
-    INSTALL_RPATH "$ORIGIN/..")
-  install(TARGETS inflight_plugin_${kind} LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}/inflight)
+    INSTALL_RPATH "$<IF:$<BOOL:${SKBUILD}>,$ORIGIN,$ORIGIN/..>")
+  if(NOT SKBUILD)
+    install(TARGETS inflight_plugin_${kind} LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}/inflight)
+  endif()
 endfunction()
 
 # What runs under ThreadSanitizer, so that `./dev test-all` builds no more than that with it.

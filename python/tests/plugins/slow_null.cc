@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+// The device "null" for the tests of the Python package: it takes INFLIGHT_TEST_NULL_MS milliseconds for each
+// prediction, runs INFLIGHT_TEST_NULL_LANES at once, one after the other where that is not said, and fails each whose
+// number is a multiple of INFLIGHT_TEST_NULL_FAILS.
+#include <chrono>
+#include <cstdlib>
+#include <string>
+
+#include "backends/null/null_backend.h"
+#include "inflight/plugin.h"
+
+namespace inflight {
+namespace {
+
+std::uint64_t setting(const char* name, std::uint64_t otherwise) {
+  const char* text = std::getenv(name);
+  return text == nullptr ? otherwise : std::strtoull(text, nullptr, 10);
+}
+
+Result<std::shared_ptr<Backend>> make_slow_backend(Device) {
+  const auto time = std::chrono::milliseconds(setting("INFLIGHT_TEST_NULL_MS", 5));
+  const std::uint64_t fails = setting("INFLIGHT_TEST_NULL_FAILS", 0);
+  NullScript script;
+  script.service_time = [time](std::uint64_t, Width) { return Duration(time); };
+  if (fails > 0) {
+    script.outcome = [fails](std::uint64_t launch) {
+      if (launch % fails != 0) return Status();
+      return Status(StatusCode::kDeviceError, "fails on command");
+    };
+  }
+  script.concurrency_narrow = static_cast<int>(setting("INFLIGHT_TEST_NULL_LANES", 1));
+  return std::shared_ptr<Backend>(std::make_shared<NullBackend>(std::move(script)));
+}
+
+}  // namespace
+}  // namespace inflight
+
+INFLIGHT_BACKEND_PLUGIN("null", inflight::make_slow_backend)
