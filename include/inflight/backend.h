@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The porting contract: what a device must offer to run models. A backend knows no queue, no limit and no
-// NDArray; a Runtime owns its threads and is the only caller of what stands here.
+// NDArray; a Runtime, or the engine of mx, owns the threads and is the only caller of what stands here.
 //
 //   Backend --compile(model)--> Program --bind()--> BoundProgram (one a slot) --launch()--> completion word
 //
