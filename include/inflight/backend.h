@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The porting contract: what a device must offer to run models. A backend knows no queue, no limit and no
-// NDArray. A Runtime owns its threads; it and its predictors are the only callers of this interface.
+// NDArray. A Runtime, or the engine of mx, owns the threads; they are the only callers of this interface.
 //
 //   Backend --compile(model)--> Program --bind()--> BoundProgram (one a slot) --launch()--> completion word
 //
