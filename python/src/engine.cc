@@ -27,9 +27,25 @@ struct PyToken : Kept<OpToken> {
   using Kept::Kept;
 };
 
+// Joins the engine's threads, which may want the GIL to end what they run.
+struct DeleteEngine {
+  void operator()(Engine* engine) const noexcept {
+    if (in_operation > 0) {
+      // A thread of an engine cannot wait for itself.
+      try {
+        std::thread([engine] { delete engine; }).detach();
+      } catch (...) {  // no thread is left: the engine stays
+      }
+      return;
+    }
+    const nb::gil_scoped_release release;
+    delete engine;
+  }
+};
+
 class PyEngine final : public Closable {
  public:
-  explicit PyEngine(std::unique_ptr<Engine> engine) : engine_(std::move(engine)) { list(); }
+  explicit PyEngine(std::unique_ptr<Engine> engine) : engine_(engine.release(), DeleteEngine()) { list(); }
   ~PyEngine() override {
     unlist();
     end(Shutdown::kDrain);
@@ -53,16 +69,8 @@ class PyEngine final : public Closable {
     {
       const nb::gil_scoped_release release;
       ending->shutdown(how);
-      if (in_operation > 0) {
-        // Its own thread cannot wait for itself.
-        try {
-          std::thread([last = std::move(ending)]() mutable { last.reset(); }).detach();
-        } catch (...) {  // no thread is left: the engine stays
-          static_cast<void>(new (std::nothrow) std::shared_ptr<Engine>(std::move(ending)));
-        }
-      }
-      ending.reset();
     }
+    ending.reset();
     drain_releases();
   }
 

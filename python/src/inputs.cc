@@ -13,7 +13,7 @@ namespace inflight::python {
 namespace {
 
 // Less than this is copied in about a microsecond.
-constexpr std::size_t kCopyWithGil = 16 * 1024;
+constexpr std::size_t kCopyWithGil = std::size_t{16} * 1024;
 
 // What copies are made into. It lives for ever: copies may outlive every static.
 BufferPool& pool() {

@@ -25,8 +25,8 @@ void PyPredictor::close() noexcept {
   {
     const nb::gil_scoped_release release;
     ending->shutdown(Shutdown::kCancel);
-    ending.reset();
   }
+  ending.reset();
   drain_releases();
 }
 

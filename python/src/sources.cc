@@ -61,7 +61,7 @@ class Wakeup {
 class PySource final : public Closable {
  public:
   PySource(std::unique_ptr<FrameSource> source, FrameRate rate, std::optional<Duration> duration)
-      : source_(std::make_shared<PrefetchedSource>(std::move(source))),
+      : source_(new PrefetchedSource(std::move(source)), DeleteWithoutGil<PrefetchedSource>()),
         live_(source_->source().live()),
         pacer_(rate, steady_clock()),
         duration_(duration) {
@@ -78,7 +78,6 @@ class PySource final : public Closable {
       static_cast<void>(new (std::nothrow) std::shared_ptr<PrefetchedSource>(std::move(ending)));
       return;
     }
-    const nb::gil_scoped_release release;
     ending->interrupt();
     ending.reset();
   }
