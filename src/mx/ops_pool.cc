@@ -95,6 +95,8 @@ Status build_pooling(Lowering& call) {
                            "1, 2 or 3");
   }
   if (data.size() < 3 || data.size() > 5) return bad_input("data", text_of(data), "three to five axes");
+  if (params.text("pooling_convention") == "same" && (data.size() != 3 || type != "max"))
+    return bad_attribute("pooling_convention", "same", "valid or full; same is for max over one axis");
   if (params.flag("global_pool")) return pool_all(call, power);
   INFLIGHT_TRY_ASSIGN(const Windows w, read_windows(params));
   INFLIGHT_TRY(check_rank(data, w.kernel.size()));

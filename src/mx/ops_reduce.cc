@@ -168,6 +168,8 @@ Status build_sort(Lowering& call) {
 
 Status build_cumsum(Lowering& call) {
   Value x = widened(call.in[0]);
+  if (!call.params.none("axis") && call.params.integer("axis") < 0)
+    return bad_attribute("axis", fmt::format("{}", call.params.integer("axis")), "at least 0");
   INFLIGHT_TRY_ASSIGN(const std::int64_t axis, ordering_axis(call, x));
   call.out = {converted(make<ov::op::v0::CumSum>(x, integer(axis)), call.in[0].get_element_type())};
   return {};

@@ -266,6 +266,7 @@ Status build_pad(Lowering& call) {
   Ints after;
   for (std::size_t i = 0; i < width.size(); ++i) {
     if (width[i] < 0) return bad_attribute("pad_width", text_of(width), "numbers of at least 0");
+    if (width[i] != 0 && i < 4) return bad_attribute("pad_width", text_of(width), "0 for the first two axes");
     (i % 2 == 0 ? before : after).push_back(width[i]);
   }
   const std::string& word = call.params.text("mode");

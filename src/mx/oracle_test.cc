@@ -72,17 +72,20 @@ std::string difference(const NDArray& got, const Json& want) {
   const double within = got.dtype() == DType::kF16 ? 2e-3 : 1e-4;
   for (std::size_t i = 0; i < values.size(); ++i) {
     const double wanted = number(want["values"][i]);
-    const bool same = std::isnan(wanted)   ? std::isnan(values[i])
-                      : std::isinf(wanted) ? values[i] == wanted
-                                           : std::abs(values[i] - wanted) <= within * std::max(1.0, std::abs(wanted));
+    const bool same = std::isnan(wanted) ? std::isnan(values[i])
+                      : std::isinf(wanted)
+                          ? values[i] == wanted
+                          : std::abs(values[i] - wanted) <= within * std::max(1.0, std::abs(wanted));
     if (!same)
-      return "element " + std::to_string(i) + ": " + std::to_string(values[i]) + ", MXNet has " + std::to_string(wanted);
+      return "element " + std::to_string(i) + ": " + std::to_string(values[i]) + ", MXNet has " +
+             std::to_string(wanted);
   }
   return "";
 }
 
 std::string difference(const Result<std::vector<NDArray>>& got, const Json& test) {
-  if (test.contains("refused")) return got.ok() ? "runs; MXNet refuses: " + test["refused"].get<std::string>() : "";
+  if (test.contains("refused"))
+    return got.ok() ? "runs; MXNet refuses: " + test["refused"].get<std::string>() : "";
   if (!got.ok()) return "refused: " + got.status().to_string();
   const Json& wanted = test["outputs"];
   if (got->size() != wanted.size()) return std::to_string(got->size()) + " outputs";
@@ -145,9 +148,8 @@ void sweep(std::size_t part, Call call) {
 }
 
 TEST_P(MxOracle, CallsOnArrays) {
-  sweep(GetParam(), [](const std::string& op, const std::vector<NDArray>& inputs, const Attributes& attributes) {
-    return invoke(op, inputs, attributes);
-  });
+  sweep(GetParam(), [](const std::string& op, const std::vector<NDArray>& inputs,
+                       const Attributes& attributes) { return invoke(op, inputs, attributes); });
 }
 
 TEST_P(MxOracle, Symbols) { sweep(GetParam(), by_symbol); }
