@@ -38,7 +38,7 @@ struct DeleteEngine {
       }
       return;
     }
-    const nb::gil_scoped_release release;
+    const WithoutGil release;
     delete engine;
   }
 };
@@ -67,7 +67,7 @@ class PyEngine final : public Closable {
       return;
     }
     {
-      const nb::gil_scoped_release release;
+      const WithoutGil release;
       ending->shutdown(how);
     }
     ending.reset();
@@ -139,7 +139,7 @@ void push(PyEngine& self, nb::object fn, nb::handle reads, nb::handle writes, in
   };
   Status pushed;
   {
-    const nb::gil_scoped_release release;
+    const WithoutGil release;
     pushed = engine->push(std::move(closure), std::move(options));
   }
   check(pushed);
@@ -160,7 +160,7 @@ void push_async(PyEngine& self, nb::object fn, nb::handle reads, nb::handle writ
         OpToken left = std::move(nb::inst_ptr<PyToken>(python_token)->value);
         const Status status = status_of(raised);
         if (left) {
-          const nb::gil_scoped_release release;
+          const WithoutGil release;
           left.complete(status);
         }
       }
@@ -169,7 +169,7 @@ void push_async(PyEngine& self, nb::object fn, nb::handle reads, nb::handle writ
   };
   Status pushed;
   {
-    const nb::gil_scoped_release release;
+    const WithoutGil release;
     pushed = engine->push_async(std::move(closure), std::move(options));
   }
   check(pushed);
@@ -188,7 +188,7 @@ void complete(PyToken& self, nb::handle error) {
     PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(error.ptr())), error.ptr());
     status = status_of_exception();
   }
-  const nb::gil_scoped_release release;
+  const WithoutGil release;
   token.complete(std::move(status));
 }
 
@@ -240,7 +240,7 @@ void bind_engines(nb::module_& module) {
               return;
             }
             Result<std::unique_ptr<Engine>> made = [&] {
-              const nb::gil_scoped_release release;
+              const WithoutGil release;
               return make_threaded_engine(options);
             }();
             new (self) PyEngine(take(std::move(made)));
@@ -302,7 +302,7 @@ void bind_engines(nb::module_& module) {
             if (how != "drain" && how != "cancel")
               raise_invalid("how: got \"" + how + "\", want \"drain\" or \"cancel\"");
             {
-              const nb::gil_scoped_release release;
+              const WithoutGil release;
               engine->shutdown(how == "drain" ? Shutdown::kDrain : Shutdown::kCancel);
             }
             drain_releases();
@@ -323,7 +323,7 @@ void bind_engines(nb::module_& module) {
           [](PyEngine& self, nb::handle type, nb::handle, nb::handle) {
             const std::shared_ptr<Engine> engine = self.get();
             {
-              const nb::gil_scoped_release release;
+              const WithoutGil release;
               engine->shutdown(type.is_none() ? Shutdown::kDrain : Shutdown::kCancel);
             }
             self.close();

@@ -63,7 +63,7 @@ inline void check_usable() {
 template <typename T>
 struct DeleteWithoutGil {
   void operator()(T* object) const noexcept {
-    const nb::gil_scoped_release release;
+    const WithoutGil release;
     delete object;
   }
 };

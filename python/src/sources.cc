@@ -122,7 +122,7 @@ class PySource final : public Closable {
     const std::shared_ptr<PrefetchedSource> source = get();
     if (wakeup_ == nullptr) {
       wakeup_ = std::make_shared<Wakeup>();
-      const nb::gil_scoped_release release;
+      const WithoutGil release;
       source->on_available([shared = wakeup_] { shared->raise_it(); });
     }
     return wakeup_->fd();
@@ -183,7 +183,7 @@ PySource* open(nb::handle text, std::optional<double> fps, std::uint64_t seed, b
   options.seed = seed;
   options.rotate = rotate;
   Result<std::unique_ptr<FrameSource>> opened = [&] {
-    const nb::gil_scoped_release release;
+    const WithoutGil release;
     return open_source(words, options);
   }();
   std::unique_ptr<FrameSource> source = take(std::move(opened));
