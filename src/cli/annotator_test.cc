@@ -139,7 +139,7 @@ unsigned seed_of_run() {
   return seed;
 }
 
-// Rings of 64, 3 and 2 slots.
+// Bounds of 64, 3 and 2 frames.
 class AnnotatorRing : public testing::TestWithParam<std::size_t> {};
 INSTANTIATE_TEST_SUITE_P(Sizes, AnnotatorRing,
                          testing::Values(kFrameBytes, Annotator::kBytesMax / 3, Annotator::kBytesMax));

@@ -174,7 +174,8 @@ Value clamped_to(const Value& value) {
                                          static_cast<double>(std::numeric_limits<T>::max()));
 }
 
-// f32 as the network's element type; integers are rounded to the nearest, half to even, and end at their bounds.
+// f32 as the network's element type; integers are rounded to the nearest, half to even, and end at their
+// bounds.
 Value of_type(Value value, const ov::element::Type& type) {
   if (!type.is_integral_number()) return converted(value, type);
   value = std::make_shared<op::v5::Round>(value, op::v5::Round::RoundMode::HALF_TO_EVEN);

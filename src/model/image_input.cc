@@ -177,8 +177,8 @@ std::string in_words(const TensorSpec& input, const ImageUse& use, const ImageLa
   return text;
 }
 
-// The network with the frame in place of input `index`; the other inputs keep their order, but for those that can
-// be filled, where that is wanted.
+// The network with the frame in place of input `index`; the other inputs keep their order, but for those that
+// can be filled, where that is wanted.
 std::shared_ptr<ov::Model> rebuilt(const ov::Model& network, const ModelRep& rep, std::size_t index,
                                    const internal::ImageGraph& graph, const ov::Shape& shape,
                                    const ImageLayout& layout, bool fill_others,
