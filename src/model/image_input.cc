@@ -184,7 +184,7 @@ std::shared_ptr<ov::Model> rebuilt(const ov::Model& network, const ModelRep& rep
                                    const ImageLayout& layout, bool fill_others,
                                    std::vector<TensorSpec>& inputs, std::vector<std::string>& conversions) {
   ov::ParameterVector kept;
-  const ov::ParameterVector parameters = network.get_parameters();
+  const ov::ParameterVector& parameters = network.get_parameters();
   const auto feed = [](const ov::op::v0::Parameter& parameter, const ov::Output<ov::Node>& value) {
     for (ov::Input<ov::Node> target :
          parameter.output(0).get_node_shared_ptr()->output(0).get_target_inputs())
@@ -235,7 +235,7 @@ Result<Model> convert(const ModelRep& rep, ImageInput image) {
   ImageUse use;
   try {
     const ov::Output<ov::Node> port = closed.network->input(found.index);
-    const ov::Shape shape = port.get_shape();
+    const ov::Shape& shape = port.get_shape();
     const internal::ImageGraph graph =
         internal::make_image_graph(image, port.get_element_type(), shape, closed.layout);
     use = use_of(input, shape, closed.layout, image);
