@@ -13,7 +13,7 @@ import zlib
 from pathlib import Path
 
 PROGRAM, MODELS, DATA, SANITIZERS = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), sys.argv[4]
-TIMEOUT_S = 120
+TIMEOUT_S = 600 if SANITIZERS else 120
 # Within which a run ends after a signal, whatever its readers do.
 END_S = 20 if SANITIZERS else 2
 OUTCOMES = ("completed", "failed", "rejected", "dropped", "expired", "cancelled", "in_flight")
