@@ -189,7 +189,8 @@ class Outputs(Case):
         process = subprocess.Popen([PROGRAM, "run", "--source", "pipe.ppm", "--json", "run.json", "--results",
                                     "r.jsonl"], cwd=self.folder, stdout=subprocess.DEVNULL)
         self.addCleanup(process.kill)
-        time.sleep(1)
+        self.wait_until_caught(process, signal.SIGTERM)
+        time.sleep(0.5)
         process.send_signal(signal.SIGTERM)
         self.assertEqual(process.wait(TIMEOUT_S), 143)
         self.assertEqual(os.listdir(self.folder), ["pipe.ppm"])

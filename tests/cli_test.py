@@ -17,7 +17,8 @@ import time
 import unittest
 from pathlib import Path
 
-from cli_test_support import DATA, MODELS, PROGRAM, SANITIZERS, TIMEOUT_S, Case, onnx_model, onnx_node, png, ppm
+from cli_test_support import (DATA, END_S, MODELS, PROGRAM, SANITIZERS, TIMEOUT_S, Case, onnx_model, onnx_node, png,
+                              ppm)
 
 
 # ---- Bad usage, bad input -----------------------------------------------------------------------------------------
@@ -180,12 +181,11 @@ class Runs(Case):
                                          results)
         self.assertEqual((statistics["submitted"], statistics["deadline_ms"]), (1500, 2))
         self.assertGreater(statistics["expired"], 0)
-        self.assertGreater(statistics["completed"], 0)
         lines = self.read_results(results)
         self.assertEqual(sum(line["outcome"] == "expired" for line in lines), statistics["expired"])
         self.assertIn(" expired", done.stdout)
-        # Nothing is due so late that a second is not enough.
-        statistics, _ = self.run_json("--frames", 30, "--deadline-ms", 1000)
+        # Nothing takes so long that a minute is not enough.
+        statistics, _ = self.run_json("--frames", 30, "--policy", "block", "--deadline-ms", 60000)
         self.assertEqual((statistics["completed"], statistics["expired"]), (30, 0))
         # A frame that waits for a place too long is refused, and the run goes on.
         statistics, _ = self.run_json("--fps", 100000, "--frames", 500, "--limit", 1, "--policy", "block",
@@ -298,17 +298,19 @@ class Runs(Case):
     @unittest.skipIf(SANITIZERS, "a sanitizer keeps freed memory for a while")
     def test_memory_does_not_grow_with_frames(self):
         process = subprocess.Popen([PROGRAM, "run", "--fps", "500", "--duration", "7", "--device", "null", "--limit",
-                                    "1"], stdout=subprocess.DEVNULL)
+                                    "1"], stdout=subprocess.PIPE)
         self.addCleanup(process.kill)
 
         def resident():
             return int(Path(f"/proc/{process.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
-        time.sleep(3)
+        process.stdout.readline()  # after the first second
+        time.sleep(2)
         before = resident()
         time.sleep(3)
         after = resident()
-        self.assertEqual(process.wait(TIMEOUT_S), 0)
+        process.communicate(timeout=TIMEOUT_S)
+        self.assertEqual(process.returncode, 0)
         # 1,500 frames in all; the pool of pictures, 921,600 bytes each, may still find that it needs one or two more.
         self.assertLess(after - before, 3_000_000)
 
@@ -333,7 +335,7 @@ class Signals(Case):
                     process.send_signal(number)
                     out, err = process.communicate(timeout=TIMEOUT_S)
                     self.assertEqual((process.returncode, err), (128 + number, ""))
-                    self.assertLess(time.monotonic() - sent, 5)
+                    self.assertLess(time.monotonic() - sent, END_S)
                     statistics = self.read_json(path)
                     self.assertGreater(statistics["completed"], 0)
                     self.assertEqual(len(self.read_results(results)), statistics["submitted"])
@@ -380,7 +382,7 @@ class Signals(Case):
             sent = time.monotonic()
             process.send_signal(signal.SIGINT)
             _, err = process.communicate(timeout=TIMEOUT_S)
-        self.assertLess(time.monotonic() - sent, 5)
+        self.assertLess(time.monotonic() - sent, END_S)
         self.assertEqual((process.returncode, err), (130, ""))
         self.assertGreater(self.read_json(path)["completed"], 0)
 
@@ -390,7 +392,8 @@ class Signals(Case):
         process = subprocess.Popen([PROGRAM, "run", "--source", str(self.folder / "pipe.ppm")],
                                    stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         self.addCleanup(process.kill)
-        time.sleep(1)
+        self.wait_until_caught(process, signal.SIGINT)
+        time.sleep(0.5)
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=TIMEOUT_S)
         self.assertEqual((process.returncode, err), (130, b""))
@@ -408,7 +411,7 @@ class Videos(Case):
         return path
 
     def test_video_runs_to_its_end_at_its_own_rate(self):
-        statistics, _ = self.run_json("--source", self.video("a.mp4"))
+        statistics, _ = self.run_json("--source", self.video("a.mp4"), "--policy", "block")
         self.assertEqual(statistics["completed"], 50)
         self.assertEqual(statistics["fps_wanted"], 25)
         self.assertGreaterEqual(statistics["duration_s"], 49 / 25)

@@ -7,12 +7,15 @@ import struct
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 import zlib
 from pathlib import Path
 
 PROGRAM, MODELS, DATA, SANITIZERS = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), sys.argv[4]
-TIMEOUT_S = 120
+TIMEOUT_S = 600 if SANITIZERS else 120
+# Within which a run ends after a signal, whatever its readers do.
+END_S = 20 if SANITIZERS else 2
 OUTCOMES = ("completed", "failed", "rejected", "dropped", "expired", "cancelled", "in_flight")
 
 
@@ -85,6 +88,23 @@ class Case(unittest.TestCase):
     def run_program(self, *args):
         return subprocess.run([PROGRAM, *map(str, args)], capture_output=True, text=True, timeout=TIMEOUT_S,
                               stdin=subprocess.DEVNULL)
+
+    def wait_for(self, condition):
+        until = time.monotonic() + TIMEOUT_S
+        while not condition():
+            self.assertLess(time.monotonic(), until)
+            time.sleep(0.01)
+
+    def wait_until_caught(self, process, number):
+        """Waits until the program has a handler for the signal: on a busy machine that can take a while."""
+
+        def caught():
+            self.assertIsNone(process.poll(), "it has ended")
+            status = Path(f"/proc/{process.pid}/status").read_text()
+            (mask,) = (int(line.split()[1], 16) for line in status.splitlines() if line.startswith("SigCgt"))
+            return mask >> (number - 1) & 1
+
+        self.wait_for(caught)
 
     def assert_refused(self, code, text, *args):
         done = self.run_program(*args)

@@ -37,28 +37,29 @@ enum class Fit : std::uint8_t {
 //   integers   rounded to the nearest (half to even), and held to the bounds of the type
 //   batch      of more than 1: each place has the same frame
 struct ImageInput {
-  // Of the frames. Both 0: of any size, which may change from frame to frame; the model's height and width must not be
-  // open then.
+  // Of the frames. Both 0: of any size, which may change from frame to frame; the model's height and width
+  // must not be open then.
   int height = 0;
   int width = 0;
   ColorOrder color = ColorOrder::kRgb;
-  // One value, or one a channel in the model's colour order. None: 0, and 128 for an i8 input, whose values are
-  // then pixel - 128: what quantised models want, whatever their zero point.
+  // One value, or one a channel in the model's colour order. None: 0, and 128 for an i8 input, whose values
+  // are then pixel - 128: what quantised models want, whatever their zero point.
   std::vector<float> mean = {};
   std::vector<float> scale = {1.0F};  // one value, or one a channel; not 0
   std::string input = {};             // the input's name; "" where the model has one image input
   Fit fit = Fit::kStretch;            // where the sizes differ
-  // Makes constants of other inputs whose value follows from the picture: its size in the network (image_shape, im_info),
-  // a factor of 1 (scale_factor), or that nothing is trained (training).
+  // Makes constants of other inputs whose value follows from the picture: its size in the network
+  // (image_shape, im_info), a factor of 1 (scale_factor), or that nothing is trained (training).
   bool fill_others = false;
 };
 
 struct ModelOptions {
-  // Extents for inputs whose own are dynamic, by input name; "" where the model has one input. Each must fit what the
-  // model allows. Put in before the model is read, because some cannot be read while extents are open.
+  // Extents for inputs whose own are dynamic, by input name; "" where the model has one input. Each must fit
+  // what the model allows. Put in before the model is read, because some cannot be read while extents are
+  // open.
   std::map<std::string, Shape> input_shapes = {};
-  // Extents for pictures, used where a model cannot be read while the height and width of an image input are open;
-  // 0: none.
+  // Extents for pictures, used where a model cannot be read while the height and width of an image input are
+  // open; 0: none.
   int frame_height = 0;
   int frame_width = 0;
 };
@@ -103,9 +104,9 @@ class Model {
   static Result<Model> opaque(std::string name, std::vector<TensorSpec> inputs,
                               std::vector<TensorSpec> outputs);
 
-  // This model taking frames u8[H,W,3] in place of its image input: [N,C,H,W], [N,H,W,C], [C,H,W], [H,W,C] or [H,W] of
-  // any number, C being 3, 1 or 4. An open height and width take the frames', an open batch is 1, and open channels
-  // are what the network computes with.
+  // This model taking frames u8[H,W,3] in place of its image input: [N,C,H,W], [N,H,W,C], [C,H,W], [H,W,C] or
+  // [H,W] of any number, C being 3, 1 or 4. An open height and width take the frames', an open batch is 1,
+  // and open channels are what the network computes with.
   //   errors   kInvalidArgument: no such input, several candidates, not an image, or bad mean or scale
   Result<Model> with_image_input(const ImageInput& image) const;
 

@@ -93,7 +93,8 @@ class Shape {
   //   errors   kUnsupported: more than kRankMax extents or kElementsMax elements;
   //            kInvalidArgument: an extent below kDynamic
   static Result<Shape> make(std::span<const std::int64_t> dims);
-  // The shape of which nothing is known before run time, not even the rank: not static, without extents, "[...]".
+  // The shape of which nothing is known before run time, not even the rank: not static, without extents,
+  // "[...]".
   static Shape of_open_rank() noexcept;
 
   // Whether even the rank is not known before run time.

@@ -6,6 +6,7 @@
 #include <sched.h>
 
 #include <algorithm>
+#include <bit>
 #include <utility>
 
 #include "base/futex.h"
@@ -15,8 +16,9 @@
 namespace inflight::cli {
 namespace {
 
-// From now on the calling thread runs when nothing else wants the processor. It is preempted at once by whatever does,
-// where a merely nice one would finish its slice first and hold an inference up for milliseconds.
+// From now on the calling thread runs when nothing else wants the processor. It is preempted at once by
+// whatever does, where a merely nice one would finish its slice first and hold an inference up for
+// milliseconds.
 void give_way() {
   const sched_param parameters{};
   pthread_setschedparam(pthread_self(), SCHED_IDLE, &parameters);
@@ -32,7 +34,7 @@ Annotator::Annotator(std::unique_ptr<VideoWriter> writer, const Interpretation& 
       waiting_max_(
           std::clamp<std::size_t>(kBytesMax / std::max<std::size_t>(frame_bytes, 1), 2, kWaitingMax)),
       pace_(pace),
-      slots_(waiting_max_) {
+      slots_(std::bit_ceil(waiting_max_)) {
   thread_ = std::thread([this] { write_loop(); });
 }
 
@@ -94,8 +96,8 @@ Status Annotator::finish() {
   news_.fetch_add(1);
   internal::futex_wake_one(news_);
   thread_.join();
-  // What is left is written here, with this thread's part of the processor. A frame without its end has been given up
-  // by a run that was cut short, and is written without a result.
+  // What is left is written here, with this thread's part of the processor. A frame without its end has been
+  // given up by a run that was cut short, and is written without a result.
   for (Entry& entry : entries_) {
     ended_ += entry.ended ? 0 : 1;
     entry.ended = true;

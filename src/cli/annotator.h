@@ -24,15 +24,18 @@ namespace inflight::cli {
 
 // Whether predictions wait for the output, or frames are left out of it.
 enum class OutputPace : std::uint8_t {
-  kGivesWay,  // drawing and encoding take the processor time that nothing else wants; the loop drops what is too much
-  kKeepsPace,  // the loop waits for room before it submits, so that no frame is left out
+  // Drawing and encoding take the processor time that nothing else wants; the loop drops what is too much.
+  kGivesWay,
+  // The loop waits for room before it submits, so that no frame is left out.
+  kKeepsPace,
 };
 
-// Owns the output and a thread that draws and encodes; the loop hands frames over when it submits them, and their
-// results when they are there. Frames are written in their order, each once; those without a result (refused, failed)
-// as they are. The thread takes no lock, so it never holds the loop up, however rarely it runs.
-//   bound    besides the frames in flight, kWaitingMax frames or about kBytesMax bytes of them, two at least; a frame
-//            that comes when so many wait is left out and counted
+// Owns the output and a thread that draws and encodes; the loop hands frames over when it submits them, and
+// their results when they are there. Frames are written in their order, each once; those without a result
+// (refused, failed) as they are. The thread takes no lock, so it never holds the loop up, however rarely it
+// runs.
+//   bound    besides the frames in flight, kWaitingMax frames or about kBytesMax bytes of them, two at least;
+//            a frame that comes when so many wait is left out and counted
 //   thread   begin(), end() and the rest: one, the loop's
 class Annotator {
  public:
@@ -57,7 +60,8 @@ class Annotator {
   // Waits until it would, `when` at most.
   void wait_room_until(TimePoint when);
 
-  // Writes what waits, on the calling thread where the own one gives way, and ends that. Every frame has had its end, or gets none. Once.
+  // Ends the drawing thread, and writes what still waits on the calling one. A frame that has had no end gets
+  // none, and is written as it is. Once.
   //   errors   those of VideoWriter, and of a head that the outputs do not fit: the first that there was
   Status finish();
   OutputPace pace() const noexcept { return pace_; }
@@ -92,7 +96,8 @@ class Annotator {
   std::size_t ended_ = 0;      // of those, how many have their end
   std::int64_t dropped_ = 0;
 
-  // From the loop to the thread: entry k is in slot k modulo their number, from the k-th push on until it is done.
+  // From the loop to the thread: entry k is in slot k modulo their number, from the k-th push on until it is
+  // done. Their number is a power of two, so that this also holds when the counters begin anew after 2^32.
   std::vector<Entry> slots_;
   std::atomic<std::uint32_t> pushed_{0};
   std::atomic<std::uint32_t> done_{0};

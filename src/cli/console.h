@@ -8,8 +8,8 @@
 
 namespace inflight::cli {
 
-// Opens /dev/null on each of the descriptors 0, 1 and 2 that is closed. Otherwise the next file that is opened
-// would get that number, and what is printed would be written into it. Before anything opens a file.
+// Opens /dev/null on each of the descriptors 0, 1 and 2 that is closed. Otherwise the next file that is
+// opened would get that number, and what is printed would be written into it. Before anything opens a file.
 void open_standard_descriptors() noexcept;
 
 // Prints `text` to stdout as it is. A failure is remembered, and what follows it is not printed.

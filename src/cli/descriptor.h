@@ -12,11 +12,12 @@ namespace inflight::cli {
 // What an errno says. Unlike strerror() it may be called from any thread.
 std::string error_text(int error);
 
-// The number in /dev/stdin, /dev/stdout, /dev/stderr, /dev/fd/N and /proc/self/fd/N; -1: `path` is none of these.
+// The number in /dev/stdin, /dev/stdout, /dev/stderr, /dev/fd/N and /proc/self/fd/N; -1: `path` is none of
+// these.
 int descriptor_of_path(const std::string& path);
 
-// Writes to a file, a pipe, a terminal or a socket. A write waits for a slow reader; after a signal to stop it
-// fails once the reader has taken nothing for kStallAfterStop, so that nobody can hold the program up.
+// Writes to a file, a pipe, a terminal or a socket. A write waits for a slow reader; after a signal to stop
+// it fails once the reader has taken nothing for kStallAfterStop, so that nobody can hold the program up.
 //   owns     the descriptor
 //   thread   one at a time
 class Descriptor {

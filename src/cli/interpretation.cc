@@ -51,7 +51,8 @@ Result<Labels> read_labels(const LoadedModel& loaded, const RunOptions& options)
   return Status(code, fmt::format("--labels: {}", status.message()));
 }
 
-// The names by the model's own numbers. A list of names may leave the background out, or have an entry for it.
+// The names by the model's own numbers. A list of names may leave the background out, or have an entry for
+// it.
 Labels numbered(Labels labels, const Detector& detector) {
   using vision::Head;
   const bool background_first = detector.head == Head::kScoresBoxes || detector.head == Head::kSsdPriors;

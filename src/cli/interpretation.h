@@ -46,8 +46,8 @@ struct Interpretation {
 
 // Says what the outputs mean, by the options, else by a guess where that is plain.
 //   outputs   of the model as it runs
-//   errors    kInvalidModel: the outputs do not fit the task or the head; kInvalidArgument: options that this model has
-//             no use for; kNotFound: the label file
+//   errors    kInvalidModel: the outputs do not fit the task or the head; kInvalidArgument: options that this
+//             model has no use for; kNotFound: the label file
 Result<Interpretation> interpret(const LoadedModel& loaded, std::span<const TensorSpec> outputs,
                                  const RunOptions& options, int frame_height, int frame_width);
 

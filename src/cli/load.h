@@ -23,8 +23,8 @@ struct LoadedModel {
 Result<LoadedModel> load_model(const std::optional<std::string>& path, const ModelOptions& options = {});
 
 // The model as one that takes frames u8[height,width,3] and nothing else, converted as the options say.
-//   errors   kInvalidModel: it takes no images, or inputs beside them that nobody can fill; kInvalidArgument: an option
-//            that says nothing of this model
+//   errors   kInvalidModel: it takes no images, or inputs beside them that nobody can fill; kInvalidArgument:
+//            an option that says nothing of this model
 Result<Model> fit_to_frames(const LoadedModel& loaded, const RunOptions& options, int height, int width);
 
 // The class names that the model carries; empty where it has none.

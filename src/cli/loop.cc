@@ -192,15 +192,16 @@ void RunLoop::submit(TimePoint due) {
   refuse(video, due, prediction.status());
 }
 
-// When the frame is shown, counted from the first one: as the media says, else by its number; a camera's when it came.
+// When the frame is shown, counted from the first one: as the media says, else by its number; a camera's when
+// it came.
 Duration RunLoop::shown_at(const VideoFrame& video, TimePoint due) const {
   if (video.pts) return *video.pts;
   if (plan_.pace == Pace::kLive) return due - pacer_.start();
   return Duration(std::llround(static_cast<double>(video.index) * 1e9 / plan_.shown_fps));
 }
 
-// A frame that came without its picture has an outcome like every other one: one of a live source that was too
-// old has been dropped, others have failed.
+// A frame that came without its picture has an outcome like every other one: one of a live source that was
+// too old has been dropped, others have failed.
 void RunLoop::lose(const VideoFrame& video, TimePoint due) {
   ++submitted_;
   waits_since_.reset();

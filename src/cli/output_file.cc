@@ -187,7 +187,8 @@ Status OutputFile::replace(std::string_view text) {
   if (error == 0 && rename(name.c_str(), target_.c_str()) == 0) return {};
   if (error == 0) error = errno;
   unlink(name.c_str());
-  // A file that is mounted by itself (EBUSY), or that is another user's in a folder like /tmp, keeps its inode.
+  // A file that is mounted by itself (EBUSY), or that is another user's in a folder like /tmp, keeps its
+  // inode.
   if (error != EBUSY && error != EPERM && error != EACCES) return failed(error);
   descriptor_ = Descriptor(::open(target_.c_str(), kFlags | O_TRUNC));
   if (!descriptor_) return failed(errno);

@@ -23,9 +23,9 @@ class OutputFile {
   //   option   for messages, such as "--json"
   //   errors   kNotFound: cannot be opened for writing, and why
   static Result<OutputFile> open(std::string option, std::string path);
-  // A file that is written by one write(), whole or not at all: into a new file beside it, which then takes its
-  // name. Pipes, terminals and devices are written in place; so are files with a second name (hard link), which
-  // would lose it, and files in a folder that takes no new files.
+  // A file that is written by one write(), whole or not at all: into a new file beside it, which then takes
+  // its name. Pipes, terminals and devices are written in place; so are files with a second name (hard link),
+  // which would lose it, and files in a folder that takes no new files.
   //   errors   as open()
   static Result<OutputFile> open_whole(std::string option, std::string path);
 
@@ -38,7 +38,8 @@ class OutputFile {
   // Appends; the first write replaces what was there. Where a disk is full, what has been written of the last
   // line is cut off again, so that the file ends at a whole line.
   //   thread   one at a time; waits for a slow reader, as Descriptor::write does
-  //   errors   kIoError: the disk is full, the reader has gone, or the like; the file is of no use from then on
+  //   errors   kIoError: the disk is full, the reader has gone, or the like; the file is of no use from then
+  //            on
   Status write(std::string_view text);
   // Closes the file. No write() after it.
   //   errors   kIoError: some file systems report only here that the disk is full

@@ -133,7 +133,8 @@ Result<std::unique_ptr<SizedPredictors>> make_predictors(const Model& model, con
     if (reload) {
       INFLIGHT_TRY_ASSIGN(for_size, load_model(options.model, model_options(options, height, width)));
     }
-    // The first size's program stays static, which is the fastest. One program takes all others, where it can.
+    // The first size's program stays static, which is the fastest. One program takes all others, where it
+    // can.
     const bool any_size = !model.image_use()->frame_size;
     INFLIGHT_TRY_ASSIGN(const Model fitted,
                         fit_to_frames(for_size, options, any_size ? 0 : height, any_size ? 0 : width));

@@ -14,10 +14,10 @@
 
 namespace inflight::cli {
 
-// One predictor for the first size of frames, and others for other sizes, made when the first such frame comes: one for
-// all of them where the model has a size of its own, else one for each. All are on one runtime, and to the caller they
-// are one predictor with one limit and one set of books. Where frames keep their size, there is one, and nothing is in
-// its way.
+// One predictor for the first size of frames, and others for other sizes, made when the first such frame
+// comes: one for all of them where the model has a size of its own, else one for each. All are on one
+// runtime, and to the caller they are one predictor with one limit and one set of books. Where frames keep
+// their size, there is one, and nothing is in its way.
 //   bound    kSizesMax predictors: then the one that was used least recently finishes what it has, and goes
 //   thread   one
 class SizedPredictors {

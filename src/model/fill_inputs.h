@@ -12,7 +12,8 @@ namespace inflight::internal {
 
 // What an input is to be, or null where nothing but the caller can tell:
 //
-//   image_shape, im_shape, image_size, ...   [1,2] or [2]            height and width of the network's image input
+//   image_shape, im_shape, image_size, ...   [1,2] or [2]            height and width of the network's image
+//                                            input
 //   im_info, image_info                      [1,3] or [3]            height, width and 1
 //   scale_factor                             [1,2], [2], [1], []     1
 //   training, is_training, phase_train, ...  one value               0

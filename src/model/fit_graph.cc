@@ -20,8 +20,9 @@ namespace {
 
 namespace op = ov::op;
 
-// An i32[1] value of the network. Products of two extents stay below 2^31. Devices may compare and divide in f32: so
-// what is compared is a difference with 0, whose sign f32 keeps, and a quotient is corrected by its exact rest.
+// An i32[1] value of the network. Products of two extents stay below 2^31. Devices may compare and divide in
+// f32: so what is compared is a difference with 0, whose sign f32 keeps, and a quotient is corrected by its
+// exact rest.
 class Int {
  public:
   explicit Int(std::int64_t value)

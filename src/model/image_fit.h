@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Where a frame lies in a network's input: the arithmetic of `Fit`, on integers but for the last step. What converts
-// frames follows it to the pixel, and what maps results back to the frame uses the same numbers.
+// Where a frame lies in a network's input: the arithmetic of `Fit`, on integers but for the last step. What
+// converts frames follows it to the pixel, and what maps results back to the frame uses the same numbers.
 #pragma once
 
 #include <algorithm>
@@ -10,8 +10,9 @@
 
 namespace inflight {
 
-// The whole frame in the network's input, in the input's pixels. Where a crop cuts parts off, it is larger than the
-// input, and x or y is negative. A point p of the input lies at (p - x) / width of the frame's width.
+// The whole frame in the network's input, in the input's pixels. Where a crop cuts parts off, it is larger
+// than the input, and x or y is negative. A point p of the input lies at (p - x) / width of the frame's
+// width.
 struct FitRect {
   double x = 0;
   double y = 0;
@@ -33,8 +34,8 @@ struct PixelRect {
   std::int64_t height = 0;
 };
 
-// kLetterbox: the part of the input that the frame is resized to. The longer side fills the input; the other one is
-// rounded half up, and is 1 at least. Of an odd rest the right or the lower border has the pixel more.
+// kLetterbox: the part of the input that the frame is resized to. The longer side fills the input; the other
+// one is rounded half up, and is 1 at least. Of an odd rest the right or the lower border has the pixel more.
 constexpr PixelRect letterbox_rect(std::int64_t frame_height, std::int64_t frame_width,
                                    std::int64_t input_height, std::int64_t input_width) {
   const bool wide = frame_width * input_height >= frame_height * input_width;
@@ -48,9 +49,9 @@ constexpr PixelRect letterbox_rect(std::int64_t frame_height, std::int64_t frame
   return {(input_width - width) / 2, (input_height - height) / 2, width, height};
 }
 
-// kCrop: the part of the frame that is resized to the whole input: the largest of the input's aspect ratio, from the
-// middle. Its cut side is rounded half up, and is 1 at least. Of an odd rest one pixel more is cut off on the right or
-// below.
+// kCrop: the part of the frame that is resized to the whole input: the largest of the input's aspect ratio,
+// from the middle. Its cut side is rounded half up, and is 1 at least. Of an odd rest one pixel more is cut
+// off on the right or below.
 constexpr PixelRect crop_rect(std::int64_t frame_height, std::int64_t frame_width, std::int64_t input_height,
                               std::int64_t input_width) {
   const bool wide = frame_width * input_height >= frame_height * input_width;

@@ -71,7 +71,7 @@ op::v4::Interpolate::InterpolateAttrs bilinear() {
 
 // f32[1,H,W,3] to another size: bilinear, half-pixel centres.
 Value resized(const Value& value, std::int64_t height, std::int64_t width) {
-  const ov::Shape from = value.get_shape();
+  const ov::Shape& from = value.get_shape();
   if (from[1] == static_cast<std::size_t>(height) && from[2] == static_cast<std::size_t>(width)) return value;
   const Value scales = floats({2}, {static_cast<float>(height) / static_cast<float>(from[1]),
                                     static_cast<float>(width) / static_cast<float>(from[2])});
@@ -91,7 +91,7 @@ Value fitted(const Value& frame, Fit fit, std::int64_t height, std::int64_t widt
   const Value pixels = converted(frame, ov::element::f32);
   if (fit == Fit::kStretch) return resized(pixels, height, width);
   const PixelRect place = letterbox_rect(from_height, from_width, height, width);
-  const Value inside = resized(pixels, place.height, place.width);
+  Value inside = resized(pixels, place.height, place.width);
   if (place.height == height && place.width == width) return inside;
   return std::make_shared<op::v1::Pad>(
       inside, integers({0, place.y, place.x, 0}),
@@ -150,7 +150,7 @@ Value with_channels(const Value& rgb, std::size_t channels, ColorOrder color) {
   if (color == ColorOrder::kBgr)
     ordered = std::make_shared<op::v8::Gather>(rgb, integers({2, 1, 0}), integers({3}));
   if (channels == 3) return ordered;
-  const ov::Shape shape = rgb.get_shape();
+  const ov::Shape& shape = rgb.get_shape();
   const Value alpha = op::v0::Constant::create(rgb.get_element_type(), {1, shape[1], shape[2], 1}, {kOpaque});
   return std::make_shared<op::v0::Concat>(ov::OutputVector{ordered, alpha}, 3);
 }
@@ -174,7 +174,8 @@ Value clamped_to(const Value& value) {
                                          static_cast<double>(std::numeric_limits<T>::max()));
 }
 
-// f32 as the network's element type; integers are rounded to the nearest, half to even, and end at their bounds.
+// f32 as the network's element type; integers are rounded to the nearest, half to even, and end at their
+// bounds.
 Value of_type(Value value, const ov::element::Type& type) {
   if (!type.is_integral_number()) return converted(value, type);
   value = std::make_shared<op::v5::Round>(value, op::v5::Round::RoundMode::HALF_TO_EVEN);

@@ -177,14 +177,14 @@ std::string in_words(const TensorSpec& input, const ImageUse& use, const ImageLa
   return text;
 }
 
-// The network with the frame in place of input `index`; the other inputs keep their order, but for those that can
-// be filled, where that is wanted.
+// The network with the frame in place of input `index`; the other inputs keep their order, but for those that
+// can be filled, where that is wanted.
 std::shared_ptr<ov::Model> rebuilt(const ov::Model& network, const ModelRep& rep, std::size_t index,
                                    const internal::ImageGraph& graph, const ov::Shape& shape,
                                    const ImageLayout& layout, bool fill_others,
                                    std::vector<TensorSpec>& inputs, std::vector<std::string>& conversions) {
   ov::ParameterVector kept;
-  const ov::ParameterVector parameters = network.get_parameters();
+  const ov::ParameterVector& parameters = network.get_parameters();
   const auto feed = [](const ov::op::v0::Parameter& parameter, const ov::Output<ov::Node>& value) {
     for (ov::Input<ov::Node> target :
          parameter.output(0).get_node_shared_ptr()->output(0).get_target_inputs())
@@ -235,7 +235,7 @@ Result<Model> convert(const ModelRep& rep, ImageInput image) {
   ImageUse use;
   try {
     const ov::Output<ov::Node> port = closed.network->input(found.index);
-    const ov::Shape shape = port.get_shape();
+    const ov::Shape& shape = port.get_shape();
     const internal::ImageGraph graph =
         internal::make_image_graph(image, port.get_element_type(), shape, closed.layout);
     use = use_of(input, shape, closed.layout, image);

@@ -23,12 +23,13 @@ struct ImageLayout {
   std::size_t channel_axis() const { return channels_first ? rank - 3 : rank - 1; }
 };
 
-// How an input can be seen as a picture, best first: what the extents say before what is a guess, three channels
-// before one before four, and channels first before channels last (the other way round for integers, which is how
-// quantised models come). Empty where it cannot be one.
+// How an input can be seen as a picture, best first: what the extents say before what is a guess, three
+// channels before one before four, and channels first before channels last (the other way round for integers,
+// which is how quantised models come). Empty where it cannot be one.
 std::vector<ImageLayout> image_layouts(const ov::element::Type& type, const ov::PartialShape& shape);
 
-// The input's shape with what is open put in: batch 1, the layout's channels, and the frame's height and width.
+// The input's shape with what is open put in: batch 1, the layout's channels, and the frame's height and
+// width.
 ov::PartialShape closed_shape(const ov::PartialShape& shape, const ImageLayout& layout, int frame_height,
                               int frame_width);
 

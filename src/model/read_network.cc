@@ -63,7 +63,8 @@ std::string reader_of(FileFormat format) {
 
 using Open = std::function<InputModel::Ptr(FrontEnd&)>;
 
-// Puts the shapes into the inputs that the reader knows by these names; set_input_shapes() tells of the others.
+// Puts the shapes into the inputs that the reader knows by these names; set_input_shapes() tells of the
+// others.
 Status put_in(InputModel& opened, const std::map<std::string, Shape>& shapes) {
   const std::vector<Place::Ptr> places = opened.get_inputs();
   for (const auto& [name, shape] : shapes) {
@@ -95,8 +96,8 @@ bool put_frame_in(InputModel& opened, const ModelOptions& options, std::size_t a
   return false;
 }
 
-// One reading. Core::read_model would offer the file to each reader in turn, and some print when they meet what they
-// do not know.
+// One reading. Core::read_model would offer the file to each reader in turn, and some print when they meet
+// what they do not know.
 Result<std::shared_ptr<ov::Model>> read_once(FileFormat format, const Open& open, const ModelOptions& options,
                                              const std::size_t* frame_attempt) {
   try {

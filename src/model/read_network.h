@@ -23,8 +23,8 @@ inline constexpr std::uint64_t kElementsMax = std::uint64_t{1} << 40;
 // Product of the extents, at most kElementsMax + 1; unknown ones count as one.
 std::uint64_t elements_bounded(std::span<const std::int64_t> dims);
 
-// Reads with the one reader for the format; whatever it throws becomes a status. Where it cannot read while extents of
-// an image input are open, and the options tell a frame's size, it reads again with that.
+// Reads with the one reader for the format; whatever it throws becomes a status. Where it cannot read while
+// extents of an image input are open, and the options tell a frame's size, it reads again with that.
 //   errors   kInvalidModel, kUnsupported; kInvalidArgument: ModelOptions::input_shapes do not fit
 Result<std::shared_ptr<ov::Model>> read_network(const std::filesystem::path& path, FileFormat format,
                                                 const ModelOptions& options);

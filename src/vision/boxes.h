@@ -50,15 +50,16 @@ class BoxCollector {
   BoxCollector(const Geometry& geometry, const BoxOptions& options)
       : geometry_(geometry), options_(options) {}
 
-  // Adds one candidate by its corners in the input's pixels. Leaves out what is below the score, not a number,
-  // infinite, a score above 1, without area, or of a class that no integer holds.
+  // Adds one candidate by its corners in the input's pixels. Leaves out what is below the score, not a
+  // number, infinite, a score above 1, without area, or of a class that no integer holds.
   void add(double x1, double y1, double x2, double y2, double score, double category);
   // The same, by its centre and size.
   void add_centred(double cx, double cy, double width, double height, double score, double category) {
     add(cx - width / 2, cy - height / 2, cx + width / 2, cy + height / 2, score, category);
   }
   // The boxes, by falling score, clipped to the frame; those outside of it are left out. Leaves this empty.
-  //   overlaps   whether boxes of one class may overlap by more than iou_max: the model has seen to that itself
+  //   overlaps   whether boxes of one class may overlap by more than iou_max: the model has seen to that
+  //              itself
   std::vector<Box> take(bool overlaps);
 
   float score_min() const noexcept { return options_.score_min; }

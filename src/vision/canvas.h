@@ -20,8 +20,9 @@ struct BoxNote {
   std::string text;
 };
 
-// A picture in memory, 4 bytes a pixel: blue, green, red and one that means nothing. Draws with cairo. The sizes of
-// lines and letters follow the picture's. Its memory is used again for the next frame of the same size.
+// A picture in memory, 4 bytes a pixel: blue, green, red and one that means nothing. Draws with cairo. The
+// sizes of lines and letters follow the picture's. Its memory is used again for the next frame of the same
+// size.
 //   thread   one at a time
 class Canvas {
  public:

@@ -51,7 +51,8 @@ TEST(Canvas, DrawsARectangleInsideItsBox) {
   EXPECT_EQ(pixel(canvas, 100, 79), 100U << 16 | 79U << 8 | 7U);
 }
 
-// Text changes pixels above the box, or in it where the box begins at the upper edge; never outside of the picture.
+// Text changes pixels above the box, or in it where the box begins at the upper edge; never outside of the
+// picture.
 TEST(Canvas, WritesTextBesideTheBox) {
   for (const double y : {60.0, 0.0}) {
     Canvas canvas;

@@ -1,29 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
-// From the outputs of a detector to boxes: one function for each head. vision/detector.h says where each layout is from.
+// From the outputs of a detector to boxes: one function for each head. vision/detector.h says where each
+// layout is from.
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <limits>
 
 #include "vision/detector.h"
+#include "vision/matrix.h"
 #include "vision/values.h"
 
 namespace inflight::vision {
 namespace {
-
-// A matrix of floats in a tensor's memory, by rows or by columns.
-struct Matrix {
-  std::span<const float> values;
-  std::size_t rows = 0;
-  std::size_t columns = 0;
-  bool transposed = false;  // the values lie column by column
-
-  double at(std::size_t row, std::size_t column) const {
-    return values[transposed ? column * rows + row : row * columns + column];
-  }
-};
 
 // What decoders read, beside the outputs.
 struct Inputs {
@@ -58,50 +47,7 @@ Result<Matrix> matrix(Inputs& in, std::size_t part, std::size_t columns) {
   return result;
 }
 
-// Coordinates of 0 to 1 reach little past 1 where boxes stick out of the frame; pixels are far above everywhere.
-constexpr double kNormalisedMax = 2;
-
-// What coordinates are multiplied by to be pixels of the input.
-struct Units {
-  double x = 1;
-  double y = 1;
-};
-
-Units normalised(const Geometry& geometry) {
-  return {static_cast<double>(geometry.input_width), static_cast<double>(geometry.input_height)};
-}
-
-// By the largest coordinate in columns `first` to `first + count` of the rows that `counts` says.
-template <typename Counts>
-Units units_of(const Matrix& rows, std::size_t first, std::size_t count, const Geometry& geometry,
-               Counts counts) {
-  for (std::size_t row = 0; row < rows.rows; ++row) {
-    if (!counts(row)) continue;
-    for (std::size_t column = first; column < first + count; ++column) {
-      const double value = rows.at(row, column);
-      if (std::isfinite(value) && value > kNormalisedMax) return {};
-    }
-  }
-  return normalised(geometry);
-}
-
-bool every_row(std::size_t) { return true; }
-
-// The column of the highest value from `first` on; NaN is below everything.
-std::size_t best_column(const Matrix& rows, std::size_t row, std::size_t first, std::size_t count) {
-  std::size_t best = first;
-  double score = -std::numeric_limits<double>::infinity();
-  for (std::size_t column = first; column < first + count; ++column) {
-    const double value = rows.at(row, column);
-    if (value > score) {
-      score = value;
-      best = column;
-    }
-  }
-  return best;
-}
-
-// ---- The YOLO family ---------------------------------------------------------------------------------------------
+// ---- The YOLO family --------------------------------------------------------------------------------------
 
 Status decode_yolov8(Inputs& in, BoxCollector& boxes) {
   INFLIGHT_TRY_ASSIGN(Matrix rows, matrix(in, 0, 0));
@@ -144,7 +90,8 @@ Status decode_yolox(Inputs& in, BoxCollector& boxes) {
   for (std::size_t row = 0; row < rows.rows; ++row) {
     if (std::isfinite(rows.at(row, 0))) largest = std::max(largest, rows.at(row, 0));
   }
-  // Relative to its cell a centre is a few cells away at most; in pixels the last column's is near the right border.
+  // Relative to its cell a centre is a few cells away at most; in pixels the last column's is near the right
+  // border.
   const bool relative = largest < in.geometry.input_width / 4.0;
   std::size_t row = 0;
   for (int stride = 8; stride <= 32; stride *= 2) {
@@ -168,7 +115,7 @@ Status decode_yolox(Inputs& in, BoxCollector& boxes) {
   return {};
 }
 
-// ---- Rows that are boxes already -----------------------------------------------------------------------------
+// ---- Rows that are boxes already --------------------------------------------------------------------------
 
 bool is_whole(double value) { return value == std::rint(value); }
 bool is_share(double value) { return value >= 0 && value <= 1; }
@@ -259,7 +206,7 @@ Status decode_dets_labels(Inputs& in, BoxCollector& boxes) {
   return {};
 }
 
-// ---- Scores and boxes of every candidate ---------------------------------------------------------------------
+// ---- Scores and boxes of every candidate ------------------------------------------------------------------
 
 // Whether the scores are a softmax: each row sums to 1. What is no probability at all is an error.
 Result<bool> is_softmax(const Inputs& in, const Matrix& scores) {
@@ -299,16 +246,6 @@ Status decode_scores_boxes(Inputs& in, BoxCollector& boxes) {
     }
   }
   return {};
-}
-
-double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
-
-// The softmax of a row: the largest of `count` columns, and its probability among all.
-double softmax_of(const Matrix& logits, std::size_t row, std::size_t column) {
-  const double top = logits.at(row, best_column(logits, row, 0, logits.columns));
-  double sum = 0;
-  for (std::size_t c = 0; c < logits.columns; ++c) sum += std::exp(logits.at(row, c) - top);
-  return std::exp(logits.at(row, column) - top) / sum;
 }
 
 Status decode_detr(Inputs& in, BoxCollector& boxes) {

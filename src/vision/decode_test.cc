@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Each head on tensors made by hand, with boxes worked out by hand. The input is 64x96 (height, width), the frame twice
-// that and more: 128x192.
+// Each head on tensors made by hand, with boxes worked out by hand. The input is 64x96 (height, width), the
+// frame twice that and more: 128x192.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -165,8 +165,8 @@ TEST(Decode, YoloV5OfOneClassIsNotTakenForRows) {
                {{30, 40, 20, 40, 0.72F, 0}});
 }
 
-// Cell (row 1, column 2) of stride 16 is row 96 + 6 + 2: its centre is (2 + 0.5, 1 + 0.25) * 16 = (40, 20), its size
-// (16 * 2, 16 * 1).
+// Cell (row 1, column 2) of stride 16 is row 96 + 6 + 2: its centre is (2 + 0.5, 1 + 0.25) * 16 = (40, 20),
+// its size (16 * 2, 16 * 1).
 TEST(Decode, YoloXRelativeToItsCells) {
   std::vector<float> rows(static_cast<std::size_t>(kCells) * 7, 0.0F);
   const std::vector<float> one = {0.5F, 0.25F, std::log(2.0F), 0, 0.8F, 0.1F, 0.9F};
@@ -294,8 +294,8 @@ TEST(Decode, ScoresThatAreNoneAreAnError) {
   EXPECT_NE(boxes.status().message().find("got a score of -3, want 0 to 1"), std::string::npos);
 }
 
-// The prior is at (0.5, 0.5), 0.2 x 0.4. The centre moves by 1 * 0.1 * 0.2 to 0.52 and by -1 * 0.1 * 0.4 to 0.46; the
-// size becomes 0.2 * e^(0.2 * ln 2 / 0.2) = 0.4 and 0.4.
+// The prior is at (0.5, 0.5), 0.2 x 0.4. The centre moves by 1 * 0.1 * 0.2 to 0.52 and by -1 * 0.1 * 0.4 to
+// 0.46; the size becomes 0.2 * e^(0.2 * ln 2 / 0.2) = 0.4 and 0.4.
 TEST(Decode, SsdPriors) {
   const float log_2 = std::log(2.0F) / 0.2F;
   const std::vector<Box> want = {{(0.52 - 0.2) * 192, (0.46 - 0.2) * 128, 0.4 * 192, 0.4 * 128, 0.7F, 2}};
@@ -305,7 +305,8 @@ TEST(Decode, SsdPriors) {
                    .add("priors", {1, 4}, {0.5F, 0.5F, 0.2F, 0.4F})
                    .boxes(Head::kSsdPriors),
                want);
-  // Caffe's: flat, corners and variances; logits, whose softmax is e^(ln 7) / (2 + 1 + 7). The second is background.
+  // Caffe's: flat, corners and variances; logits, whose softmax is e^(ln 7) / (2 + 1 + 7). The second is
+  // background.
   expect_boxes(Outputs()
                    .add("mbox_loc", {1, 8}, {1, -1, log_2, 0, 0, 0, 0, 0})
                    .add("mbox_conf", {1, 6}, {std::log(2.0F), 0, std::log(7.0F), 9, 0, 0})

@@ -77,7 +77,8 @@ bool is_list(const TensorSpec& spec) {
 
 bool is_count(const TensorSpec& spec) { return spec.shape.is_static() && spec.shape.elements() == 1; }
 
-// How many cells the feature maps of a detector with these strides have; 0 where the input is no multiple of them.
+// How many cells the feature maps of a detector with these strides have; 0 where the input is no multiple of
+// them.
 std::int64_t cells(const DetectorHints& hints, std::int64_t first_stride, std::int64_t last_stride) {
   std::int64_t count = 0;
   for (std::int64_t stride = first_stride; stride <= last_stride; stride *= 2) {
@@ -104,7 +105,7 @@ Detector of(Head head, std::initializer_list<std::size_t> parts) {
   return detector;
 }
 
-// ---- One output: its rows are candidates ---------------------------------------------------------------------
+// ---- One output: its rows are candidates ------------------------------------------------------------------
 
 using Match = std::optional<Detector>;
 
@@ -178,7 +179,7 @@ Match as_rows(Head head, std::int64_t columns, Specs outputs) {
   return std::nullopt;
 }
 
-// ---- Several outputs: each has a part --------------------------------------------------------------------------
+// ---- Several outputs: each has a part ---------------------------------------------------------------------
 
 // Boxes, classes, scores and, where there is one, their count.
 Match as_lists(Head head, Specs outputs) {
@@ -317,7 +318,7 @@ Match match(Head head, Specs outputs, const DetectorHints& hints) {
   return std::nullopt;
 }
 
-// ---- The guess -------------------------------------------------------------------------------------------------
+// ---- The guess --------------------------------------------------------------------------------------------
 
 // One output of rows: the number of candidates tells the YOLOs apart, for it follows from the input's size.
 std::optional<Head> guess_rows(Specs outputs, const DetectorHints& hints) {

@@ -17,8 +17,9 @@
 
 namespace inflight::vision {
 
-// The layouts that are known. N candidates, C classes; "pixels" are those of the network's input, "corners" are
-// x1,y1,x2,y2. Where it says "pixels or 0 to 1", coordinates that are nowhere above 2 are taken as 0 to 1.
+// The layouts that are known. N candidates, C classes; "pixels" are those of the network's input, "corners"
+// are x1,y1,x2,y2. Where it says "pixels or 0 to 1", coordinates that are nowhere above 2 are taken as 0 to
+// 1.
 enum class Head : std::uint8_t {
   // [1,N,5+C]: cx,cy,w,h (pixels or 0 to 1), objectness, a score for each class; their product counts.
   //   source   ultralytics/yolov5 models/yolo.py (Detect.forward, inference); WongKinYiu/yolov7 the same
@@ -27,8 +28,8 @@ enum class Head : std::uint8_t {
   // [1,M,h,w] (masks), M columns more, which are left out.
   //   source   ultralytics/ultralytics nn/modules/head.py (Detect, Segment), YOLOv8, v9, 11, 12
   kYoloV8,
-  // [1,N,5+C] as YOLOv5, but one candidate for each cell of the strides 8, 16, 32; cx,cy,w,h may be relative to
-  // their cell (w,h as logarithms), as exported by default.
+  // [1,N,5+C] as YOLOv5, but one candidate for each cell of the strides 8, 16, 32; cx,cy,w,h may be relative
+  // to their cell (w,h as logarithms), as exported by default.
   //   source   Megvii-BaseDetection/YOLOX models/yolo_head.py (decode_outputs), utils/demo_utils.py
   kYoloX,
   // [1,N,6] or [N,6]: corners (pixels or 0 to 1), score, class. The model has removed overlaps.
@@ -37,26 +38,29 @@ enum class Head : std::uint8_t {
   // [1,1,N,7] or [N,7]: image, class, score, corners (0 to 1); image -1 ends. The model has removed overlaps.
   //   source   OpenVINO's operation DetectionOutput-8; Caffe SSD, layer DetectionOutput
   kSsd,
-  // [N,6] or [1,N,6]: class, score, corners (pixels or 0 to 1); class -1 is none. The model has removed overlaps.
+  // [N,6] or [1,N,6]: class, score, corners (pixels or 0 to 1); class -1 is none. The model has removed
+  // overlaps.
   //   source   PaddleDetection multiclass_nms; MXNet MultiBoxDetection
   kClassRows,
   // Boxes [1,N,4] as y1,x1,y2,x2 (0 to 1), classes [1,N], scores [1,N], count [1]. Overlaps are removed.
   //   source   TensorFlow Object Detection API exporter; TensorFlow Lite TFLite_Detection_PostProcess
   kTensorFlow,
-  // Boxes [N,4] as corners (pixels or 0 to 1), labels [N], scores [N], in any order, perhaps a count. Overlaps are
-  // removed.
+  // Boxes [N,4] as corners (pixels or 0 to 1), labels [N], scores [N], in any order, perhaps a count.
+  // Overlaps are removed.
   //   source   torchvision models/detection; RT-DETR's exported postprocessor; EfficientNMS_TRT
   kLists,
-  // Boxes and scores in one [N,5] or [1,N,5] as corners (pixels or 0 to 1), score; labels [N]. Overlaps are removed.
+  // Boxes and scores in one [N,5] or [1,N,5] as corners (pixels or 0 to 1), score; labels [N]. Overlaps are
+  // removed.
   //   source   mmdeploy and OpenVINO Training Extensions: `dets` or `boxes`, `labels`
   kDetsLabels,
-  // Scores [1,N,C] and boxes [1,N,4] as corners (pixels or 0 to 1). Where the scores of every candidate sum to 1,
-  // class 0 is the background.
+  // Scores [1,N,C] and boxes [1,N,4] as corners (pixels or 0 to 1). Where the scores of every candidate sum
+  // to 1, class 0 is the background.
   //   source   Linzaer/Ultra-Light-Fast-Generic-Face-Detector-1MB; Deci-AI YOLO-NAS
   kScoresBoxes,
-  // Scores, offsets [1,N,4] and priors ([N,4] as cx,cy,w,h, or [1,2,4N] as corners and variances; 0 to 1), with the
-  // variances 0.1, 0.1, 0.2, 0.2 unless the priors have their own. Class 0 is the background.
-  //   source   W. Liu et al., SSD (2016), and its Caffe code (bbox_util.cpp, CENTER_SIZE); amdegroot/ssd.pytorch
+  // Scores, offsets [1,N,4] and priors ([N,4] as cx,cy,w,h, or [1,2,4N] as corners and variances; 0 to 1),
+  // with the variances 0.1, 0.1, 0.2, 0.2 unless the priors have their own. Class 0 is the background.
+  //   source   W. Liu et al., SSD (2016), and its Caffe code (bbox_util.cpp, CENTER_SIZE);
+  //            amdegroot/ssd.pytorch
   kSsdPriors,
   // Logits [1,N,C+1] and boxes [1,N,4] as cx,cy,w,h (0 to 1): softmax, the last class is none.
   //   source   facebookresearch/detr models/detr.py (PostProcess); transformers DetrForObjectDetection, Yolos
@@ -85,9 +89,9 @@ struct DetectorHints {
 struct Detector {
   static constexpr std::size_t kParts = 4;
   Head head = Head::kYoloV8;
-  // Indices of outputs, as the head lists them (kYoloV8: predictions; kScoresBoxes and the DETRs: scores, boxes;
-  // kTensorFlow and kLists: boxes, classes, scores, count; kDetsLabels: dets, labels; kSsdPriors: scores, offsets,
-  // priors).
+  // Indices of outputs, as the head lists them (kYoloV8: predictions; kScoresBoxes and the DETRs: scores,
+  // boxes; kTensorFlow and kLists: boxes, classes, scores, count; kDetsLabels: dets, labels; kSsdPriors:
+  // scores, offsets, priors).
   std::array<std::size_t, kParts> parts{};
   std::size_t part_count = 0;
   bool columns = false;     // kYoloV8: [1,4+C,N]
@@ -96,8 +100,8 @@ struct Detector {
   std::size_t classes = 0;  // C, as columns of scores; 0: the outputs do not tell
 };
 
-// The head of a model with these outputs, where it is plain: nothing where none fits, or where two fit that would
-// give different boxes.
+// The head of a model with these outputs, where it is plain: nothing where none fits, or where two fit that
+// would give different boxes.
 std::optional<Detector> guess_detector(std::span<const TensorSpec> outputs, const DetectorHints& hints);
 
 // The model as a detector with this head.
@@ -109,8 +113,8 @@ std::string outputs_text(std::span<const TensorSpec> outputs);
 
 // The boxes of one frame. Pure, and safe to call from any thread.
 //   outputs   all of the model's, in its order, in memory of the host
-//   errors    kInvalidModel: an output's actual shape does not fit the head, or its values cannot be what the head
-//             says
+//   errors    kInvalidModel: an output's actual shape does not fit the head, or its values cannot be what the
+//             head says
 Result<std::vector<Box>> decode_boxes(const Detector& detector, std::span<const TensorView> outputs,
                                       const Geometry& geometry, const BoxOptions& options);
 

@@ -104,8 +104,8 @@ std::optional<std::vector<std::pair<std::int64_t, std::string>>> python_map(std:
   return pairs;
 }
 
-// A list of names, or a map from numbers to names. Deep nesting is no recursion of ours: the parser has a stack
-// on the heap, and only the first level is kept.
+// A list of names, or a map from numbers to names. Deep nesting is no recursion of ours: the parser has a
+// stack on the heap, and only the first level is kept.
 Result<std::vector<std::pair<std::int64_t, std::string>>> json_pairs(std::string_view text) {
   bool nested = false;
   const Json value = Json::parse(

@@ -23,12 +23,12 @@ class Labels {
   // Reads the text of a label file or of a model's metadata:
   //   * a JSON list of names, ["cat","dog"], or map from numbers to names, {"0":"cat","1":"dog"}
   //   * a map as ultralytics writes it into models, {0: 'cat', 1: 'dog'}
-  //   * one name a line, the first for class 0. An empty line is a class without a name; those at the end do not
-  //     count. A `#` is part of a name.
+  //   * one name a line, the first for class 0. An empty line is a class without a name; those at the end do
+  //     not count. A `#` is part of a name.
   //   * one `number name` or `number: name` a line, where every line is of that form
   // UTF-8, with a byte order mark or without; lines end with LF, CRLF or CR.
-  //   errors   kInvalidArgument: empty, not UTF-8 text, above kBytesMax bytes or kCountMax names, a JSON value
-  //            of another kind, a number twice
+  //   errors   kInvalidArgument: empty, not UTF-8 text, above kBytesMax bytes or kCountMax names, a JSON
+  //            value of another kind, a number twice
   static Result<Labels> parse(std::string_view text);
   // Names for the classes 0, 1, ...; empty ones are none.
   static Labels of(const std::vector<std::string>& names);

@@ -165,8 +165,8 @@ void print_places(const Stack& stack, char* program) {
     const auto* const at = static_cast<const char*>(stack.frames[static_cast<std::size_t>(i)]);
     if (at < &__executable_start || at >= &_end) continue;
     std::array<char, 20>& text = texts[static_cast<std::size_t>(i)];
-    // A call stands before the address that it returns to, but the instruction that a signal interrupted may be the
-    // first of its function.
+    // A call stands before the address that it returns to, but the instruction that a signal interrupted may
+    // be the first of its function.
     const int before = at == stack.interrupted_at ? 0 : 1;
     std::snprintf(text.data(), text.size(), "0x%lx",
                   static_cast<unsigned long>(at - before - &__executable_start));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What clang's -Wthread-safety checks: which lock guards a member, and what a function does with a lock. Other
-// compilers see nothing.
+// What clang's -Wthread-safety checks: which lock guards a member, and what a function does with a lock.
+// Other compilers see nothing.
 #pragma once
 
 #if defined(__clang__)

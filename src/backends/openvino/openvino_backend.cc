@@ -15,17 +15,15 @@
 
 #include <algorithm>
 #include <array>
-#include <cstring>
 #include <exception>
 #include <openvino/core/model.hpp>
 #include <openvino/runtime/compiled_model.hpp>
 #include <openvino/runtime/core.hpp>
-#include <openvino/runtime/infer_request.hpp>
 #include <openvino/runtime/properties.hpp>
 #include <optional>
-#include <thread>
 #include <utility>
 
+#include "backends/openvino/openvino_slot.h"
 #include "base/check.h"
 #include "base/scheduling.h"
 #include "model/network.h"
@@ -34,228 +32,19 @@
 namespace inflight {
 namespace {
 
+using internal::index_of;
+using internal::OpenVinoCompiled;
+using internal::OpenVinoCpu;
+using internal::OpenVinoPort;
+using internal::OutputAlias;
+
 constexpr std::string_view kDevice = "CPU";
-constexpr std::size_t kWidths = 2;
-std::size_t index_of(Width width) { return width == Width::kWide ? 0 : 1; }
-
-// OpenVINO's core and what is known of the processor. Programs share it, so they may outlive the backend.
-struct Cpu {
-  ov::Core core;
-  std::string name;                       // "AMD EPYC"
-  std::vector<std::string> capabilities;  // "FP32", "BF16", ...
-  int cores = 1;
-};
-
-// One input or output as the compiled model has it.
-struct Port {
-  ov::element::Type type;
-  ov::Shape shape;  // where static; of an image input of any size, one that it can have
-  TensorSpec spec;  // what a launch brings
-  bool dynamic = false;
-};
-
-// Where to copy an output from that is also another tensor of the model. OpenVINO tells tensors apart by
-// name, so setting the memory of such an output can set that of the other one. Such an output keeps
-// OpenVINO's memory, and we copy it.
-struct Alias {
-  enum class Of : std::uint8_t { kNothing, kInput, kOutput };
-  Of of = Of::kNothing;
-  std::size_t index = 0;  // of the input, or of the earlier output
-};
-
-struct Compiled {
-  std::shared_ptr<Cpu> cpu;
-  std::vector<Port> inputs;
-  std::vector<Port> outputs;
-  std::vector<Alias> aliases;  // one an output
-  std::array<std::optional<ov::CompiledModel>, kWidths> models;
-};
-
-class OpenVinoSlot final : public BoundProgram {
- public:
-  explicit OpenVinoSlot(std::shared_ptr<const Compiled> compiled) : compiled_(std::move(compiled)) {}
-
-  // Makes the requests. Not in the constructor, because OpenVINO may throw here.
-  void create_requests() {
-    for (std::size_t i = 0; i < kWidths; ++i) {
-      if (!compiled_->models[i].has_value()) continue;
-      ov::CompiledModel model = *compiled_->models[i];  // a handle; create_infer_request() is not const
-      requests_[i].emplace(Request{model.create_infer_request(),
-                                   std::vector<const void*>(compiled_->inputs.size(), nullptr),
-                                   std::vector<const void*>(compiled_->outputs.size(), nullptr)});
-    }
-  }
-
-  // OpenVINO makes a request's memory and picks its kernels in the first inference.
-  Status warm_up() override {
-    for (std::optional<Request>& request : requests_) {
-      if (!request.has_value()) continue;
-      try {
-        for (std::size_t i = 0; i < compiled_->inputs.size(); ++i) {
-          ov::Tensor input = request->request.get_input_tensor(i);
-          if (compiled_->inputs[i].dynamic) input.set_shape(compiled_->inputs[i].shape);
-          std::memset(input.data(), 0, input.get_byte_size());
-        }
-        request->request.infer();
-      } catch (const std::exception&) {
-        // A network may refuse zeros; a frame that fails reports its own failure.
-      }
-    }
-    return {};
-  }
-
-  Status launch(const Launch& launch) override {
-    std::optional<Request>& request = requests_[index_of(launch.width)];
-    if (!request.has_value()) {
-      return {StatusCode::kInvalidArgument,
-              fmt::format("width: got {}, which the program was not compiled for", width_name(launch.width))};
-    }
-    INFLIGHT_TRY(check(launch));
-    try {
-      set_tensors(*request, launch);
-    } catch (const std::exception& error) {
-      return {StatusCode::kDeviceError, internal::distil_openvino_error(error.what())};
-    }
-    last_ = index_of(launch.width);
-    try {
-      request->request.infer();
-      copy_aliases(launch);
-      outcome_ = check_ranks(*request);
-    } catch (const std::exception& error) {
-      outcome_ = Status(StatusCode::kDeviceError, internal::distil_openvino_error(error.what()));
-    } catch (...) {
-      outcome_ = Status(StatusCode::kDeviceError, "the inference failed without a reason");
-    }
-    word_.store(launch.generation, std::memory_order_release);
-    return {};
-  }
-
-  const std::atomic<std::uint64_t>& completion_word() const noexcept override { return word_; }
-  Status outcome() override { return outcome_; }
-
-  TensorView dynamic_output(std::size_t index) override {
-    INFLIGHT_CHECK(index < compiled_->outputs.size() && requests_[last_].has_value());
-    const Port& port = compiled_->outputs[index];
-    TensorView view{nullptr, port.spec.dtype, {}};
-    try {
-      const ov::Tensor tensor = requests_[last_]->request.get_output_tensor(index);
-      std::array<std::int64_t, Shape::kRankMax> dims{};
-      const ov::Shape& shape = tensor.get_shape();
-      INFLIGHT_CHECK(shape.size() <= dims.size());  // check_ranks() has looked
-      std::copy(shape.begin(), shape.end(), dims.begin());
-      Result<Shape> made = Shape::make({dims.data(), shape.size()});
-      INFLIGHT_CHECK(made.ok());
-      view.shape = *made;
-      view.data = view.shape.elements() == 0 ? nullptr : tensor.data();
-    } catch (const std::exception&) {
-      view.shape = {0};  // nothing was computed: outcome() says why
-      view.data = nullptr;
-    }
-    return view;
-  }
-
- private:
-  struct Request {
-    ov::InferRequest request;
-    std::vector<const void*> inputs;  // the memory that each tensor of the request wraps now
-    std::vector<const void*> outputs;
-  };
-
-  static ov::Shape shape_of_view(const TensorView& view) {
-    return {view.shape.dims().begin(), view.shape.dims().end()};
-  }
-
-  static Status check_one(std::string_view role, const Port& port, const void* data, DType dtype,
-                          const Shape& shape) {
-    if (dtype != port.spec.dtype || !port.spec.shape.allows(shape)) {
-      return {StatusCode::kInvalidArgument,
-              fmt::format("{} \"{}\": got {}, want {}", role, port.spec.name,
-                          TensorSpec{"", dtype, shape}.type_string(), port.spec.type_string())};
-    }
-    if (data == nullptr) {
-      return {StatusCode::kInvalidArgument, fmt::format("{} \"{}\": got no memory", role, port.spec.name)};
-    }
-    return {};
-  }
-
-  Status check(const Launch& launch) const {
-    if (launch.inputs.size() != compiled_->inputs.size() ||
-        launch.outputs.size() != compiled_->outputs.size()) {
-      return {StatusCode::kInvalidArgument,
-              fmt::format("got {} inputs and {} outputs, want {} and {}", launch.inputs.size(),
-                          launch.outputs.size(), compiled_->inputs.size(), compiled_->outputs.size())};
-    }
-    for (std::size_t i = 0; i < launch.inputs.size(); ++i) {
-      const TensorView& view = launch.inputs[i];
-      INFLIGHT_TRY(check_one("input", compiled_->inputs[i], view.data, view.dtype, view.shape));
-    }
-    for (std::size_t i = 0; i < launch.outputs.size(); ++i) {
-      const MutableTensorView& view = launch.outputs[i];
-      if (compiled_->outputs[i].dynamic) continue;
-      INFLIGHT_TRY(check_one("output", compiled_->outputs[i], view.data, view.dtype, view.shape));
-    }
-    return {};
-  }
-
-  // Points the request at the launch's memory. Wrapping memory costs an allocation or two, so a tensor that
-  // already points there is left as it is.
-  void set_tensors(Request& request, const Launch& launch) {
-    for (std::size_t i = 0; i < launch.inputs.size(); ++i) {
-      const void* data = launch.inputs[i].data;
-      const Port& port = compiled_->inputs[i];
-      if (request.inputs[i] == data && !port.dynamic) continue;
-      request.inputs[i] = nullptr;  // until it is known to be set
-      // The request only reads its inputs, but its interface takes a tensor that may be written.
-      const ov::Shape shape = port.dynamic ? shape_of_view(launch.inputs[i]) : port.shape;
-      request.request.set_input_tensor(i, ov::Tensor(port.type, shape, const_cast<void*>(data)));
-      request.inputs[i] = data;
-    }
-    for (std::size_t i = 0; i < launch.outputs.size(); ++i) {
-      const Port& port = compiled_->outputs[i];
-      void* data = launch.outputs[i].data;
-      if (port.dynamic || request.outputs[i] == data || compiled_->aliases[i].of != Alias::Of::kNothing)
-        continue;
-      request.outputs[i] = nullptr;
-      request.request.set_output_tensor(i, ov::Tensor(port.type, port.shape, data));
-      request.outputs[i] = data;
-    }
-  }
-
-  // An output of open rank may turn out to have more dimensions than a Shape has.
-  Status check_ranks(Request& request) const {
-    for (std::size_t i = 0; i < compiled_->outputs.size(); ++i) {
-      const Port& port = compiled_->outputs[i];
-      if (!port.spec.shape.has_open_rank()) continue;
-      const std::size_t rank = request.request.get_output_tensor(i).get_shape().size();
-      if (rank <= Shape::kRankMax) continue;
-      return {StatusCode::kUnsupported, fmt::format("output \"{}\": got rank {}, want at most {}",
-                                                    port.spec.name, rank, Shape::kRankMax)};
-    }
-    return {};
-  }
-
-  void copy_aliases(const Launch& launch) {
-    for (std::size_t i = 0; i < launch.outputs.size(); ++i) {
-      const Alias alias = compiled_->aliases[i];
-      if (alias.of == Alias::Of::kNothing || compiled_->outputs[i].dynamic) continue;
-      const void* from =
-          alias.of == Alias::Of::kInput ? launch.inputs[alias.index].data : launch.outputs[alias.index].data;
-      std::memcpy(launch.outputs[i].data, from, compiled_->outputs[i].spec.bytes());
-    }
-  }
-
-  std::shared_ptr<const Compiled> compiled_;
-  std::array<std::optional<Request>, kWidths> requests_;
-  std::size_t last_ = 0;  // the width of the last launch
-  Status outcome_;
-  std::atomic<std::uint64_t> word_{0};
-};
 
 class OpenVinoProgram final : public Program {
  public:
-  OpenVinoProgram(Model model, std::shared_ptr<const Compiled> compiled, int threads)
+  OpenVinoProgram(Model model, std::shared_ptr<const OpenVinoCompiled> compiled, int threads)
       : model_(std::move(model)), compiled_(std::move(compiled)), threads_(threads) {
-    for (const Port& port : compiled_->outputs) outputs_.push_back(port.spec);
+    for (const OpenVinoPort& port : compiled_->outputs) outputs_.push_back(port.spec);
   }
 
   std::span<const TensorSpec> inputs() const noexcept override { return model_.inputs(); }
@@ -264,19 +53,14 @@ class OpenVinoProgram final : public Program {
   int concurrency(Width width) const noexcept override { return width == Width::kWide ? 1 : threads_; }
 
   Result<std::unique_ptr<BoundProgram>> bind() override {
-    auto slot = std::make_unique<OpenVinoSlot>(compiled_);
-    try {
-      slot->create_requests();
-    } catch (const std::exception& error) {
-      return Status(StatusCode::kDeviceError, fmt::format("model \"{}\": {}", model_.name(),
-                                                          internal::distil_openvino_error(error.what())));
-    }
-    return std::unique_ptr<BoundProgram>(std::move(slot));
+    Result<std::unique_ptr<BoundProgram>> slot = internal::bind_openvino(compiled_);
+    if (slot.ok()) return slot;
+    return slot.status().with_context(fmt::format("model \"{}\"", model_.name()));
   }
 
  private:
   Model model_;
-  std::shared_ptr<const Compiled> compiled_;
+  std::shared_ptr<const OpenVinoCompiled> compiled_;
   std::vector<TensorSpec> outputs_;
   int threads_;
 };
@@ -289,14 +73,15 @@ Result<Shape> shape_of(const ov::PartialShape& partial) {
   return Shape::make(dims);
 }
 
-// The compiled model alone says what is static: compiling may find out more than reading, and the network's shapes
-// must not be mixed with its own.
-Result<std::vector<Port>> ports_of(const std::vector<ov::Output<const ov::Node>>& outputs,
-                                   std::span<const TensorSpec> specs) {
+// The compiled model alone says what is static: compiling may find out more than reading, and the network's
+// shapes must not be mixed with its own.
+Result<std::vector<OpenVinoPort>> ports_of(const std::vector<ov::Output<const ov::Node>>& outputs,
+                                           std::span<const TensorSpec> specs) {
   INFLIGHT_CHECK(outputs.size() == specs.size());
-  std::vector<Port> ports;
+  std::vector<OpenVinoPort> ports;
   for (std::size_t i = 0; i < outputs.size(); ++i) {
-    Port port{outputs[i].get_element_type(), {}, specs[i], outputs[i].get_partial_shape().is_dynamic()};
+    OpenVinoPort port{
+        outputs[i].get_element_type(), {}, specs[i], outputs[i].get_partial_shape().is_dynamic()};
     INFLIGHT_TRY_ASSIGN(port.spec.shape, shape_of(outputs[i].get_partial_shape()));
     if (!port.dynamic) port.shape = outputs[i].get_shape();
     ports.push_back(std::move(port));
@@ -305,20 +90,20 @@ Result<std::vector<Port>> ports_of(const std::vector<ov::Output<const ov::Node>>
 }
 
 // Which outputs of a network are also inputs, or earlier outputs.
-std::vector<Alias> aliases_of(const ov::Model& network) {
-  std::vector<Alias> aliases;
+std::vector<OutputAlias> aliases_of(const ov::Model& network) {
+  std::vector<OutputAlias> aliases;
   std::vector<ov::Output<ov::Node>> sources;
   for (const auto& result : network.get_results()) sources.push_back(result->input_value(0));
   for (std::size_t i = 0; i < sources.size(); ++i) {
-    Alias alias;
+    OutputAlias alias;
     const auto earlier =
         std::find(sources.begin(), sources.begin() + static_cast<std::ptrdiff_t>(i), sources[i]);
     const auto& parameters = network.get_parameters();
     const auto parameter = std::find(parameters.begin(), parameters.end(), sources[i].get_node_shared_ptr());
     if (parameter != parameters.end()) {
-      alias = {Alias::Of::kInput, static_cast<std::size_t>(parameter - parameters.begin())};
+      alias = {OutputAlias::Of::kInput, static_cast<std::size_t>(parameter - parameters.begin())};
     } else if (earlier - sources.begin() < static_cast<std::ptrdiff_t>(i)) {
-      alias = {Alias::Of::kOutput, static_cast<std::size_t>(earlier - sources.begin())};
+      alias = {OutputAlias::Of::kOutput, static_cast<std::size_t>(earlier - sources.begin())};
     }
     aliases.push_back(alias);
   }
@@ -329,8 +114,8 @@ bool is_picture(const TensorSpec& input) {
   return input.dtype == DType::kU8 && input.shape.rank() == 3 && input.shape[2] == 3;
 }
 
-// Every input must be static, but for pictures of any size, which are resized to one at once: the predictor makes the
-// slots' memory before any frame comes.
+// Every input must be static, but for pictures of any size, which are resized to one at once: the predictor
+// makes the slots' memory before any frame comes.
 Status check_static(const Model& model) {
   const bool any_size = model.image_use() && model.image_use()->any_size;
   for (const TensorSpec& input : model.inputs()) {
@@ -356,7 +141,7 @@ constexpr std::array<PrecisionTerms, 3> kPrecisions = {{
     {Precision::kF16, "FP16", ov::element::Type_t::f16},
 }};
 
-Result<ov::AnyMap> properties_of(const Cpu& cpu, Precision precision) {
+Result<ov::AnyMap> properties_of(const OpenVinoCpu& cpu, Precision precision) {
   ov::AnyMap properties{ov::hint::enable_cpu_pinning(false)};
   if (precision == Precision::kAuto) return properties;
   std::vector<std::string_view> offered;
@@ -376,7 +161,7 @@ Result<ov::AnyMap> properties_of(const Cpu& cpu, Precision precision) {
 
 class OpenVinoBackend final : public Backend {
  public:
-  explicit OpenVinoBackend(std::shared_ptr<Cpu> cpu) : cpu_(std::move(cpu)) {}
+  explicit OpenVinoBackend(std::shared_ptr<OpenVinoCpu> cpu) : cpu_(std::move(cpu)) {}
 
   std::string_view name() const noexcept override { return "openvino"; }
   Device device() const noexcept override { return Device::cpu(); }
@@ -411,7 +196,7 @@ class OpenVinoBackend final : public Backend {
     INFLIGHT_TRY(check_static(model));
     INFLIGHT_TRY_ASSIGN(const ov::AnyMap properties, properties_of(*cpu_, options.precision));
     const int threads = options.threads == 0 ? cpu_->cores : options.threads;
-    auto compiled = std::make_shared<Compiled>();
+    auto compiled = std::make_shared<OpenVinoCompiled>();
     compiled->cpu = cpu_;
     try {
       compiled->aliases = aliases_of(*network);
@@ -419,7 +204,7 @@ class OpenVinoBackend final : public Backend {
         std::optional<ov::CompiledModel>& place = compiled->models[index_of(width)];
         if (!place.has_value()) place = compile_width(network, properties, width, threads);
         INFLIGHT_TRY_ASSIGN(compiled->inputs, ports_of(place->inputs(), model.inputs()));
-        for (Port& input : compiled->inputs) {
+        for (OpenVinoPort& input : compiled->inputs) {
           if (!input.dynamic) continue;
           input.shape = {static_cast<std::size_t>(model.image_use()->height),
                          static_cast<std::size_t>(model.image_use()->width), 3};
@@ -445,14 +230,14 @@ class OpenVinoBackend final : public Backend {
     return cpu_->core.compile_model(network, std::string(kDevice), properties);
   }
 
-  std::shared_ptr<Cpu> cpu_;
+  std::shared_ptr<OpenVinoCpu> cpu_;
 };
 
 }  // namespace
 
 Result<std::shared_ptr<Backend>> make_openvino_backend() {
   try {
-    auto cpu = std::make_shared<Cpu>();
+    auto cpu = std::make_shared<OpenVinoCpu>();
     cpu->name = cpu->core.get_property(std::string(kDevice), ov::device::full_name);
     cpu->name.erase(cpu->name.find_last_not_of(" \t\n") + 1);
     cpu->capabilities = cpu->core.get_property(std::string(kDevice), ov::device::capabilities);

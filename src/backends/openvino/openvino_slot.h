@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a program of the CPU is compiled to, and the slots that run it.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <openvino/runtime/compiled_model.hpp>
+#include <openvino/runtime/core.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "inflight/backend.h"
+#include "inflight/tensor.h"
+
+namespace inflight::internal {
+
+inline constexpr std::size_t kOpenVinoWidths = 2;
+constexpr std::size_t index_of(Width width) { return width == Width::kWide ? 0 : 1; }
+
+// OpenVINO's core and what is known of the processor. Programs share it, so they may outlive the backend.
+struct OpenVinoCpu {
+  ov::Core core;
+  std::string name;                       // "AMD EPYC"
+  std::vector<std::string> capabilities;  // "FP32", "BF16", ...
+  int cores = 1;
+};
+
+// One input or output as the compiled model has it.
+struct OpenVinoPort {
+  ov::element::Type type;
+  ov::Shape shape;  // where static; of an image input of any size, one that it can have
+  TensorSpec spec;  // what a launch brings
+  bool dynamic = false;
+};
+
+// Where to copy an output from that is also another tensor of the model. OpenVINO tells tensors apart by
+// name, so setting the memory of such an output can set that of the other one. Such an output keeps
+// OpenVINO's memory, and we copy it.
+struct OutputAlias {
+  enum class Of : std::uint8_t { kNothing, kInput, kOutput };
+  Of of = Of::kNothing;
+  std::size_t index = 0;  // of the input, or of the earlier output
+};
+
+// What all slots of a program share; never changes.
+struct OpenVinoCompiled {
+  std::shared_ptr<OpenVinoCpu> cpu;
+  std::vector<OpenVinoPort> inputs;
+  std::vector<OpenVinoPort> outputs;
+  std::vector<OutputAlias> aliases;  // one an output
+  std::array<std::optional<ov::CompiledModel>, kOpenVinoWidths> models;
+};
+
+// A slot of a program, with requests of its own.
+//   errors   kDeviceError: OpenVINO cannot make the requests
+Result<std::unique_ptr<BoundProgram>> bind_openvino(std::shared_ptr<const OpenVinoCompiled> compiled);
+
+}  // namespace inflight::internal
