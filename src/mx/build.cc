@@ -5,6 +5,7 @@
 #include <fmt/ranges.h>
 
 #include <array>
+#include <numeric>
 
 #include "base/check.h"
 
@@ -32,6 +33,10 @@ constexpr std::array<TypePair, 13> kTypes = {{{DType::kBool, ov::element::Type_t
 ov::Shape ov_shape(const Ints& shape) { return ov::Shape(shape.begin(), shape.end()); }
 
 }  // namespace
+
+std::int64_t product(const Ints& shape) {
+  return std::accumulate(shape.begin(), shape.end(), std::int64_t{1}, std::multiplies<>());
+}
 
 Value ints(const Ints& values) {
   return make<ov::op::v0::Constant>(ov::element::i64, ov::Shape{values.size()}, values);

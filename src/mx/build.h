@@ -40,6 +40,8 @@ inline std::int64_t elements(const Value& x) {
   return static_cast<std::int64_t>(ov::shape_size(x.get_shape()));
 }
 
+std::int64_t product(const Ints& shape);
+
 // Constants: a list of integers, one of them, and one value of another's type.
 Value ints(const Ints& values);
 Value integer(std::int64_t value);

@@ -73,10 +73,15 @@ std::string input_name(const OpRow& row, const Params& params, int index);
 // Each file of operators adds its rows.
 void add_elementwise_rows(std::vector<OpRow>& rows);
 void add_scalar_rows(std::vector<OpRow>& rows);
+void add_conv_rows(std::vector<OpRow>& rows);
+void add_pool_rows(std::vector<OpRow>& rows);
+void add_create_rows(std::vector<OpRow>& rows);
+void add_join_rows(std::vector<OpRow>& rows);
 void add_nn_rows(std::vector<OpRow>& rows);
 void add_norm_rows(std::vector<OpRow>& rows);
 void add_shape_rows(std::vector<OpRow>& rows);
 void add_index_rows(std::vector<OpRow>& rows);
 void add_reduce_rows(std::vector<OpRow>& rows);
+void add_order_rows(std::vector<OpRow>& rows);
 
 }  // namespace inflight::mx::detail

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <numeric>
 
 #include "mx/build.h"
 
@@ -194,10 +193,6 @@ Status build_softmax(Lowering& call) {
   return {};
 }
 
-std::int64_t product(const Ints& shape) {
-  return std::accumulate(shape.begin(), shape.end(), std::int64_t{1}, std::multiplies<>());
-}
-
 // The last axis of one with the first of the other; the flags turn that round.
 Status build_dot(Lowering& call) {
   const Ints a = dims(call.in[0]);
@@ -274,6 +269,11 @@ void add_reduce_rows(std::vector<OpRow>& rows) {
   add({.name = "argmax", .attrs = arg, .type = TypeRule::kF32, .build = build_arg_extreme});
   add({.name = "argmin", .attrs = arg, .type = TypeRule::kF32, .build = build_arg_extreme});
   add({.name = "argmax_channel", .type = TypeRule::kF32, .build = build_arg_extreme});
+}
+
+void add_order_rows(std::vector<OpRow>& rows) {
+  const auto add = [&](OpRow row) { rows.push_back(std::move(row)); };
+  using K = AttrKind;
   add({.name = "topk",
        .attrs = {{"axis", K::kInt, "-1", {}, true},
                  {"k", K::kInt, "1"},
