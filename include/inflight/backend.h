@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // The porting contract: what a device must offer to run models. A backend knows no queue, no limit and no
-// NDArray. A Runtime owns its threads; it and its predictors are the only callers of this interface.
+// NDArray; a Runtime, or the engine of mx, owns the threads and is the only caller of what stands here.
 //
 //   Backend --compile(model)--> Program --bind()--> BoundProgram (one a slot) --launch()--> completion word
 //
-// If a backend throws, the call fails with kOutOfMemory for std::bad_alloc, else with kException.
+// What a backend throws becomes the status of the call: kOutOfMemory for std::bad_alloc, else kException.
 #pragma once
 
 #include <atomic>
@@ -30,7 +30,7 @@ std::string_view width_name(Width width);
 //   errors   kInvalidArgument: another word
 Result<Width> parse_width(std::string_view text);
 
-// The arithmetic of the heavy operators; kAuto: the fastest that the backend considers accurate.
+// The arithmetic of the heavy operators; kAuto: the fastest that the backend deems accurate.
 enum class Precision : std::uint8_t { kAuto, kF32, kBF16, kF16 };
 // "auto", "f32", "bf16", "f16".
 std::string_view precision_name(Precision precision);
@@ -40,7 +40,7 @@ Result<Precision> parse_precision(std::string_view text);
 struct CompileOptions {
   Precision precision = Precision::kAuto;
   std::vector<Width> widths = {Width::kNarrow};  // those that launch() may ask for
-  int threads = 0;                               // CPU threads in all, at most capacity(); 0: capacity()
+  int threads = 0;  // CPU threads to use in all, at most capacity(); 0: capacity()
 };
 
 class BoundProgram;
@@ -51,8 +51,8 @@ struct LaunchPoint {
   std::uint64_t generation = 0;  // of that launch
 };
 
-// One launch: where the inputs are and where the outputs go. The memory stays valid, and no other code uses
-// it, until the completion word shows `generation`; after the loss of the device, until the bound program is
+// One launch: where the inputs are and where the outputs go. The memory stays valid, and nobody else touches it,
+// until the completion word shows `generation`; after the loss of the device, until the bound program is
 // destroyed.
 struct Launch {
   std::span<const TensorView> inputs;          // in the order of Program::inputs()
@@ -60,50 +60,47 @@ struct Launch {
                                                // program's output is not static (see dynamic_output)
   Width width = Width::kNarrow;
   std::uint64_t generation = 0;  // larger than that of every earlier launch of this bound program, from 1
-  // Launches of this backend whose outputs are inputs here, and which the host has not seen finish. The
-  // device starts this launch when they are done, without the host. A launch is done if its bound program has
-  // had a later one. Empty unless Backend::orders_launches().
+  // Launches of this backend whose outputs are inputs here, and which the host has not seen finish. The device
+  // starts this launch when they are done, without the host. One whose bound program has had a later launch since
+  // is done. Empty unless Backend::orders_launches().
   std::span<const LaunchPoint> after = {};
 };
 
-// A program tied to one slot. The caller makes one launch at a time.
+// A program tied to one slot. One launch at a time; the caller sees to that.
 class BoundProgram {
  public:
   virtual ~BoundProgram() = default;
 
-  // Called once, before the first launch: does the work that would make the first launch slower than the
-  // others.
+  // Does once, before the first launch, what that launch would otherwise pay for.
   virtual Status warm_up() { return Status(); }
 
-  // Starts one inference. Ok: completion_word() shows launch.generation now or later, unless the device is
-  // lost. Not ok: nothing was started, and the word does not change.
-  //   thread   if Backend::launch_blocks(), a worker of the runtime, which it blocks until the inference is
-  //            done; else the runtime's one launcher: it returns without waiting for the device
+  // Starts one inference. Ok: completion_word() will show launch.generation, now or later, unless the device is
+  // lost. Not ok: nothing was started, and the word will not change.
+  //   thread   where Backend::launch_blocks(), a worker of the runtime's, until the inference is done; else the
+  //            runtime's one launcher, and it returns without waiting for the device
   virtual Status launch(const Launch& launch) = 0;
 
   // The integer by which the device says that it is done: the generation of the last launch that finished,
-  // stored with release order (or the device's equivalent) after every output was written. A device may
-  // finish launches that do not depend on each other in any order.
+  // stored with release order (or the device's equal of it) after every output was written. A device may finish
+  // launches that do not depend on each other in any order.
   virtual const std::atomic<std::uint64_t>& completion_word() const noexcept = 0;
 
-  // How the launch that the word shows ended: ok, or why its outputs must not be used. Called once for each
+  // How the launch that the word shows went: ok, or why its outputs are not to be used. Called once for each
   // launch, after its word was seen and before the next launch.
   virtual Status outcome() = 0;
 
-  // An output whose shape is known only after running. Valid from the completion word to the next launch.
+  // An output whose shape only running tells. Valid from the completion word to the next launch.
   virtual TensorView dynamic_output(std::size_t index) = 0;
 };
 
-// A model compiled for a device. Immutable; bind() may be called from any thread. Outlives its bound
-// programs.
+// A model compiled for a device. Immutable; bind() may be called from any thread. Outlives its bound programs.
 class Program {
  public:
   virtual ~Program() = default;
-  // As the model's, with static input shapes. Valid as long as the program.
   virtual std::span<const TensorSpec> inputs() const noexcept = 0;
   virtual std::span<const TensorSpec> outputs() const noexcept = 0;
-  // How many launches at this width the device can use at once, if nothing else runs. One of them takes
-  // capacity / concurrency units of the device.
+  // How many launches at this width are of use at once, if nothing else runs. One of them takes
+  // capacity / concurrency of the device.
   //   returns  1 to Backend::capacity()
   virtual int concurrency(Width width) const noexcept = 0;
   virtual Result<std::unique_ptr<BoundProgram>> bind() = 0;
@@ -118,26 +115,25 @@ class Backend {
   virtual Device device() const noexcept = 0;
   // The device in words, such as "cpu (AMD EPYC, 2 threads)".
   virtual std::string device_description() const = 0;
-  // How much the device can run at once, all programs together, in units of the narrowest launch: CPU
-  // threads, or lanes of an accelerator.
+  // What the device can run at once, all programs together, in units of the narrowest launch: CPU threads, or
+  // lanes of an accelerator.
   //   returns  at least 1, the same each time
   virtual int capacity() const noexcept = 0;
-  // True: launch() returns when the inference is done, whichever thread computed it. False: it enqueues, and
-  // the device stores the word later.
+  // True: launch() returns when the inference is done, whichever thread computed it. False: it enqueues, and the
+  // device stores the word later.
   virtual bool launch_blocks() const noexcept = 0;
   // Whether a launch can come after others on the device (Launch::after).
   virtual bool orders_launches() const noexcept { return false; }
   // Whether inputs may lie in memory of this device.
   virtual bool reads(Device memory) const noexcept { return memory.is_host(); }
-  // What makes the memory for outputs.
+  // What gives the memory for outputs.
   virtual std::shared_ptr<Allocator> output_allocator() { return host_allocator(); }
-  // Compiles a model for this device. It may take seconds.
-  //   errors   kInvalidModel: an operator that the device lacks; kInvalidArgument: an input whose shape is
-  //            not static; kUnsupported: a precision or a kind of model that the backend does not offer
+  //   errors   kInvalidModel: an operator that the device lacks; kInvalidArgument: an input whose shape is not
+  //            static; kUnsupported: a precision or a kind of model that the backend does not do
   virtual Result<std::shared_ptr<Program>> compile(const Model& model, const CompileOptions& options) = 0;
-  // Not ok once the device is lost: from then on no completion word changes. A launch that was out may still
-  // write to its outputs until its bound program is destroyed, so their memory is kept until then. Called now
-  // and then while launches are out, not for each of them.
+  // Not ok once the device is lost: no completion word will change any more. What was launched may still write
+  // to its outputs until its bound program is destroyed, so their memory is kept until then. Called now and then
+  // while launches are out, never for each of them.
   virtual Status device_status() = 0;
 };
 
@@ -148,8 +144,8 @@ struct LoadOptions {
 
 // Opens the backend for a device: the one built in ("cpu"), or that of a plugin (plugin.h), the first
 // libinflight_backend_KIND.so of the folders. A plugin stays loaded for the life of the process.
-//   errors   kNoSuchDevice: the device does not exist, or its plugin is missing, cannot be opened, or is for
-//            another version; kException: the plugin threw; any other failure that the plugin returned
+//   errors   kNoSuchDevice: the device is not there, or its plugin is missing, cannot be opened, or is for another
+//            version; kException: the plugin threw; whatever else it answered
 Result<std::shared_ptr<Backend>> load_backend(Device device, const LoadOptions& options = {});
 
 }  // namespace inflight

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/user_code.h"
 #include "inflight/internal/mutex.h"
 #include "mx/family.h"
 #include "mx/task.h"
@@ -85,23 +86,25 @@ Result<std::vector<NDArray>> by_name(const Graph& graph, const std::map<std::str
 
 Result<Executor> Executor::make(const Symbol& symbol, std::vector<NDArray> variables,
                                 const BindOptions& options) {
-  if (!options.device.is_host()) return no_such_device(options.device);
-  const Graph graph(detail::entries_of(symbol));
-  std::vector<TensorSpec> specs;
-  auto state = std::make_shared<detail::ExecutorState>();
-  for (std::size_t i = 0; i < variables.size(); ++i) {
-    const std::string& name = graph.nodes[graph.variables[i]]->name;
-    if (!variables[i])
-      return Status(StatusCode::kInvalidArgument, fmt::format("bind: \"{}\": got an empty array", name));
-    specs.push_back({"", variables[i].dtype(), variables[i].shape()});
-    state->names.push_back(name);
-  }
-  INFLIGHT_TRY_ASSIGN(state->family, family_of(symbol, graph, specs, options));
-  state->symbol = symbol;
-  state->options = options;
-  state->is_auxiliary = graph.is_auxiliary;
-  state->variables = std::move(variables);
-  return Executor(std::move(state));
+  return inflight::internal::call_user([&]() -> Result<Executor> {
+    if (!options.device.is_host()) return no_such_device(options.device);
+    const Graph graph(detail::entries_of(symbol));
+    std::vector<TensorSpec> specs;
+    auto state = std::make_shared<detail::ExecutorState>();
+    for (std::size_t i = 0; i < variables.size(); ++i) {
+      const std::string& name = graph.nodes[graph.variables[i]]->name;
+      if (!variables[i])
+        return Status(StatusCode::kInvalidArgument, fmt::format("bind: \"{}\": got an empty array", name));
+      specs.push_back({"", variables[i].dtype(), variables[i].shape()});
+      state->names.push_back(name);
+    }
+    INFLIGHT_TRY_ASSIGN(state->family, family_of(symbol, graph, specs, options));
+    state->symbol = symbol;
+    state->options = options;
+    state->is_auxiliary = graph.is_auxiliary;
+    state->variables = std::move(variables);
+    return Executor(std::move(state));
+  });
 }
 
 Result<Executor> Executor::bind(const Symbol& symbol, const std::vector<NDArray>& arguments,
@@ -135,73 +138,78 @@ Result<Executor> Executor::bind(const Symbol& symbol, const std::map<std::string
 Result<Executor> Executor::simple_bind(const Symbol& symbol, const std::map<std::string, Shape>& shapes,
                                        const std::map<std::string, DType>& types,
                                        const BindOptions& options) {
-  if (!symbol) return Status(StatusCode::kInvalidArgument, "simple_bind: got an empty symbol");
-  INFLIGHT_TRY_ASSIGN(const ShapeInference found, symbol.infer_shape(shapes));
-  INFLIGHT_TRY_ASSIGN(const TypeInference typed, symbol.infer_type(types));
-  const auto zeros = [](const auto& all, const std::vector<DType>& dtypes) -> Result<std::vector<NDArray>> {
-    std::vector<NDArray> arrays;
-    for (std::size_t i = 0; i < all.size(); ++i) {
-      INFLIGHT_TRY_ASSIGN(NDArray array, NDArray::zeros(*all[i], dtypes[i]));
-      arrays.push_back(std::move(array));
-    }
-    return arrays;
-  };
-  INFLIGHT_TRY_ASSIGN(const std::vector<NDArray> arguments, zeros(found.arguments, typed.arguments));
-  INFLIGHT_TRY_ASSIGN(const std::vector<NDArray> states,
-                      zeros(found.auxiliary_states, typed.auxiliary_states));
-  return bind(symbol, arguments, states, options);
+  return inflight::internal::call_user([&]() -> Result<Executor> {
+    if (!symbol) return Status(StatusCode::kInvalidArgument, "simple_bind: got an empty symbol");
+    INFLIGHT_TRY_ASSIGN(const ShapeInference found, symbol.infer_shape(shapes));
+    INFLIGHT_TRY_ASSIGN(const TypeInference typed, symbol.infer_type(types));
+    const auto zeros = [](const auto& all, const std::vector<DType>& dtypes) -> Result<std::vector<NDArray>> {
+      std::vector<NDArray> arrays;
+      for (std::size_t i = 0; i < all.size(); ++i) {
+        INFLIGHT_TRY_ASSIGN(NDArray array, NDArray::zeros(*all[i], dtypes[i]));
+        arrays.push_back(std::move(array));
+      }
+      return arrays;
+    };
+    INFLIGHT_TRY_ASSIGN(const std::vector<NDArray> arguments, zeros(found.arguments, typed.arguments));
+    INFLIGHT_TRY_ASSIGN(const std::vector<NDArray> states,
+                        zeros(found.auxiliary_states, typed.auxiliary_states));
+    return bind(symbol, arguments, states, options);
+  });
 }
 
 Result<std::vector<NDArray>> Executor::forward(const std::map<std::string, NDArray>& inputs,
                                                bool is_train) const {
-  if (is_train) {
-    return Status(StatusCode::kUnsupported,
-                  "forward: is_train: got true, want false: training is not offered");
-  }
-  INFLIGHT_TRY_ASSIGN(Environment* const environment, Environment::get());
-  detail::ExecutorState& state = *state_;
-  for (const auto& [name, array] : inputs) {
-    const auto found = std::find(state.names.begin(), state.names.end(), name);
-    if (found == state.names.end())
-      return Status(StatusCode::kInvalidArgument, fmt::format("forward: there is no argument \"{}\"", name));
-    const NDArray& to = state.variables[static_cast<std::size_t>(found - state.names.begin())];
-    if (!array || !(array.shape() == to.shape())) {
-      return Status(
-          StatusCode::kInvalidArgument,
-          fmt::format("forward: argument \"{}\": got {}, want {}", name,
-                      array ? array.shape().to_string() : "an empty array", to.shape().to_string()));
+  return inflight::internal::call_user([&]() -> Result<std::vector<NDArray>> {
+    if (is_train) {
+      return Status(StatusCode::kUnsupported,
+                    "forward: is_train: got true, want false: training is not offered");
     }
-    INFLIGHT_TRY(to.assign(array));
-  }
-  const inflight::internal::MutexLock lock(state.mutex);
-  std::vector<Operand> arrays;
-  arrays.reserve(state.variables.size());
-  for (const NDArray& variable : state.variables) {
-    INFLIGHT_TRY_ASSIGN(Operand operand, detail::operand_of(variable));
-    arrays.push_back(std::move(operand));
-  }
-  const ProgramFamily::Choice choice = state.family->choose(*environment, arrays);
-  if (choice.built_in) {
-    std::size_t kept = 0;
-    for (std::size_t i = 0; i < arrays.size(); ++i) {
-      if (!state.family->is_weight()[i]) std::swap(arrays[kept++], arrays[i]);
+    INFLIGHT_TRY_ASSIGN(Environment* const environment, Environment::get());
+    detail::ExecutorState& state = *state_;
+    for (const auto& [name, array] : inputs) {
+      const auto found = std::find(state.names.begin(), state.names.end(), name);
+      if (found == state.names.end())
+        return Status(StatusCode::kInvalidArgument,
+                      fmt::format("forward: there is no argument \"{}\"", name));
+      const NDArray& to = state.variables[static_cast<std::size_t>(found - state.names.begin())];
+      if (!array || !(array.shape() == to.shape())) {
+        return Status(
+            StatusCode::kInvalidArgument,
+            fmt::format("forward: argument \"{}\": got {}, want {}", name,
+                        array ? array.shape().to_string() : "an empty array", to.shape().to_string()));
+      }
+      INFLIGHT_TRY(to.assign(array));
     }
-    arrays.resize(kept);
-  }
-  INFLIGHT_TRY_ASSIGN(
-      auto versions,
-      detail::push_task(
-          *environment, state.family->outputs(), std::move(arrays), choice.network.get(),
-          [network = choice.network](std::vector<TensorView>& from, std::span<const MutableTensorView> to) {
-            return network->run(from, to);
-          }));
-  std::vector<NDArray> outputs;
-  for (inflight::NDArray& version : versions) {
-    INFLIGHT_TRY_ASSIGN(NDArray array, NDArray::of(std::move(version)));
-    outputs.push_back(std::move(array));
-  }
-  state.outputs = outputs;
-  return outputs;
+    const inflight::internal::MutexLock lock(state.mutex);
+    std::vector<Operand> arrays;
+    arrays.reserve(state.variables.size());
+    for (const NDArray& variable : state.variables) {
+      INFLIGHT_TRY_ASSIGN(Operand operand, detail::operand_of(variable));
+      arrays.push_back(std::move(operand));
+    }
+    const ProgramFamily::Choice choice = state.family->choose(*environment, arrays);
+    if (choice.built_in) {
+      std::size_t kept = 0;
+      for (std::size_t i = 0; i < arrays.size(); ++i) {
+        if (!state.family->is_weight()[i]) std::swap(arrays[kept++], arrays[i]);
+      }
+      arrays.resize(kept);
+    }
+    INFLIGHT_TRY_ASSIGN(
+        auto versions,
+        detail::push_task(
+            *environment, state.family->outputs(), std::move(arrays), choice.network.get(),
+            [network = choice.network](std::vector<TensorView>& from, std::span<const MutableTensorView> to) {
+              return network->run(from, to);
+            }));
+    std::vector<NDArray> outputs;
+    for (inflight::NDArray& version : versions) {
+      INFLIGHT_TRY_ASSIGN(NDArray array, NDArray::of(std::move(version)));
+      outputs.push_back(std::move(array));
+    }
+    state.outputs = outputs;
+    return outputs;
+  });
 }
 
 Result<std::vector<NDArray>> Executor::outputs() const {
@@ -276,33 +284,35 @@ Status Executor::copy_params_from(const std::map<std::string, NDArray>& argument
 
 Result<Executor> Executor::reshape(const std::map<std::string, Shape>& shapes, bool partial_shaping,
                                    bool allow_up_sizing) const {
-  INFLIGHT_TRY_ASSIGN(const ShapeInference found, state_->symbol.infer_shape(shapes));
-  std::vector<NDArray> variables;
-  std::size_t argument = 0;
-  std::size_t auxiliary = 0;
-  for (std::size_t i = 0; i < state_->variables.size(); ++i) {
-    const NDArray& old = state_->variables[i];
-    const Shape shape =
-        state_->is_auxiliary[i] ? *found.auxiliary_states[auxiliary++] : *found.arguments[argument++];
-    if (shape == old.shape()) {
-      variables.push_back(old);
-      continue;
+  return inflight::internal::call_user([&]() -> Result<Executor> {
+    INFLIGHT_TRY_ASSIGN(const ShapeInference found, state_->symbol.infer_shape(shapes));
+    std::vector<NDArray> variables;
+    std::size_t argument = 0;
+    std::size_t auxiliary = 0;
+    for (std::size_t i = 0; i < state_->variables.size(); ++i) {
+      const NDArray& old = state_->variables[i];
+      const Shape shape =
+          state_->is_auxiliary[i] ? *found.auxiliary_states[auxiliary++] : *found.arguments[argument++];
+      if (shape == old.shape()) {
+        variables.push_back(old);
+        continue;
+      }
+      const bool is_named = shapes.contains(state_->names[i]);
+      if (!is_named && !partial_shaping) {
+        return Status(StatusCode::kInvalidArgument,
+                      fmt::format("reshape: \"{}\": {} would become {}; partial_shaping allows that",
+                                  state_->names[i], old.shape().to_string(), shape.to_string()));
+      }
+      if (shape.elements() > old.size() && !allow_up_sizing) {
+        return Status(StatusCode::kInvalidArgument,
+                      fmt::format("reshape: \"{}\": {} would grow to {}; allow_up_sizing allows that",
+                                  state_->names[i], old.shape().to_string(), shape.to_string()));
+      }
+      INFLIGHT_TRY_ASSIGN(NDArray array, NDArray::zeros(shape, old.dtype()));
+      variables.push_back(std::move(array));
     }
-    const bool is_named = shapes.contains(state_->names[i]);
-    if (!is_named && !partial_shaping) {
-      return Status(StatusCode::kInvalidArgument,
-                    fmt::format("reshape: \"{}\": {} would become {}; partial_shaping allows that",
-                                state_->names[i], old.shape().to_string(), shape.to_string()));
-    }
-    if (shape.elements() > old.size() && !allow_up_sizing) {
-      return Status(StatusCode::kInvalidArgument,
-                    fmt::format("reshape: \"{}\": {} would grow to {}; allow_up_sizing allows that",
-                                state_->names[i], old.shape().to_string(), shape.to_string()));
-    }
-    INFLIGHT_TRY_ASSIGN(NDArray array, NDArray::zeros(shape, old.dtype()));
-    variables.push_back(std::move(array));
-  }
-  return make(state_->symbol, std::move(variables), state_->options);
+    return make(state_->symbol, std::move(variables), state_->options);
+  });
 }
 
 }  // namespace inflight::mx

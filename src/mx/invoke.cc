@@ -7,6 +7,7 @@
 #include <array>
 #include <utility>
 
+#include "base/user_code.h"
 #include "inflight/mx/ndarray.h"
 #include "mx/lower.h"
 #include "mx/strided.h"
@@ -135,52 +136,54 @@ Status check_out(const OpRow& row, std::span<const OutputSpec> results, std::spa
 
 Result<std::vector<NDArray>> invoke(std::string_view op, std::span<const NDArray> inputs,
                                     const Attributes& attributes, std::span<const NDArray> out) {
-  INFLIGHT_TRY_ASSIGN(const OpRow* const row, detail::find_row(op));
-  INFLIGHT_TRY_ASSIGN(Environment* const environment, Environment::get());
-  INFLIGHT_TRY_ASSIGN(const std::optional<NDArray> moved, without_program(*row, attributes, inputs));
-  if (moved.has_value()) {
-    if (out.empty()) return std::vector<NDArray>{*moved};
-    const OutputSpec spec{moved->dtype(), moved->shape()};
-    INFLIGHT_TRY(check_out(*row, {&spec, 1}, out));
-    INFLIGHT_TRY(out[0].assign(*moved));
-    return std::vector<NDArray>{out[0]};
-  }
-  std::vector<Operand> reads;
-  reads.reserve(inputs.size());
-  for (const NDArray& input : inputs) {
-    Result<Operand> operand = detail::operand_of(input);
-    if (!operand.ok()) return operand.status().with_context(fmt::format("operator {}", row->name));
-    reads.push_back(std::move(operand).value());
-  }
-  const std::string key = key_of(*row, attributes, reads);
-  std::shared_ptr<OneOperator> program = environment->operators().find(key);
-  if (program == nullptr) {
-    INFLIGHT_TRY_ASSIGN(program, make_operator(*environment, *row, attributes, reads));
-    program = environment->operators().insert(key, program);
-  }
-  if (!out.empty()) INFLIGHT_TRY(check_out(*row, program->outputs, out));
-  Scalar scalar{DType::kF32, {}};
-  if (row->scalar) {
-    INFLIGHT_TRY_ASSIGN(scalar, read_scalar(*row, attributes, reads[0].array.dtype()));
-  }
-  const auto compute = [network = program->network, scalar, has_scalar = row->scalar, environment](
-                           std::vector<TensorView>& from, std::span<const MutableTensorView> to) {
-    if (has_scalar) from.push_back({scalar.bytes.data(), scalar.dtype, {}});
-    return network->run(from, to, environment->is_alone());
-  };
-  INFLIGHT_TRY_ASSIGN(auto versions, detail::push_task(*environment, program->outputs, std::move(reads),
-                                                       program->network.get(), compute));
-  std::vector<NDArray> results;
-  for (std::size_t i = 0; i < versions.size(); ++i) {
-    if (!out.empty()) {
-      INFLIGHT_TRY(out[i].replace(std::move(versions[i])));
-      results.push_back(out[i]);
-    } else {
-      INFLIGHT_TRY_ASSIGN(NDArray array, NDArray::of(std::move(versions[i])));
-      results.push_back(std::move(array));
+  return inflight::internal::call_user([&]() -> Result<std::vector<NDArray>> {
+    INFLIGHT_TRY_ASSIGN(const OpRow* const row, detail::find_row(op));
+    INFLIGHT_TRY_ASSIGN(Environment* const environment, Environment::get());
+    INFLIGHT_TRY_ASSIGN(const std::optional<NDArray> moved, without_program(*row, attributes, inputs));
+    if (moved.has_value()) {
+      if (out.empty()) return std::vector<NDArray>{*moved};
+      const OutputSpec spec{moved->dtype(), moved->shape()};
+      INFLIGHT_TRY(check_out(*row, {&spec, 1}, out));
+      INFLIGHT_TRY(out[0].assign(*moved));
+      return std::vector<NDArray>{out[0]};
     }
-  }
-  return results;
+    std::vector<Operand> reads;
+    reads.reserve(inputs.size());
+    for (const NDArray& input : inputs) {
+      Result<Operand> operand = detail::operand_of(input);
+      if (!operand.ok()) return operand.status().with_context(fmt::format("operator {}", row->name));
+      reads.push_back(std::move(operand).value());
+    }
+    const std::string key = key_of(*row, attributes, reads);
+    std::shared_ptr<OneOperator> program = environment->operators().find(key);
+    if (program == nullptr) {
+      INFLIGHT_TRY_ASSIGN(program, make_operator(*environment, *row, attributes, reads));
+      program = environment->operators().insert(key, program);
+    }
+    if (!out.empty()) INFLIGHT_TRY(check_out(*row, program->outputs, out));
+    Scalar scalar{DType::kF32, {}};
+    if (row->scalar) {
+      INFLIGHT_TRY_ASSIGN(scalar, read_scalar(*row, attributes, reads[0].array.dtype()));
+    }
+    const auto compute = [network = program->network, scalar, has_scalar = row->scalar, environment](
+                             std::vector<TensorView>& from, std::span<const MutableTensorView> to) {
+      if (has_scalar) from.push_back({scalar.bytes.data(), scalar.dtype, {}});
+      return network->run(from, to, environment->is_alone());
+    };
+    INFLIGHT_TRY_ASSIGN(auto versions, detail::push_task(*environment, program->outputs, std::move(reads),
+                                                         program->network.get(), compute));
+    std::vector<NDArray> results;
+    for (std::size_t i = 0; i < versions.size(); ++i) {
+      if (!out.empty()) {
+        INFLIGHT_TRY(out[i].replace(std::move(versions[i])));
+        results.push_back(out[i]);
+      } else {
+        INFLIGHT_TRY_ASSIGN(NDArray array, NDArray::of(std::move(versions[i])));
+        results.push_back(std::move(array));
+      }
+    }
+    return results;
+  });
 }
 
 }  // namespace inflight::mx

@@ -91,15 +91,13 @@ Status build_softmax_output(Lowering& call) {
   return {};
 }
 
+// "instance" is over the last axis, as MXNet computes it, whatever its documents say.
 Status build_softmax_activation(Lowering& call) {
   const Value& x = call.in[0];
-  if (rank(x) < 2) return bad_input("data", text_of(dims(x)), "two axes at least");
-  if (call.params.text("mode") == "channel") {
-    call.out = {make<ov::op::v8::Softmax>(x, 1)};
-  } else {
-    const Value flat = reshaped(x, {dims(x)[0], elements(x) / dims(x)[0]});
-    call.out = {reshaped(make<ov::op::v8::Softmax>(flat, 1), dims(x))};
-  }
+  const bool channel = call.params.text("mode") == "channel";
+  if (rank(x) < (channel ? 3 : 2))
+    return bad_input("data", text_of(dims(x)), fmt::format("{} axes at least", channel ? 3 : 2));
+  call.out = {make<ov::op::v8::Softmax>(x, channel ? 1 : rank(x) - 1)};
   return {};
 }
 

@@ -176,7 +176,7 @@ TEST(MxLayers, EndsOfNetworks) {
               {low / 2, low / 2, (1 - low) / 2, (1 - low) / 2});
   expect_call("SoftmaxOutput", {x, array({1, 2}, {0, 0})}, {{"preserve_shape", "True"}}, {1, 2, 2},
               {0.5F, 0.5F, 0.5F, 0.5F});
-  expect_call("SoftmaxActivation", {x}, {}, {1, 2, 2}, {low / 2, low / 2, (1 - low) / 2, (1 - low) / 2});
+  expect_call("SoftmaxActivation", {x}, {}, {1, 2, 2}, {0.5F, 0.5F, 0.5F, 0.5F});
   expect_call("SoftmaxActivation", {x}, {{"mode", "channel"}}, {1, 2, 2}, {low, low, 1 - low, 1 - low});
   expect_call("Dropout", {x}, {{"p", "0.9"}}, {1, 2, 2}, {0, 0, 1, 1});
   expect_call("LogisticRegressionOutput", {array({1}, {1}), array({1}, {0})}, {}, {1}, {1 - low});

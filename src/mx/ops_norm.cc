@@ -93,7 +93,7 @@ Status build_layer_norm(Lowering& call) {
 Status build_l2_normalization(Lowering& call) {
   const Value& x = call.in[0];
   const std::string& mode = call.params.text("mode");
-  if (rank(x) < (mode == "instance" ? 1 : 3) && !(mode == "channel" && rank(x) == 2))
+  if (rank(x) < (mode == "instance" ? 1 : 3))
     return bad_input("data", text_of(dims(x)), "more axes for mode " + mode);
   const Ints axes = mode == "channel" ? Ints{1} : axes_from(mode == "instance" ? 1 : 2, rank(x));
   const Value squares = multiply(x, x);
@@ -104,7 +104,7 @@ Status build_l2_normalization(Lowering& call) {
 
 Status build_lrn(Lowering& call) {
   const std::int64_t size = call.params.integer("nsize");
-  if (size < 1 || size % 2 == 0) return bad_attribute("nsize", fmt::format("{}", size), "an odd number");
+  if (size < 1) return bad_attribute("nsize", fmt::format("{}", size), "at least 1");
   if (rank(call.in[0]) != 4) return bad_input("data", text_of(dims(call.in[0])), "four axes");
   call.out = {make<ov::op::v0::LRN>(call.in[0], ints({1}), call.params.number("alpha"),
                                     call.params.number("beta"), call.params.number("knorm"),

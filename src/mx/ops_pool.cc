@@ -46,7 +46,9 @@ Value window_sizes(const Value& like, const Windows& w, const Ints& data, const 
         const std::int64_t first = at * w.stride[i] - w.pad[i];
         const std::int64_t last = std::min(first + w.kernel[i], data[i + 2] + w.pad[i]);
         const std::int64_t inside = std::min(last, data[i + 2]) - std::max<std::int64_t>(first, 0);
-        next.push_back(size * static_cast<double>(count_padding ? last - first : inside));
+        // A window that is all padding has a sum of 0, whatever divides it.
+        const std::int64_t there = std::max<std::int64_t>(1, count_padding ? last - first : inside);
+        next.push_back(size * static_cast<double>(there));
       }
     }
     sizes = std::move(next);
@@ -105,8 +107,6 @@ Status build_pooling(Lowering& call) {
   Ints after = w.pad;
   for (std::size_t i = 0; i < out.size(); ++i) {
     const std::int64_t needed = (out[i] - 1) * w.stride[i] + w.kernel[i] - data[i + 2] - w.pad[i];
-    if (needed >= w.kernel[i] + w.pad[i] && needed > w.pad[i])
-      return bad_attribute("stride", text_of(w.stride), "windows that all begin inside");
     after[i] = std::max(w.pad[i], needed);
   }
   if (type == "max") {

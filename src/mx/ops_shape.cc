@@ -42,6 +42,7 @@ Status build_transpose(Lowering& call) {
   }
   const Ints given = axes;
   for (std::int64_t& axis : axes) {
+    if (axis < 0) return bad_attribute("axes", text_of(given), "axes counted from the start");
     INFLIGHT_TRY_ASSIGN(axis, checked_axis("axes", axis, x));
   }
   Ints sorted = axes;
@@ -247,6 +248,7 @@ Status build_reverse(Lowering& call) {
   std::vector<AxisSlice> slices;
   for (const std::int64_t extent : dims(x)) slices.push_back({0, extent, 1});
   for (const std::int64_t given : call.params.ints("axis")) {
+    if (given < 0) return bad_attribute("axis", fmt::format("{}", given), "an axis counted from the start");
     INFLIGHT_TRY_ASSIGN(const std::int64_t axis, checked_axis("axis", given, x));
     const std::int64_t extent = slices[static_cast<std::size_t>(axis)].count;
     slices[static_cast<std::size_t>(axis)] = {extent - 1, extent, -1};

@@ -9,6 +9,7 @@
 #include <unordered_map>
 #include <utility>
 
+#include "base/user_code.h"
 #include "mx/lower.h"
 #include "mx/node.h"
 
@@ -150,57 +151,61 @@ Result<Symbol> Symbol::group(const std::vector<Symbol>& symbols) {
 
 Result<Symbol> Symbol::apply(std::string_view op, const std::vector<Input>& inputs, Attributes attributes,
                              std::string name) {
-  INFLIGHT_TRY_ASSIGN(const detail::OpRow* const row, detail::find_row(op));
-  if (row->variadic && !attributes.contains("num_args"))
-    attributes["num_args"] = std::to_string(inputs.size());
-  if (name.empty()) name = automatic_name(op);
-  INFLIGHT_TRY_ASSIGN(const std::shared_ptr<Node> node,
-                      detail::make_node(*row, std::move(attributes), std::move(name)));
-  INFLIGHT_TRY(place_inputs(*node, op, inputs));
-  detail::add_missing_inputs(*node, 0);
-  return symbol_of(outputs_of(node));
+  return inflight::internal::call_user([&]() -> Result<Symbol> {
+    INFLIGHT_TRY_ASSIGN(const detail::OpRow* const row, detail::find_row(op));
+    if (row->variadic && !attributes.contains("num_args"))
+      attributes["num_args"] = std::to_string(inputs.size());
+    if (name.empty()) name = automatic_name(op);
+    INFLIGHT_TRY_ASSIGN(const std::shared_ptr<Node> node,
+                        detail::make_node(*row, std::move(attributes), std::move(name)));
+    INFLIGHT_TRY(place_inputs(*node, op, inputs));
+    detail::add_missing_inputs(*node, 0);
+    return symbol_of(outputs_of(node));
+  });
 }
 
 Result<Symbol> Symbol::compose(const std::map<std::string, Symbol>& variables) const {
-  const Graph graph(entries_of(*this));
-  std::vector<std::shared_ptr<const Node>> made(graph.nodes.size());
-  std::vector<int> shift(graph.nodes.size(), 0);  // a replacement may be another output than the first
-  std::size_t used = 0;
-  for (std::size_t i = 0; i < graph.nodes.size(); ++i) {
-    const Node& old = *graph.nodes[i];
-    const auto found = old.is_variable() ? variables.find(old.name) : variables.end();
-    if (found != variables.end()) {
-      const auto& entries = entries_of(found->second);
-      if (entries.size() != 1) {
-        return Status(StatusCode::kInvalidArgument,
-                      fmt::format("compose: variable \"{}\": got a symbol of {} outputs, "
-                                  "want one of them",
-                                  old.name, entries.size()));
+  return inflight::internal::call_user([&]() -> Result<Symbol> {
+    const Graph graph(entries_of(*this));
+    std::vector<std::shared_ptr<const Node>> made(graph.nodes.size());
+    std::vector<int> shift(graph.nodes.size(), 0);  // a replacement may be another output than the first
+    std::size_t used = 0;
+    for (std::size_t i = 0; i < graph.nodes.size(); ++i) {
+      const Node& old = *graph.nodes[i];
+      const auto found = old.is_variable() ? variables.find(old.name) : variables.end();
+      if (found != variables.end()) {
+        const auto& entries = entries_of(found->second);
+        if (entries.size() != 1) {
+          return Status(StatusCode::kInvalidArgument,
+                        fmt::format("compose: variable \"{}\": got a symbol of {} outputs, "
+                                    "want one of them",
+                                    old.name, entries.size()));
+        }
+        made[i] = entries[0].node;
+        shift[i] = entries[0].index;
+        ++used;
+        continue;
       }
-      made[i] = entries[0].node;
-      shift[i] = entries[0].index;
-      ++used;
-      continue;
+      const auto copy = std::make_shared<Node>(old);
+      for (std::size_t k = 0; k < copy->inputs.size(); ++k) {
+        const Graph::Input input = graph.inputs[i][k];
+        copy->inputs[k] = {made[input.node], input.index + shift[input.node]};
+      }
+      made[i] = copy;
     }
-    const auto copy = std::make_shared<Node>(old);
-    for (std::size_t k = 0; k < copy->inputs.size(); ++k) {
-      const Graph::Input input = graph.inputs[i][k];
-      copy->inputs[k] = {made[input.node], input.index + shift[input.node]};
+    if (used < variables.size()) {
+      const auto names = list_inputs();
+      for (const auto& [name, symbol] : variables) {
+        if (std::find(names.begin(), names.end(), name) == names.end())
+          return Status(StatusCode::kInvalidArgument,
+                        fmt::format("compose: there is no variable \"{}\"", name));
+      }
     }
-    made[i] = copy;
-  }
-  if (used < variables.size()) {
-    const auto names = list_inputs();
-    for (const auto& [name, symbol] : variables) {
-      if (std::find(names.begin(), names.end(), name) == names.end())
-        return Status(StatusCode::kInvalidArgument,
-                      fmt::format("compose: there is no variable \"{}\"", name));
-    }
-  }
-  std::vector<Entry> heads;
-  for (const Graph::Input& head : graph.heads)
-    heads.push_back({made[head.node], head.index + shift[head.node]});
-  return symbol_of(std::move(heads));
+    std::vector<Entry> heads;
+    for (const Graph::Input& head : graph.heads)
+      heads.push_back({made[head.node], head.index + shift[head.node]});
+    return symbol_of(std::move(heads));
+  });
 }
 
 std::string Symbol::name() const {
@@ -315,39 +320,43 @@ Result<std::vector<std::optional<T>>> by_variable(const Graph& graph, const std:
 }  // namespace
 
 Result<ShapeInference> Symbol::infer_shape(const std::map<std::string, Shape>& known, bool partial) const {
-  const Graph graph(entries_of(*this));
-  INFLIGHT_TRY_ASSIGN(const detail::Shapes shapes, by_variable(graph, known, "infer_shape"));
-  INFLIGHT_TRY_ASSIGN(const detail::DTypes types,
-                      detail::infer_dtypes(graph, detail::DTypes(graph.variables.size())));
-  INFLIGHT_TRY_ASSIGN(const detail::Inferred inferred, detail::infer_shapes(graph, shapes, types));
-  ShapeInference result;
-  result.complete = inferred.complete;
-  for (std::size_t i = 0; i < graph.variables.size(); ++i)
-    (graph.is_auxiliary[i] ? result.auxiliary_states : result.arguments).push_back(inferred.variables[i]);
-  result.outputs = inferred.outputs;
-  if (partial || result.complete) return result;
-  std::vector<std::string> missing;
-  for (std::size_t i = 0; i < graph.variables.size(); ++i) {
-    if (!inferred.variables[i].has_value()) missing.push_back(graph.nodes[graph.variables[i]]->name);
-  }
-  return Status(
-      StatusCode::kInvalidArgument,
-      fmt::format("infer_shape: the shapes of {} do not follow from those given", fmt::join(missing, ", ")));
+  return inflight::internal::call_user([&]() -> Result<ShapeInference> {
+    const Graph graph(entries_of(*this));
+    INFLIGHT_TRY_ASSIGN(const detail::Shapes shapes, by_variable(graph, known, "infer_shape"));
+    INFLIGHT_TRY_ASSIGN(const detail::DTypes types,
+                        detail::infer_dtypes(graph, detail::DTypes(graph.variables.size())));
+    INFLIGHT_TRY_ASSIGN(const detail::Inferred inferred, detail::infer_shapes(graph, shapes, types));
+    ShapeInference result;
+    result.complete = inferred.complete;
+    for (std::size_t i = 0; i < graph.variables.size(); ++i)
+      (graph.is_auxiliary[i] ? result.auxiliary_states : result.arguments).push_back(inferred.variables[i]);
+    result.outputs = inferred.outputs;
+    if (partial || result.complete) return result;
+    std::vector<std::string> missing;
+    for (std::size_t i = 0; i < graph.variables.size(); ++i) {
+      if (!inferred.variables[i].has_value()) missing.push_back(graph.nodes[graph.variables[i]]->name);
+    }
+    return Status(StatusCode::kInvalidArgument,
+                  fmt::format("infer_shape: the shapes of {} do not follow from those given",
+                              fmt::join(missing, ", ")));
+  });
 }
 
 Result<TypeInference> Symbol::infer_type(const std::map<std::string, DType>& known) const {
-  const Graph graph(entries_of(*this));
-  INFLIGHT_TRY_ASSIGN(const detail::DTypes given, by_variable(graph, known, "infer_type"));
-  INFLIGHT_TRY_ASSIGN(const detail::DTypes types, detail::infer_dtypes(graph, given));
-  TypeInference result;
-  for (std::size_t i = 0; i < graph.variables.size(); ++i) {
-    const DType type = *types[detail::first_entry(graph)[graph.variables[i]]];
-    (graph.is_auxiliary[i] ? result.auxiliary_states : result.arguments).push_back(type);
-  }
-  const auto first = detail::first_entry(graph);
-  for (const Graph::Input& head : graph.heads)
-    result.outputs.push_back(*types[first[head.node] + static_cast<std::size_t>(head.index)]);
-  return result;
+  return inflight::internal::call_user([&]() -> Result<TypeInference> {
+    const Graph graph(entries_of(*this));
+    INFLIGHT_TRY_ASSIGN(const detail::DTypes given, by_variable(graph, known, "infer_type"));
+    INFLIGHT_TRY_ASSIGN(const detail::DTypes types, detail::infer_dtypes(graph, given));
+    TypeInference result;
+    for (std::size_t i = 0; i < graph.variables.size(); ++i) {
+      const DType type = *types[detail::first_entry(graph)[graph.variables[i]]];
+      (graph.is_auxiliary[i] ? result.auxiliary_states : result.arguments).push_back(type);
+    }
+    const auto first = detail::first_entry(graph);
+    for (const Graph::Input& head : graph.heads)
+      result.outputs.push_back(*types[first[head.node] + static_cast<std::size_t>(head.index)]);
+    return result;
+  });
 }
 
 }  // namespace inflight::mx
