@@ -81,13 +81,17 @@ def test_operators(sign: str) -> None:
     for scalar in (2, 2.5, True, np.float32(3), np.int64(2)):
         for text in (f"x {sign} s", f"s {sign} x"):
             want = eval(text, {"x": x, "s": float(scalar)}).astype(np.float32)
-            got = eval(text, {"x": mx.nd.array(x), "s": scalar if not isinstance(scalar, np.generic) or "x " in text[:2] else float(scalar)})
+            got = eval(text, {"x": mx.nd.array(x), "s": scalar})
             np.testing.assert_allclose(got.asnumpy(), want, 1e-5, 1e-5)
     for wrong in ("1", None, [1, 2, 3], x, {}, object()):
         if sign in ("==", "!=") and not isinstance(wrong, np.ndarray):
             continue  # Python compares identities
         with pytest.raises(TypeError):
             eval(f"a {sign} w", {"a": mx.nd.array(x), "w": wrong})
+        if sign == "%" and isinstance(wrong, str):
+            continue  # formats the text
+        with pytest.raises(TypeError):
+            eval(f"w {sign} a", {"a": mx.nd.array(x), "w": wrong})
 
 
 def test_in_place_makes_a_version() -> None:
@@ -227,12 +231,12 @@ def test_bad_values() -> None:
         (np.array(["a"]), ValueError, "format"),
         (np.zeros(2, np.complex64), ValueError, "format"),
         (np.zeros((2, 0)), ValueError, "at least 1"),
-        (np.zeros(2, "M8[s]"), ValueError, ""),
+        (np.zeros(2, "M8[s]"), ValueError, "."),
         ([[1, 2], [3]], ValueError, "one shape"),
-        (["a", "b"], ValueError, ""),
-        ("text", TypeError, ""),
+        (["a", "b"], ValueError, "."),
+        ("text", TypeError, "."),
         (object(), TypeError, "want an array"),
-        ({}, TypeError, ""),
+        ({}, TypeError, "."),
     ],
 )
 def test_bad_sources(source: object, kind: type[Exception], says: str) -> None:
@@ -300,7 +304,7 @@ def test_functions_of_operators() -> None:
     [
         (lambda x: mx.nd.exp(x.asnumpy()), TypeError, "found ndarray, want an mx.nd.NDArray"),
         (lambda x: mx.nd.exp(data=3), TypeError, "data: found int"),
-        (lambda x: mx.nd.exp(x, x), TypeError, ""),
+        (lambda x: mx.nd.exp(x, x), TypeError, "."),
         (lambda x: mx.nd.exp(x, rate=3), ValueError, "rate"),
         (lambda x: mx.nd.FullyConnected(x, mx.nd.ones((2, 3)), num_hidden="many", no_bias=True), ValueError, "num_hidden"),
         (lambda x: mx.nd.FullyConnected(x, mx.nd.ones((2, 3)), no_bias=True), ValueError, "num_hidden"),
@@ -314,7 +318,7 @@ def test_functions_of_operators() -> None:
         (lambda x: mx.nd.sum(x, axis=7), ValueError, "axis"),
         (lambda x: x + mx.nd.ones((5, 5)), ValueError, "broadcast"),
         (lambda x: mx.nd.no_such_thing(x), AttributeError, "no_such_thing"),
-        (lambda x: mx.nd.exponent(x), ValueError, ""),
+        (lambda x: mx.nd.exponent(x), ValueError, "."),
         (lambda x: mx.nd.sotfmax(x), ValueError, "softmax"),
         (lambda x: mx.nd.RNN(x), NotImplementedError, "RNN"),
         (lambda x: mx.nd.sparse, NotImplementedError, "dense"),
@@ -331,7 +335,7 @@ def test_functions_of_operators() -> None:
         (lambda x: x.astype("nothing"), TypeError, "nothing"),
         (lambda x: x.astype(">f4"), ValueError, "byte order"),
         (lambda x: mx.nd.random.uniform(0, 1, shape=(0,)), ValueError, "at least 1"),
-        (lambda x: mx.nd.random.uniform(2, 1), ValueError, ""),
+        (lambda x: mx.nd.random.uniform(2, 1), ValueError, "."),
         (lambda x: mx.nd.random.uniform(0, 1, dtype="int32"), ValueError, "dtype"),
         (lambda x: mx.nd.random.uniform(x, 1), NotImplementedError, "number"),
         (lambda x: mx.nd.random.gamma(1, 1), NotImplementedError, "gamma"),
@@ -434,6 +438,4 @@ def test_waits_have_ends() -> None:
     x.wait(timeout=60)
     mx.nd.waitall()
     assert x.can_read() and x.status() is None
-    with pytest.raises(ValueError):
-        x.wait(timeout=-1)
-    assert x.wait_to_write() is None
+    x.wait_to_write()

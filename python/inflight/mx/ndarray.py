@@ -40,20 +40,27 @@ _MISSING = {
 }
 
 
+def _refuse(other: Any) -> Any:
+    # NumPy would go on by itself, and give an array of its own.
+    if isinstance(other, numpy.ndarray):
+        raise errors.InvalidTypeError("operator: found a NumPy array, want an mx.nd.NDArray (mx.nd.array() makes one) or a number")
+    return NotImplemented
+
+
 def _pair(array_op: str, scalar_op: str) -> Any:
     def apply(self: NDArray, other: Any) -> Any:
         if isinstance(other, NDArray):
             return _inflight._mx_invoke_pair(array_op, self, other, None)
         if is_number(other):
             return _inflight._mx_invoke_scalar(scalar_op, self, other, None)
-        return NotImplemented
+        return _refuse(other)
 
     return apply
 
 
 def _reversed(scalar_op: str) -> Any:
     def apply(self: NDArray, other: Any) -> Any:
-        return _inflight._mx_invoke_scalar(scalar_op, self, other, None) if is_number(other) else NotImplemented
+        return _inflight._mx_invoke_scalar(scalar_op, self, other, None) if is_number(other) else _refuse(other)
 
     return apply
 
@@ -64,7 +71,7 @@ def _in_place(array_op: str, scalar_op: str) -> Any:
             return _inflight._mx_invoke_pair(array_op, self, other, self)
         if is_number(other):
             return _inflight._mx_invoke_scalar(scalar_op, self, other, self)
-        return NotImplemented
+        return _refuse(other)
 
     return apply
 
@@ -82,6 +89,7 @@ class NDArray(_Base):
 
     __slots__ = ()
     __array_priority__ = 1000.0
+    __array_ufunc__ = None  # NumPy's scalars and arrays leave operators to this class
 
     __add__ = __radd__ = _pair("broadcast_add", "_plus_scalar")
     __sub__ = _pair("broadcast_sub", "_minus_scalar")

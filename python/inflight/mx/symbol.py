@@ -73,6 +73,7 @@ class Symbol(_Base):
 
     __slots__ = ()
     __array_priority__ = 1000.0
+    __array_ufunc__ = None  # NumPy's scalars and arrays leave operators to this class
 
     __add__ = __radd__ = _pair("_Plus", "_PlusScalar")
     __sub__ = _pair("_Minus", "_MinusScalar")
