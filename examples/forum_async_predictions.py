@@ -54,8 +54,8 @@ class FrameClassifier:
             mx.nd.waitall()
 
     def get_finished_results(self) -> list[mx.NDArray]:
-        finished = []
-        waiting = []
+        finished: list[mx.NDArray] = []
+        waiting: list[mx.NDArray] = []
         for prediction in self.active_predictions:
             (finished if self.can_read(prediction) else waiting).append(prediction)
         self.active_predictions = waiting
