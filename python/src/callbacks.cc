@@ -75,7 +75,7 @@ void add(const Handle& handle, Callback callback) {
   auto shared = std::make_shared<Callback>(std::move(callback));
   Executor& executor = callbacks();
   // The handle may be ready already, and the pool may want a lock that its thread holds while it wants the GIL.
-  const nb::gil_scoped_release release;
+  const WithoutGil release;
   handle.on_ready(executor, [shared](const Handle& ready) { run<PyHandle>(*shared, ready); });
 }
 
@@ -88,7 +88,7 @@ Executor& callbacks() {
 
 void stop_callbacks() noexcept {
   if (forked()) return;
-  const nb::gil_scoped_release release;
+  const WithoutGil release;
   const std::unique_ptr<ThreadPool> ending = executor_of_callbacks().stop();
 }
 

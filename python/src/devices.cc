@@ -24,7 +24,7 @@ void PyRuntime::close() noexcept {
   }
   Runtime ending = std::move(runtime_);
   runtime_ = Runtime();
-  const nb::gil_scoped_release release;
+  const WithoutGil release;
   ending = Runtime();
 }
 
@@ -73,7 +73,7 @@ void bind_devices(nb::module_& module) {
             options.load.plugin_folders = plugin_folders;
             const Device wanted = device_from(device);
             Result<Runtime> opened = [&] {
-              const nb::gil_scoped_release release;
+              const WithoutGil release;
               return Runtime::open(wanted, std::move(options));
             }();
             new (self) PyRuntime(take(std::move(opened)));

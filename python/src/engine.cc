@@ -27,9 +27,25 @@ struct PyToken : Kept<OpToken> {
   using Kept::Kept;
 };
 
+// Joins the engine's threads, which may want the GIL to end what they run.
+struct DeleteEngine {
+  void operator()(Engine* engine) const noexcept {
+    if (in_operation > 0) {
+      // A thread of an engine cannot wait for itself.
+      try {
+        std::thread([engine] { delete engine; }).detach();
+      } catch (...) {  // no thread is left: the engine stays
+      }
+      return;
+    }
+    const WithoutGil release;
+    delete engine;
+  }
+};
+
 class PyEngine final : public Closable {
  public:
-  explicit PyEngine(std::unique_ptr<Engine> engine) : engine_(std::move(engine)) { list(); }
+  explicit PyEngine(std::unique_ptr<Engine> engine) : engine_(engine.release(), DeleteEngine()) { list(); }
   ~PyEngine() override {
     unlist();
     end(Shutdown::kDrain);
@@ -51,18 +67,10 @@ class PyEngine final : public Closable {
       return;
     }
     {
-      const nb::gil_scoped_release release;
+      const WithoutGil release;
       ending->shutdown(how);
-      if (in_operation > 0) {
-        // Its own thread cannot wait for itself.
-        try {
-          std::thread([last = std::move(ending)]() mutable { last.reset(); }).detach();
-        } catch (...) {  // no thread is left: the engine stays
-          static_cast<void>(new (std::nothrow) std::shared_ptr<Engine>(std::move(ending)));
-        }
-      }
-      ending.reset();
     }
+    ending.reset();
     drain_releases();
   }
 
@@ -131,7 +139,7 @@ void push(PyEngine& self, nb::object fn, nb::handle reads, nb::handle writes, in
   };
   Status pushed;
   {
-    const nb::gil_scoped_release release;
+    const WithoutGil release;
     pushed = engine->push(std::move(closure), std::move(options));
   }
   check(pushed);
@@ -152,7 +160,7 @@ void push_async(PyEngine& self, nb::object fn, nb::handle reads, nb::handle writ
         OpToken left = std::move(nb::inst_ptr<PyToken>(python_token)->value);
         const Status status = status_of(raised);
         if (left) {
-          const nb::gil_scoped_release release;
+          const WithoutGil release;
           left.complete(status);
         }
       }
@@ -161,7 +169,7 @@ void push_async(PyEngine& self, nb::object fn, nb::handle reads, nb::handle writ
   };
   Status pushed;
   {
-    const nb::gil_scoped_release release;
+    const WithoutGil release;
     pushed = engine->push_async(std::move(closure), std::move(options));
   }
   check(pushed);
@@ -180,7 +188,7 @@ void complete(PyToken& self, nb::handle error) {
     PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(error.ptr())), error.ptr());
     status = status_of_exception();
   }
-  const nb::gil_scoped_release release;
+  const WithoutGil release;
   token.complete(std::move(status));
 }
 
@@ -232,7 +240,7 @@ void bind_engines(nb::module_& module) {
               return;
             }
             Result<std::unique_ptr<Engine>> made = [&] {
-              const nb::gil_scoped_release release;
+              const WithoutGil release;
               return make_threaded_engine(options);
             }();
             new (self) PyEngine(take(std::move(made)));
@@ -294,7 +302,7 @@ void bind_engines(nb::module_& module) {
             if (how != "drain" && how != "cancel")
               raise_invalid("how: got \"" + how + "\", want \"drain\" or \"cancel\"");
             {
-              const nb::gil_scoped_release release;
+              const WithoutGil release;
               engine->shutdown(how == "drain" ? Shutdown::kDrain : Shutdown::kCancel);
             }
             drain_releases();
@@ -315,7 +323,7 @@ void bind_engines(nb::module_& module) {
           [](PyEngine& self, nb::handle type, nb::handle, nb::handle) {
             const std::shared_ptr<Engine> engine = self.get();
             {
-              const nb::gil_scoped_release release;
+              const WithoutGil release;
               engine->shutdown(type.is_none() ? Shutdown::kDrain : Shutdown::kCancel);
             }
             self.close();

@@ -13,7 +13,7 @@ namespace inflight::python {
 namespace {
 
 // Less than this is copied in about a microsecond.
-constexpr std::size_t kCopyWithGil = 16 * 1024;
+constexpr std::size_t kCopyWithGil = std::size_t{16} * 1024;
 
 // What copies are made into. It lives for ever: copies may outlive every static.
 BufferPool& pool() {
@@ -45,7 +45,7 @@ NDArray wrap(const Source& source, HeldPtr held) {
 NDArray copied(const Source& source) {
   Buffer buffer = take(pool().acquire(source.bytes));
   if (source.bytes > kCopyWithGil) {
-    nb::gil_scoped_release release;
+    WithoutGil release;
     std::memcpy(buffer.bytes(), source.data, source.bytes);
   } else if (source.bytes > 0) {
     std::memcpy(buffer.bytes(), source.data, source.bytes);
@@ -222,7 +222,7 @@ NDArray from_capsule(nb::handle capsule, const char* what, std::optional<bool> c
     Buffer buffer = take(pool().acquire(source.bytes));
     std::byte* to = buffer.bytes();
     {
-      nb::gil_scoped_release release;
+      WithoutGil release;
       copy_strided(tensor, static_cast<const std::byte*>(source.data), to, 0, dtype_bytes(source.dtype));
     }
     return take(NDArray::from_buffer(std::move(buffer), source.dtype, source.shape));

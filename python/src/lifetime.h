@@ -2,12 +2,16 @@
 // When nothing of ours may run any more: after a fork, and once the interpreter ends.
 #pragma once
 
+#include <nanobind/nanobind.h>
+
 #include <atomic>
 #include <memory>
 #include <new>
 #include <utility>
 
 #include "release.h"
+
+namespace nb = nanobind;
 
 namespace inflight::python {
 
@@ -53,6 +57,16 @@ void raise_forked();
 inline void check_usable() {
   if (forked()) raise_forked();
 }
+
+// Deletes without the GIL what waits for threads when it ends. The last share of it goes with the GIL held, whichever
+// call has it.
+template <typename T>
+struct DeleteWithoutGil {
+  void operator()(T* object) const noexcept {
+    const WithoutGil release;
+    delete object;
+  }
+};
 
 // Holds a handle for a Python object. In the child of a fork the handle is left as it is: letting go of it
 // could want a lock that nobody will ever release.

@@ -40,7 +40,7 @@ Model load(nb::handle path, nb::handle input_shapes) {
   const auto text = nb::cast<std::string>(nb::module_::import_("os").attr("fspath")(path));
   const ModelOptions options = options_from(input_shapes);
   Result<Model> loaded = [&] {
-    const nb::gil_scoped_release release;
+    const WithoutGil release;
     return Model::load(text, options);
   }();
   return take(std::move(loaded));
@@ -51,7 +51,7 @@ Model load_bytes(const nb::bytes& bytes, const std::string& name, nb::handle inp
   const ModelOptions options = options_from(input_shapes);
   const std::span<const std::byte> data(reinterpret_cast<const std::byte*>(bytes.c_str()), bytes.size());
   Result<Model> loaded = [&] {
-    const nb::gil_scoped_release release;
+    const WithoutGil release;
     return Model::load_bytes(data, name, options);
   }();
   return take(std::move(loaded));
@@ -67,7 +67,7 @@ Model with_image_input(const Model& model, int height, int width, const std::str
     raise_invalid("color: got \"" + color + "\", want \"rgb\" or \"bgr\"");
   }
   Result<Model> changed = [&] {
-    const nb::gil_scoped_release release;
+    const WithoutGil release;
     return model.with_image_input(image);
   }();
   return take(std::move(changed));
@@ -76,7 +76,7 @@ Model with_image_input(const Model& model, int height, int width, const std::str
 Model default_model(std::optional<int> height, std::optional<int> width) {
   check_usable();
   Result<Model> loaded = [&] {
-    const nb::gil_scoped_release release;
+    const WithoutGil release;
     return Model::load_bytes(default_model_bytes(), "shapes.onnx");
   }();
   Model model = take(std::move(loaded));

@@ -115,7 +115,7 @@ void bind_predictions(nb::module_& module) {
           [](const PyPrediction& p) {
             check_usable();
             const bool cancelled = [&] {
-              const nb::gil_scoped_release release;
+              const WithoutGil release;
               return p.value.cancel();
             }();
             drain_releases();

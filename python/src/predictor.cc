@@ -23,10 +23,10 @@ void PyPredictor::close() noexcept {
     return;
   }
   {
-    const nb::gil_scoped_release release;
+    const WithoutGil release;
     ending->shutdown(Shutdown::kCancel);
-    ending.reset();
   }
+  ending.reset();
   drain_releases();
 }
 
@@ -38,14 +38,14 @@ std::shared_ptr<Predictor> PyPredictor::get() const {
 
 Result<Prediction> PyPredictor::submit(Predictor& predictor, Frame&& frame) {
   if (block_timeout_ == Duration(0)) {
-    const nb::gil_scoped_release release;
+    const WithoutGil release;
     return predictor.submit(std::move(frame));
   }
   const TimePoint end = deadline_after(block_timeout_);
   while (true) {
     const TimePoint began = steady_clock().now();
     Result<Prediction> admitted = [&] {
-      const nb::gil_scoped_release release;
+      const WithoutGil release;
       return predictor.submit(std::move(frame));
     }();
     // A refusal before the slice is over has another reason: waiting longer does not help.
@@ -160,7 +160,7 @@ void make(PyPredictor* self, const Model& model, PyRuntime* runtime, nb::handle 
   options.watch_share = watch_share;
   const Duration slice = options.block_timeout;
   Result<Predictor> created = [&] {
-    const nb::gil_scoped_release release;
+    const WithoutGil release;
     return Predictor::create(model, std::move(options));
   }();
   new (self) PyPredictor(take(std::move(created)), timeout, slice);
@@ -190,7 +190,7 @@ void shut_down(nb::handle self, const std::string& how) {
   const std::shared_ptr<Predictor> core = predictor.get();
   const Shutdown kind = shutdown_from(how);
   {
-    const nb::gil_scoped_release release;
+    const WithoutGil release;
     core->shutdown(kind);
   }
   predictor.set_shut_down();
@@ -401,7 +401,7 @@ void bind_predictors(nb::module_& module) {
           "latencies",
           [](PyPredictor& self) {
             const std::shared_ptr<Predictor> predictor = self.get();
-            const nb::gil_scoped_release release;
+            const WithoutGil release;
             return predictor->latencies();
           },
           "Where the time of completed predictions went.")

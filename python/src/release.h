@@ -3,11 +3,31 @@
 #pragma once
 
 #include <Python.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <memory>
 
 namespace inflight::python {
+
+// Runs without the GIL while it lives. A daemon thread that wants the GIL back while the interpreter ends does not come
+// back from this: Python up to 3.13 would end the thread here, by an unwinding that no C++ code in between survives.
+class WithoutGil {
+ public:
+  WithoutGil() noexcept : state_(PyEval_SaveThread()) {}
+  ~WithoutGil() {
+    try {
+      PyEval_RestoreThread(state_);
+    } catch (...) {
+      while (true) ::pause();
+    }
+  }
+  WithoutGil(const WithoutGil&) = delete;
+  WithoutGil& operator=(const WithoutGil&) = delete;
+
+ private:
+  PyThreadState* const state_;
+};
 
 // A Python object, a buffer of one, or a foreign tensor, held by something that may end on any thread. It is
 // given up in two steps: let_go() puts it into a list, without the GIL and without memory; the list is emptied

@@ -61,7 +61,7 @@ class Wakeup {
 class PySource final : public Closable {
  public:
   PySource(std::unique_ptr<FrameSource> source, FrameRate rate, std::optional<Duration> duration)
-      : source_(std::make_shared<PrefetchedSource>(std::move(source))),
+      : source_(new PrefetchedSource(std::move(source)), DeleteWithoutGil<PrefetchedSource>()),
         live_(source_->source().live()),
         pacer_(rate, steady_clock()),
         duration_(duration) {
@@ -78,7 +78,6 @@ class PySource final : public Closable {
       static_cast<void>(new (std::nothrow) std::shared_ptr<PrefetchedSource>(std::move(ending)));
       return;
     }
-    const nb::gil_scoped_release release;
     ending->interrupt();
     ending.reset();
   }
@@ -123,7 +122,7 @@ class PySource final : public Closable {
     const std::shared_ptr<PrefetchedSource> source = get();
     if (wakeup_ == nullptr) {
       wakeup_ = std::make_shared<Wakeup>();
-      const nb::gil_scoped_release release;
+      const WithoutGil release;
       source->on_available([shared = wakeup_] { shared->raise_it(); });
     }
     return wakeup_->fd();
@@ -184,7 +183,7 @@ PySource* open(nb::handle text, std::optional<double> fps, std::uint64_t seed, b
   options.seed = seed;
   options.rotate = rotate;
   Result<std::unique_ptr<FrameSource>> opened = [&] {
-    const nb::gil_scoped_release release;
+    const WithoutGil release;
     return open_source(words, options);
   }();
   std::unique_ptr<FrameSource> source = take(std::move(opened));

@@ -56,7 +56,7 @@ class PyPredictor final : public Closable {
   //   block_timeout   how long a submission waits for a place; 0: the policy is to refuse
   //   slice           of that wait: the predictor's own block_timeout
   PyPredictor(Predictor predictor, Duration block_timeout, Duration slice)
-      : predictor_(std::make_shared<Predictor>(std::move(predictor))),
+      : predictor_(new Predictor(std::move(predictor)), DeleteWithoutGil<Predictor>()),
         block_timeout_(block_timeout),
         slice_(slice) {
     list();

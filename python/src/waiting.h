@@ -54,7 +54,7 @@ bool wait_in_slices(TimePoint end, Until&& until) {
     const TimePoint slice = std::min(end, deadline_after(kWaitSlice));
     bool done = false;
     {
-      nb::gil_scoped_release release;
+      WithoutGil release;
       done = until(slice);
     }
     drain_releases();

@@ -142,3 +142,35 @@ def test_the_last_handle_may_go_inside_an_operation() -> None:
 
     holder[0].push(last)
     assert done.wait(30)
+
+
+def test_an_engine_that_ends_while_its_thread_still_wants_the_interpreter() -> None:
+    """Its last share goes at the end of a call, on a thread that has the GIL."""
+    for _ in range(200):
+        with inflight.Engine(spin=0.0) as engine:
+            done = threading.Event()
+            engine.push_async(lambda token, done=done: (token.complete(), done.set(), [None for _ in range(2000)]))
+            engine.drain()
+
+
+def test_closing_an_engine_while_others_push() -> None:
+    for _ in range(20):
+        engine = inflight.Engine(threads=2, pending_limit=100_000)
+        stop = threading.Event()
+
+        def pushes(engine=engine, stop=stop) -> None:
+            while not stop.is_set():
+                try:
+                    engine.push(lambda: None)
+                except (inflight.ShuttingDownError, inflight.OverloadedError):
+                    return
+
+        threads = [threading.Thread(target=pushes) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        time.sleep(0.005)
+        engine.close()
+        stop.set()
+        for thread in threads:
+            thread.join(30)
+            assert not thread.is_alive()

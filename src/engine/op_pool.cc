@@ -45,7 +45,8 @@ bool OpPool::refill(const std::atomic<std::uint64_t>& next) noexcept {
 }
 
 bool OpPool::refill_locked(const std::atomic<std::uint64_t>& next) noexcept {
-  const std::uint64_t first = next.load(std::memory_order_relaxed);
+  // An owner that closes meanwhile sets the bit: with it, every number would seem to be missing.
+  const std::uint64_t first = next.load(std::memory_order_relaxed) & ~kClosed;
   std::uint64_t end = ready_end_.load(std::memory_order_relaxed);
   const auto make_ready = [this, &end](void* piece) {
     ready_[end++ % kReadyMax].store(piece, std::memory_order_relaxed);

@@ -20,6 +20,9 @@ namespace inflight::internal {
 // compare-and-swap takes a number has taken the piece with it.
 class OpPool {
  public:
+  // The bit of the owner's counter that is no part of the number: no more are taken.
+  static constexpr std::uint64_t kClosed = std::uint64_t{1} << 63U;
+
   // Pieces of memory without an operation, listed in the first of them, so that the taker can prefetch pieces
   // without reading any. It belongs to one thread.
   class Bundle {

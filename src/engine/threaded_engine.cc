@@ -98,7 +98,7 @@ class ThreadedEngine final : public Engine, public internal::OpOwner, public Wor
 
  private:
   class Task;
-  static constexpr std::uint64_t kClosed = std::uint64_t{1} << 63U;
+  static constexpr std::uint64_t kClosed = OpPool::kClosed;
 
   template <typename Function>
   Status order(Function& closure, OpOptions& options) noexcept;
