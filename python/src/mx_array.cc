@@ -17,7 +17,7 @@ using Ints = std::vector<std::int64_t>;
 template <typename Call>
 auto released(Call&& call) {
   check_mx();
-  const nb::gil_scoped_release release;
+  const WithoutGil release;
   return call();
 }
 

@@ -12,7 +12,7 @@ namespace {
 template <typename Call>
 auto released(Call&& call) {
   check_mx();
-  const nb::gil_scoped_release release;
+  const WithoutGil release;
   return call();
 }
 

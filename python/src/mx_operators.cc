@@ -32,7 +32,7 @@ nb::object run(std::string_view op, const std::vector<mx::NDArray>& inputs, cons
   check_mx();
   const std::vector<mx::NDArray> to = mx_arrays(out, "out");
   Result<std::vector<mx::NDArray>> arrays = [&] {
-    const nb::gil_scoped_release release;
+    const WithoutGil release;
     return mx::invoke(op, inputs, attributes, to);
   }();
   return results(take(std::move(arrays)), out);
@@ -81,7 +81,7 @@ nb::object drawn(nb::handle shape, const std::string& dtype, Draw draw) {
   const Shape extents = shape_from(shape, "shape");
   const DType type = mx_dtype(dtype);
   Result<mx::NDArray> array = [&] {
-    const nb::gil_scoped_release release;
+    const WithoutGil release;
     return draw(extents, type);
   }();
   return mx_object(take(std::move(array)));
@@ -129,7 +129,7 @@ void bind_files(nb::module_& module) {
         check_mx();
         const mx::ArrayFile file = file_of(arrays, names);
         check([&] {
-          const nb::gil_scoped_release release;
+          const WithoutGil release;
           return mx::save(path, file);
         }());
       },
@@ -139,7 +139,7 @@ void bind_files(nb::module_& module) {
       [](const std::string& path) {
         check_mx();
         return pair_of(take([&] {
-          const nb::gil_scoped_release release;
+          const WithoutGil release;
           return mx::load(path);
         }()));
       },
@@ -150,7 +150,7 @@ void bind_files(nb::module_& module) {
         check_mx();
         return pair_of(take([&] {
           const std::span<const std::byte> bytes(static_cast<const std::byte*>(data.data()), data.size());
-          const nb::gil_scoped_release release;
+          const WithoutGil release;
           return mx::load_bytes(bytes);
         }()));
       },

@@ -13,7 +13,7 @@ namespace {
 
 template <typename Call>
 auto released(Call&& call) {
-  const nb::gil_scoped_release release;
+  const WithoutGil release;
   return call();
 }
 

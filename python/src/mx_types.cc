@@ -17,7 +17,7 @@ class MxEngine final : public Closable {
  public:
   explicit MxEngine(Engine* engine) : engine_(engine) { list(); }
   void close() noexcept override {
-    const nb::gil_scoped_release release;
+    const WithoutGil release;
     engine_->shutdown(Shutdown::kCancel);
   }
 
