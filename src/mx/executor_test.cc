@@ -8,6 +8,7 @@
 #include <fstream>
 #include <thread>
 
+#include "mx/family.h"
 #include "mx_test_support.h"
 
 namespace inflight::mx {
@@ -90,6 +91,39 @@ TEST(MxExecutor, WeightsThatStayBecomeConstantsAndThoseThatChangeDoNot) {
       wait_all();
     }
   }
+}
+
+TEST(MxFamily, BuildsWeightsInOnceTheyStayAndLetsGoOfThem) {
+  detail::Environment& environment = *detail::Environment::get().value();
+  const Symbol net =
+      Symbol::apply("FullyConnected", {{"", var("data")}}, {{"num_hidden", "7"}}, "fc").value();
+  const std::vector<TensorSpec> specs = {
+      {"", DType::kF32, {1, 3}}, {"", DType::kF32, {7, 3}}, {"", DType::kF32, {7}}};
+  const auto family =
+      detail::ProgramFamily::make(environment, detail::entries_of(net), specs, Precision::kF32).value();
+  const auto operands = [](const std::vector<NDArray>& arrays) {
+    std::vector<detail::Operand> all;
+    for (const NDArray& one : arrays) all.push_back(detail::operand_of(one).value());
+    return all;
+  };
+  std::vector<NDArray> arrays = {counted({1, 3}), counted({7, 3}), counted({7})};
+  EXPECT_FALSE(family->choose(environment, operands(arrays)).built_in);
+  arrays[0] = counted({1, 3});  // what is no weight may change
+  EXPECT_FALSE(family->choose(environment, operands(arrays)).built_in) << "it is being compiled";
+  wait_all();
+  EXPECT_TRUE(family->choose(environment, operands(arrays)).built_in);
+  ASSERT_TRUE(arrays[2].fill(1).ok());
+  EXPECT_FALSE(family->choose(environment, operands(arrays)).built_in);
+  const Buffer weight = arrays[1].snapshot()->buffer().value();
+  for (int round = 0; round < 2; ++round) {
+    (void)family->choose(environment, operands(arrays));
+    wait_all();
+  }
+  EXPECT_TRUE(family->choose(environment, operands(arrays)).built_in);
+  EXPECT_FALSE(weight.unique());
+  arrays.clear();
+  family->release_unused();
+  EXPECT_TRUE(weight.unique()) << "nobody else has the weights any more";
 }
 
 TEST(MxExecutor, SimpleBindMakesArraysAndCopiesParameters) {

@@ -42,12 +42,14 @@ bool ProgramFamily::same_weights(const std::vector<Operand>& weights, std::span<
 
 ProgramFamily::Choice ProgramFamily::choose(Environment& environment, std::span<const Operand> arrays) {
   if (!may_specialise_) return {general_, false};
+  std::shared_ptr<Specialised> ending;  // outside the lock
   const inflight::internal::MutexLock lock(mutex_);
   if (specialised_ != nullptr && same_weights(specialised_->weights, arrays)) {
     if (specialised_->lowered.load(std::memory_order_acquire) && specialised_->network->is_compiled())
       return {specialised_->network, true};
     return {general_, false};
   }
+  ending = std::move(specialised_);
   if (specialisations_ >= kSpecialisationsMax) return {general_, false};
   if (same_weights(last_, arrays)) {
     specialise(environment, arrays);
