@@ -6,6 +6,7 @@
 #include "inflight/version.h"
 #include "lifetime.h"
 #include "media/synthetic.h"
+#include "mx_types.h"
 #include "release.h"
 #include "types.h"
 
@@ -18,6 +19,7 @@ void at_exit() {
   if (forked()) return;
   close_all();
   stop_callbacks();
+  end_mx();
   drain_releases();
 }
 
@@ -63,5 +65,10 @@ NB_MODULE(_inflight, module) {
   bind_queues(module);
   bind_engines(module);
   bind_sources(module);
+  bind_mx_classes(module);
+  bind_mx_arrays(module);
+  bind_mx_operators(module);
+  bind_mx_symbols(module);
+  bind_mx_executors(module);
   bind_lifetime();
 }

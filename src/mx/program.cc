@@ -2,6 +2,7 @@
 #include "mx/program.h"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <cstring>
 #include <limits>
@@ -86,6 +87,11 @@ Result<Environment*> Environment::get() {
   struct Made {
     std::unique_ptr<Environment> environment;
     Status status;
+    const pid_t process = getpid();
+    // In the child of a fork the threads are not there, so nothing can be ended.
+    ~Made() {
+      if (getpid() != process) static_cast<void>(environment.release());
+    }
     Made() {
       std::unique_ptr<Environment> made(new Environment);
       // First: what the vendor's library makes for itself then ends after this does.

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Names of operators in a symbol that are not given: ``mx.name.Prefix("first_")``."""
+
+from __future__ import annotations
+
+import threading
+from types import TracebackType
+
+_local = threading.local()
+
+
+class NameManager:
+    """Gives names such as ``fullyconnected0``, counted from 0 in each ``with`` block of it."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, int] = {}
+
+    def get(self, name: str | None, hint: str) -> str:
+        """``name``, or the next one of this hint."""
+        if name:
+            return name
+        count = self._counts.get(hint, 0)
+        self._counts[hint] = count + 1
+        return f"{hint}{count}"
+
+    def __enter__(self) -> NameManager:
+        _stack().append(self)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, raised: BaseException | None, where: TracebackType | None
+    ) -> None:
+        _stack().pop()
+
+
+class Prefix(NameManager):
+    """The same with something before each name, those that are given included."""
+
+    def __init__(self, prefix: str) -> None:
+        super().__init__()
+        self._prefix = prefix
+
+    def get(self, name: str | None, hint: str) -> str:
+        """The name with the prefix."""
+        return self._prefix + super().get(name, hint)
+
+
+def _stack() -> list[NameManager]:
+    stack: list[NameManager] | None = getattr(_local, "stack", None)
+    if stack is None:
+        stack = _local.stack = []
+    return stack
+
+
+def name_of(name: str | None, op: str) -> str:
+    """The name of a new operator; "" where the library is to count."""
+    stack = _stack()
+    return stack[-1].get(name, op.lower()) if stack else name or ""
