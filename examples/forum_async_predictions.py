@@ -15,6 +15,8 @@ gaps filled in:
 from __future__ import annotations
 
 import argparse
+import array
+import gc
 import json
 import time
 from typing import Any
@@ -46,7 +48,7 @@ class FrameClassifier:
         self.active_prediction_limit = active_prediction_limit
         self.active_predictions: list[mx.NDArray] = []
         self.network = network
-        self.look_seconds: list[float] = []
+        self.look_seconds = array.array("d")
         self.weights: dict[str, mx.NDArray] = {}
         if network == "meant":
             self.weights["y_weight"] = mx.nd.random.uniform(-0.5, 0.5, (UNITS, SHAPE[1] * SHAPE[2]))
@@ -83,7 +85,7 @@ class Report:
 
     def __init__(self) -> None:
         self.submitted = self.completed = self.refused = 0
-        self.call_seconds: list[float] = []
+        self.call_seconds = array.array("d")
         self.loop_cpu_seconds = 0.0
 
     def call(self, function: Any, *args: Any) -> Any:
@@ -153,6 +155,9 @@ def main() -> None:
     classifier = FrameClassifier(arguments.limit, arguments.network)
     warm_up(classifier)
     report = Report()
+    # What is there by now stays. The garbage collector need not look at it again in the middle of a turn.
+    gc.collect()
+    gc.freeze()
     camera = Camera(arguments.fps)
     end = time.monotonic() + arguments.duration
     while time.monotonic() < end:

@@ -60,7 +60,8 @@ def test_exits_from_a_thread_that_works(program: Program) -> None:
             threading.Thread(target=work, daemon=True).start()
         time.sleep(0.3)
         sys.exit(0)
-        """
+        """,
+        may_leak=True,  # what a thread that is held back has
     )
 
 
@@ -271,6 +272,8 @@ def test_what_mxnet_answers() -> None:
         public = not test["op"].startswith("_") and hasattr(mx.nd, test["op"])
         if "broken" in test or "refused" in test or not public:
             continue
+        if test["op"] == "BatchNorm" and test["inputs"][1]["shape"] != [test["inputs"][0]["shape"][1]] and not test["attrs"]:
+            continue  # MXNet reads the first of more elements than there are channels; we refuse
         inputs = []
         for one in test["inputs"]:
             values = uniform(one["seed"], math.prod(one["shape"]), one["low"], one["high"])
