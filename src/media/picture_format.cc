@@ -14,6 +14,8 @@
 #include <string_view>
 #include <system_error>
 
+#include "media/tiff.h"
+
 namespace inflight {
 namespace {
 
@@ -131,6 +133,7 @@ PictureFormat find_picture_format(const std::string& path, std::span<const std::
   // FFmpeg goes by the name only where there is something.
   static constexpr std::array<std::uint8_t, 32 + AVPROBE_PADDING_SIZE> kNothing{};
   if (head.empty()) head = std::span(kNothing).first(32);
+  if (is_tiff(head)) return {AV_CODEC_ID_TIFF};  // FFmpeg does not know BigTIFF
   AVProbeData probe{};
   probe.filename = file_name.c_str();
   probe.buf = const_cast<std::uint8_t*>(head.data());  // it reads only
