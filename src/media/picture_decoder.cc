@@ -324,16 +324,22 @@ bool is_still_picture(const std::string& path) {
   const PictureFormat format = find_format_of_file(path, kPictureHeadBytes);
   if (format.codec == AV_CODEC_ID_NONE || !format.may_move) return format.codec != AV_CODEC_ID_NONE;
   const Result<Packet> file = read_picture_file(path);
-  return !file.ok() || !moves(format, bytes_of(*file));
+  return !file.ok() || is_still_picture(format, bytes_of(*file));
 }
+
+bool is_still_picture(const PictureFormat& format, PictureBytes file) { return !moves(format, file); }
 
 Result<DecodedPicture> decode_picture(const std::string& path) {
   ffmpeg::quiet_log();
   INFLIGHT_TRY_ASSIGN(const Packet packet, read_picture_file(path));
+  return decode_picture(path, packet);
+}
+
+Result<DecodedPicture> decode_picture(const std::string& name, const Packet& packet) {
   if (packet->size == 0) return Status(StatusCode::kInvalidMedia, "is empty");
   const std::span<std::uint8_t> file = bytes_of(packet);
   const PictureFormat format =
-      find_picture_format(path, file.first(std::min(file.size(), kPictureHeadBytes)));
+      find_picture_format(name, file.first(std::min(file.size(), kPictureHeadBytes)));
   if (format.codec == AV_CODEC_ID_NONE) return Status(StatusCode::kInvalidMedia, "is not a picture");
   if (format.codec == AV_CODEC_ID_TIFF) return decode_tiff(file);
   INFLIGHT_TRY(check_picture(format.codec, file));

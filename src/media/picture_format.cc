@@ -126,19 +126,22 @@ bool has_picture_brand(std::span<const std::uint8_t> head) {
   return is_one_of({reinterpret_cast<const char*>(head.data()) + 8, 4}, kBrands);
 }
 
-PictureFormat find_picture_format(const std::string& path, std::span<const std::uint8_t> head) {
+namespace {
+
+//   score   how sure FFmpeg is of it
+PictureFormat find_format(const std::string& path, std::span<const std::uint8_t> head, int& score) {
   const std::string ending = ending_of(path);
   // The name itself may have a % in it, which FFmpeg takes for a pattern.
   const std::string file_name = "picture" + ending;
   // FFmpeg goes by the name only where there is something.
   static constexpr std::array<std::uint8_t, 32 + AVPROBE_PADDING_SIZE> kNothing{};
   if (head.empty()) head = std::span(kNothing).first(32);
+  score = AVPROBE_SCORE_MAX;
   if (is_tiff(head)) return {AV_CODEC_ID_TIFF};  // FFmpeg does not know BigTIFF
   AVProbeData probe{};
   probe.filename = file_name.c_str();
   probe.buf = const_cast<std::uint8_t*>(head.data());  // it reads only
   probe.buf_size = static_cast<int>(head.size());
-  int score = 0;
   const AVInputFormat* const found = av_probe_input_format3(&probe, 1, &score);
   if (found == nullptr) return format_of_ending(ending);
   const std::string_view name = found->name;
@@ -153,6 +156,16 @@ PictureFormat find_picture_format(const std::string& path, std::span<const std::
   }
   // What FFmpeg only guesses at is what its name says.
   return score < AVPROBE_SCORE_EXTENSION ? format_of_ending(ending) : PictureFormat();
+}
+
+}  // namespace
+
+PictureFormat find_picture_format(const std::string& path, std::span<const std::uint8_t> head) {
+  int score = 0;
+  PictureFormat format = find_format(path, head, score);
+  // FFmpeg itself opens what it is as sure of as this, and nothing else is a picture.
+  format.sure = score > (format.codec == AV_CODEC_ID_NONE ? AVPROBE_SCORE_RETRY : AVPROBE_SCORE_EXTENSION);
+  return format;
 }
 
 }  // namespace inflight

@@ -64,8 +64,8 @@ TEST_F(PictureKinds, PcxOfAPalette) {
 
 TEST_F(PictureKinds, BmpOfRunsWithItsEndMark) {
   const auto head = [](char bits, char compression, char pixels) {
-    return "BM\x44\0\0\0\0\0\0\0\x3E\0\0\0"s + "\x28\0\0\0\4\0\0\0\1\0\0\0\1\0"s + bits + "\0"s + compression +
-           "\0\0\0"s + pixels + "\0\0\0"s + std::string(8, '\0') + "\2\0\0\0\0\0\0\0"s;
+    return "BM\x44\0\0\0\0\0\0\0\x3E\0\0\0"s + "\x28\0\0\0\4\0\0\0\1\0\0\0\1\0"s + bits + "\0"s +
+           compression + "\0\0\0"s + pixels + "\0\0\0"s + std::string(8, '\0') + "\2\0\0\0\0\0\0\0"s;
   };
   const std::string palette = "\3\2\1\0\6\5\4\0"s;  // blue first
   EXPECT_EQ(see("a.bmp", head(4, 2, 6) + palette + "\4\x01\0\0\0\1"s), "\1\2\3\4\5\6\1\2\3\4\5\6");
