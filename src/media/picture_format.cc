@@ -69,6 +69,14 @@ PictureFormat format_of_ending(std::string_view ending) {
   return {};
 }
 
+// PBM, PGM and PPM whose numbers follow on the first line, which FFmpeg knows by their names only.
+AVCodecID spaced_pnm(std::span<const std::uint8_t> head) {
+  static constexpr std::array kCodecs = {AV_CODEC_ID_PBM, AV_CODEC_ID_PGM, AV_CODEC_ID_PPM};
+  const bool spaced = head.size() >= 4 && head[0] == 'P' && head[1] >= '1' && head[1] <= '6' &&
+                      (head[2] == ' ' || head[2] == '\t') && head[3] >= '1' && head[3] <= '9';
+  return spaced ? kCodecs.at((head[1] - '1') % 3) : AV_CODEC_ID_NONE;
+}
+
 // FFmpeg's demuxers of single pictures are called after what they hold.
 AVCodecID codec_of_demuxer(std::string_view name, const std::string& file_name) {
   constexpr std::string_view kPipe = "_pipe";
@@ -138,6 +146,7 @@ PictureFormat find_format(const std::string& path, std::span<const std::uint8_t>
   if (head.empty()) head = std::span(kNothing).first(32);
   score = AVPROBE_SCORE_MAX;
   if (is_tiff(head)) return {AV_CODEC_ID_TIFF};  // FFmpeg does not know BigTIFF
+  if (const AVCodecID codec = spaced_pnm(head); codec != AV_CODEC_ID_NONE) return {codec};
   AVProbeData probe{};
   probe.filename = file_name.c_str();
   probe.buf = const_cast<std::uint8_t*>(head.data());  // it reads only
