@@ -5,11 +5,14 @@ usage: cli_media_test.py PROGRAM MODELS_FOLDER DATA_FOLDER SANITIZERS [unittest 
 The cases are looked for beside DATA_FOLDER; tests that want one skip, saying so, where it is absent.
 """
 
+import functools
+import http.server
 import json
 import os
 import struct
 import subprocess
 import sys
+import threading
 import time
 import unittest
 import zlib
@@ -314,6 +317,48 @@ class Pictures(Case):
         (line,) = self.read_results(results)
         (output,) = line["outputs"].values()
         self.assertEqual(output["shape"], [1, 3, 2, 1])
+
+    def piped(self, data):
+        """The pixels of what comes through a pipe, or the error."""
+        results = self.folder / "piped.jsonl"
+        done = subprocess.run([PROGRAM, "run", IDENTITY, "--source", "-", "--fps", "0", "--policy", "block",
+                               "--results", results], input=data, capture_output=True, timeout=TIMEOUT_S)
+        if done.returncode != 0:
+            return done.stderr.decode()
+        lines = sorted(self.read_results(results), key=lambda line: line["frame"])
+        return [next(iter(line["outputs"].values())) for line in lines]
+
+    def test_through_a_pipe(self):
+        turned = png_file(2, 1, 8, 0, [b"\1\2"], (b"eXIf", exif(6)))
+        (output,) = self.piped(turned)
+        self.assertEqual(output["shape"], [1, 3, 2, 1])
+        (output,) = self.piped(turned + b"left by another program")
+        self.assertEqual(output["shape"], [1, 3, 2, 1])
+        self.assertIn('picture "-": is damaged', self.piped(turned[:-20]))
+        # Pictures one after another are a video.
+        frames = self.piped(b"".join(png(3, 2, (10 * i, 0, 0)) for i in range(5)))
+        self.assertEqual([frame["values"][0] for frame in frames], [0, 10, 20, 30, 40])
+        # So large that it does not come at once.
+        (output,) = self.piped(ppm(700, 500, (7, 8, 9)))
+        self.assertEqual(output["shape"], [1, 3, 500, 700])
+
+    def test_through_http(self):
+        turned = png_file(2, 1, 8, 0, [b"\1\2"], (b"eXIf", exif(6)))
+        self.file("turned.png", turned + b"left by another program")
+
+        class Quiet(http.server.SimpleHTTPRequestHandler):
+            def log_message(self, *_):
+                pass
+
+        handler = functools.partial(Quiet, directory=str(self.folder))
+        with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            height, width, rows = self.pixels(f"http://127.0.0.1:{server.server_port}/turned.png?size=full")
+            server.shutdown()
+        self.assertEqual((height, width), (2, 1))
+        self.assertEqual([row[0][0] for row in rows], [1, 2])
+        height, width, _ = self.pixels(f"file://{self.folder}/turned.png")
+        self.assertEqual((height, width), (2, 1))
 
     @needs_case("pictures/t_res.tif")
     def test_cases_of_hints(self):

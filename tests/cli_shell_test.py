@@ -184,6 +184,18 @@ class Shell(ShellCase):
                                  self.stop(process))
         self.assertGreater(self.read_json(self.json)["completed"], 0)
 
+    def test_the_reader_of_the_output_stops(self):
+        for policy in ("reject", "block"):
+            with self.subTest(policy=policy):
+                pipe = self.folder / f"{policy}.mkv"
+                os.mkfifo(pipe)
+                process = self.start("run", "--duration", 600, "--policy", policy, "--json", self.json, "--output", pipe)
+                with open(pipe, "rb", buffering=0) as reader:
+                    reader.read(1)
+                    self.wait_until_full(reader)
+                    self.assert_one_line(f'--output: cannot write "{pipe}": its reader has stopped', self.stop(process))
+                self.assertGreater(self.read_json(self.json)["completed"], 0)
+
     def test_a_named_pipe_without_a_reader(self):
         for option in ("--json", "--results"):
             with self.subTest(option=option):

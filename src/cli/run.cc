@@ -166,6 +166,7 @@ Status open_annotator(Session& session) {
   wanted.height = source.height();
   wanted.width = source.width();
   wanted.fps = session.plan.shown_fps;
+  wanted.stop_time = stop_time;
   INFLIGHT_TRY_ASSIGN(std::unique_ptr<VideoWriter> writer, VideoWriter::open(*options.output, wanted));
   session.output_text = writer->description();
   std::size_t bytes =

@@ -103,6 +103,10 @@ Status MediaInput::open() {
   AVFormatContext* format = avformat_alloc_context();
   INFLIGHT_CHECK(format != nullptr);
   format->interrupt_callback = {&MediaInput::must_stop, this};
+  if (address_.opened != nullptr) {
+    address_.opened->set_interrupt(format->interrupt_callback);
+    format->pb = address_.opened->io();
+  }
   AVDictionary* options = options_for(address_);
   arm();
   const int error = avformat_open_input(&format, address_.url.c_str(), device, &options);

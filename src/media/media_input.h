@@ -5,11 +5,13 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <memory>
 #include <string>
 
 #include "inflight/clock.h"
 #include "inflight/status.h"
 #include "media/ffmpeg.h"
+#include "media/peeked_stream.h"
 
 namespace inflight {
 
@@ -22,6 +24,8 @@ struct MediaAddress {
   MediaKind kind = MediaKind::kVideo;
   bool live = false;  // frames come when they like; a connection that is lost is made again
   Duration stall_timeout = std::chrono::seconds(5);  // of what is live: how long it may give nothing
+  std::shared_ptr<PeekedStream> opened =
+      nullptr;  // what `url` names, where it has been looked at; opened once
 
   // `video "a.mp4"`
   std::string name() const;

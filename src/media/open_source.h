@@ -25,7 +25,7 @@ bool is_live(std::string_view text);
 // Opens what a user names:
 //   synthetic          the generator
 //   0                  the camera /dev/video0, and so on; also by its name
-//   -                  standard input: a video
+//   -                  standard input: a video or a picture
 //   rtsp://host/cam    an address: rtsp, http, https, udp, rtp, file, and what else FFmpeg has
 //   a path             a video or picture file, a directory of pictures, or a capture device
 // A file that happens to be called "synthetic", "0" or "-" is reached as "./0".

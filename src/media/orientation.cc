@@ -67,6 +67,7 @@ void orient(const Orientation& orientation, const std::byte* from, std::size_t f
   const std::ptrdiff_t down = (orientation.transpose ? pixel : stride) * (orientation.flip_y ? -1 : 1);
   const std::byte* const origin =
       from - (orientation.flip_x ? across * (columns - 1) : 0) - (orientation.flip_y ? down * (rows - 1) : 0);
+  const std::byte* const last = from + stride * (height - 1) + pixel * (width - 1);
   // In blocks, for a transposition reads down the columns of the coded picture.
   for (int top = 0; top < rows; top += kBlock) {
     const int bottom = std::min(top + kBlock, rows);
@@ -75,9 +76,15 @@ void orient(const Orientation& orientation, const std::byte* from, std::size_t f
       for (int y = top; y < bottom; ++y) {
         const std::byte* source = origin + down * y + across * left;
         std::byte* target = to + (std::ptrdiff_t{y} * columns + left) * pixel;
-        for (int x = left; x < right; ++x, source += across, target += pixel) {
-          std::memcpy(target, source, kPixelBytes);
+        // A byte more of each, which is one move and not two. The pixel after it overwrites that, so the last one of
+        // the block goes alone; so does the coded picture's last one, behind which nothing may be read.
+        for (int x = left; x + 1 < right; ++x, source += across, target += pixel) {
+          if (source == last)
+            std::memcpy(target, source, kPixelBytes);
+          else
+            std::memcpy(target, source, kPixelBytes + 1);
         }
+        std::memcpy(target, source, kPixelBytes);
       }
     }
   }

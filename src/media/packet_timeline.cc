@@ -53,7 +53,8 @@ void PacketTimeline::watch_for_jump(std::optional<std::int64_t> pts, std::option
     const std::int64_t back_max = rules_.jumps && dts ? 0 : kSecond;
     jump = step < -back_max || (rules_.jumps && step > kJump.count());
     // After a complaint the distance may be a hole.
-    if (!jump && step > 0 && dts && (!hinted_ || step_ == 0)) step_ = step;
+    if (!jump && step > 0 && dts && (!may_lack_packets() || step_ == 0 || step < step_ - kRounding))
+      step_ = step;
   }
   last_stamp_ = stamp;
   if (!jump) return;
@@ -66,8 +67,7 @@ std::int64_t PacketTimeline::add(const Packet& packet) {
   const std::optional<std::int64_t> pts = ns(packet.pts);
   const std::optional<std::int64_t> dts = ns(packet.dts);
   watch_for_jump(pts, dts);
-  // Where a recording may begin anywhere, it begins with its first key frame.
-  key_seen_ = key_seen_ || packet.key || !rules_.jumps;
+  key_seen_ = key_seen_ || packet.key;
   stamped_ = stamped_ && pts.has_value();
   Entry entry{next_number_++, pts, dts, packet.key, key_seen_ && !packet.hidden};
   if (entry.pts) *entry.pts += shift_;
@@ -120,13 +120,20 @@ std::int64_t PacketTimeline::judge(const Passed& passed) {
   return lost;
 }
 
+// Whether the container may have lost packets on the way to here.
+bool PacketTimeline::may_lack_packets() const {
+  return hinted_ || (rules_.doubtful && last_.value_or(Duration(0)) < kLookAhead);
+}
+
 // How many frames are missing between the last one taken and one that is shown at `stamp`.
 std::int64_t PacketTimeline::hole_before(std::int64_t stamp) const {
-  if (!hinted_ || !last_ || !origin_ || step_ == 0) return 0;
+  if (!may_lack_packets() || !last_ || !origin_ || step_ == 0) return 0;
   const auto step = static_cast<double>(step_);
   const double declared = static_cast<double>(kSecond) / rules_.fps;
   const auto length = static_cast<double>(stamp - *origin_ - last_->count());
-  const double frames = length / (std::abs(declared - step) <= kRounding ? declared : step);
+  // Where the first distance of all is a hole, it is several times the declared one.
+  const double times = std::max(1.0, std::round(step / declared));
+  const double frames = length / (std::abs(times * declared - step) <= kRounding ? declared : step);
   // What does not fit the distance is no hole, but a pause.
   if (frames < 1.5 || std::abs(frames - std::round(frames)) > 0.2) return 0;
   return std::llround(frames) - 1;

@@ -16,7 +16,8 @@ namespace inflight {
 //             their own (second fields, hidden reference frames) take no number: a packet without a frame counts
 //             as damage only where the decoder has reported an error since the last key frame, or where it was one.
 //             Packets that are lost with their containers leave a hole in stamps that were steady before; it
-//             counts where FFmpeg has complained since the last key frame.
+//             counts where FFmpeg has complained since the last key frame. What comes before the first key frame, as
+//             in a recording that begins anywhere, and does not decode is not counted.
 //   times     0 for the first frame, then always growing. Stamps that jump (a join, a wrap of 33 bits, a
 //             lost connection) go on at the usual distance; equal or missing ones follow at that distance.
 //   AVI says so for some packets only: then the decoding stamps in their order are the times of the frames.
@@ -26,8 +27,9 @@ class PacketTimeline {
   struct Rules {
     std::int64_t unit_num = 1;  // the stamps' unit is unit_num / unit_den seconds
     std::int64_t unit_den = 1000;
-    double fps = 25;     // the declared rate, above 0
-    bool jumps = false;  // the format has jumps (MPEG-TS): a step back or of more than kJump is one
+    double fps = 25;        // the declared rate, above 0
+    bool jumps = false;     // the format has jumps (MPEG-TS): a step back or of more than kJump is one
+    bool doubtful = false;  // FFmpeg has complained while it looked ahead, kLookAhead at most
   };
   struct Packet {
     std::optional<std::int64_t> pts;
@@ -41,6 +43,7 @@ class PacketTimeline {
   };
 
   static constexpr Duration kJump = std::chrono::seconds(5);
+  static constexpr Duration kLookAhead = std::chrono::seconds(10);
 
   explicit PacketTimeline(const Rules& rules);
 
@@ -82,6 +85,7 @@ class PacketTimeline {
   void watch_for_jump(std::optional<std::int64_t> pts, std::optional<std::int64_t> dts);
   template <typename Passed>
   std::int64_t judge(const Passed& passed);
+  bool may_lack_packets() const;
   std::int64_t hole_before(std::int64_t stamp) const;
   std::optional<std::int64_t> take_stamped(std::size_t at, std::int64_t& lost);
   std::optional<std::int64_t> take_unstamped(std::size_t at, bool reorders, std::int64_t& lost);

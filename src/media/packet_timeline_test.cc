@@ -87,6 +87,42 @@ TEST(PacketTimeline, AHoleInSteadyStampsCountsAfterAComplaint) {
   }
 }
 
+// FFmpeg reads ahead when it opens a file, and complains then.
+TEST(PacketTimeline, AHoleCountsWhereOpeningComplained) {
+  PacketTimeline::Rules rules = ticks_of_a_millisecond();
+  rules.doubtful = true;
+  PacketTimeline line(rules);
+  EXPECT_EQ(pass(line, 0, 0, true).index, 0);
+  EXPECT_EQ(pass(line, 400, 400).index, 4);  // the first distance of all
+  EXPECT_EQ(pass(line, 500, 500).index, 5);
+  EXPECT_EQ(pass(line, 900, 900, true).index, 9);
+  EXPECT_EQ(pass(line, 1150, 1150).index, 10);  // no whole number: a pause
+  EXPECT_EQ(line.skipped(), 6);
+}
+
+TEST(PacketTimeline, AVariableRateHasNoHoles) {
+  PacketTimeline line(ticks_of_a_millisecond());
+  std::int64_t index = 0;
+  for (const std::int64_t shown : {0, 100, 400, 500, 1500, 1600}) {
+    EXPECT_EQ(pass(line, shown, shown, shown == 0).index, index++);
+  }
+  EXPECT_EQ(line.skipped(), 0);
+}
+
+TEST(PacketTimeline, WhatComesBeforeTheFirstKeyFrameTakesNoNumber) {
+  PacketTimeline line(ticks_of_a_millisecond());
+  for (const std::int64_t shown : {0, 100, 200}) {
+    line.add({.pts = shown, .dts = shown});
+    line.add_error();
+  }
+  const auto first = pass(line, 300, 300, true);
+  EXPECT_EQ(first.index, 0);
+  EXPECT_EQ(first.pts, milliseconds(0));
+  EXPECT_EQ(pass(line, 400, 400).index, 1);
+  line.finish();
+  EXPECT_EQ(line.skipped(), 0);
+}
+
 TEST(PacketTimeline, WithoutStampsErrorsAreCounted) {
   PacketTimeline line(ticks_of_a_millisecond());
   EXPECT_EQ(pass(line, {}, {}, true).index, 0);

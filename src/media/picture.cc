@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <atomic>
 #include <string_view>
 #include <utility>
@@ -49,8 +50,7 @@ class PictureSource final : public FrameSource {
   std::atomic<bool> interrupted_{false};
 };
 
-Result<Picture> read(const std::string& path, bool rotate, BufferPool& pool) {
-  INFLIGHT_TRY_ASSIGN(const DecodedPicture decoded, decode_picture(path));
+Result<Picture> to_rgb(const DecodedPicture& decoded, bool rotate, BufferPool& pool) {
   const AVFrame& frame = *decoded.frame;
   const std::size_t bytes =
       static_cast<std::size_t>(frame.width) * static_cast<std::size_t>(frame.height) * 3;
@@ -68,6 +68,21 @@ Result<Picture> read(const std::string& path, bool rotate, BufferPool& pool) {
   return picture;
 }
 
+Result<Picture> read(const std::string& path, bool rotate, BufferPool& pool) {
+  INFLIGHT_TRY_ASSIGN(const DecodedPicture decoded, decode_picture(path));
+  return to_rgb(decoded, rotate, pool);
+}
+
+Result<Picture> read(const std::string& name, std::span<const std::uint8_t> file, bool rotate,
+                     BufferPool& pool) {
+  const ffmpeg::Packet packet(av_packet_alloc());
+  if (packet == nullptr || av_new_packet(packet.get(), static_cast<int>(file.size())) < 0)
+    return Status(StatusCode::kOutOfMemory, fmt::format("no memory for its {} bytes", file.size()));
+  std::copy(file.begin(), file.end(), packet->data);
+  INFLIGHT_TRY_ASSIGN(const DecodedPicture decoded, decode_picture(name, packet));
+  return to_rgb(decoded, rotate, pool);
+}
+
 }  // namespace
 
 Result<Picture> read_picture(const std::string& path, bool rotate, BufferPool& pool) {
@@ -80,6 +95,14 @@ Result<std::unique_ptr<FrameSource>> open_picture(const std::string& path, bool 
   BufferPool pool;
   INFLIGHT_TRY_ASSIGN(Picture picture, read_picture(path, rotate, pool));
   return std::unique_ptr<FrameSource>(std::make_unique<PictureSource>(path, std::move(picture)));
+}
+
+Result<std::unique_ptr<FrameSource>> open_picture(const std::string& text, const std::string& name,
+                                                  std::span<const std::uint8_t> file, bool rotate) {
+  BufferPool pool;
+  Result<Picture> picture = read(name, file, rotate, pool);
+  if (!picture.ok()) return picture.status().with_context(name_of(text));
+  return std::unique_ptr<FrameSource>(std::make_unique<PictureSource>(text, std::move(*picture)));
 }
 
 }  // namespace inflight

@@ -2,7 +2,9 @@
 // Single pictures, through FFmpeg's decoders.
 #pragma once
 
+#include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 
 #include "inflight/buffer.h"
@@ -36,5 +38,10 @@ Result<Picture> read_picture(const std::string& path, bool rotate, BufferPool& p
 // Opens a picture as a source of one frame. It is decoded at once.
 //   errors   those of read_picture()
 Result<std::unique_ptr<FrameSource>> open_picture(const std::string& path, bool rotate);
+// The same of a picture that has come through a stream.
+//   text    what messages call it
+//   name    for its ending, where the content does not say
+Result<std::unique_ptr<FrameSource>> open_picture(const std::string& text, const std::string& name,
+                                                  std::span<const std::uint8_t> file, bool rotate);
 
 }  // namespace inflight

@@ -19,6 +19,7 @@ extern "C" {
 #include "media/picture.h"
 #include "media/picture_file.h"
 #include "media/picture_format.h"
+#include "media/tiff.h"
 
 namespace inflight {
 namespace {
@@ -101,14 +102,45 @@ Result<ffmpeg::Frame> decode(AVCodecID id, const AVCodecParameters* parameters, 
                   fmt::format("is of a kind that this FFmpeg does not decode ({})", ffmpeg::complaint()));
   }
   if (error < 0) return damaged(ffmpeg::error_text(error));
-  // It decodes such a file right.
-  constexpr std::string_view kUnpaddedBmp = "assuming missing line alignment";
+  // It decodes such files right: rows without padding, and the mark of the end after the last row's.
+  constexpr std::string_view kHarmless[] = {"assuming missing line alignment",
+                                            "MS RLE: ended frame decode with 2 bytes left over"};
   const std::string complaint = ffmpeg::complaint();
-  if (!complaint.empty() && complaint.find(kUnpaddedBmp) == std::string::npos) return damaged(complaint);
+  const bool harmless = std::any_of(std::begin(kHarmless), std::end(kHarmless), [&](std::string_view words) {
+    return complaint.find(words) != std::string::npos;
+  });
+  if (!complaint.empty() && !harmless) return damaged(complaint);
   if (job_failed || frame->decode_error_flags != 0 || (frame->flags & AV_FRAME_FLAG_CORRUPT) != 0) {
     return damaged("a part of it does not decode");
   }
   return frame;
+}
+
+// Whether this FFmpeg shows PFM, whose rows go upwards, upside down. Versions differ, so one of two pixels is decoded.
+bool turns_pfm_over() {
+  constexpr std::string_view kBlackBelow("Pf\n1 2\n-1.0\n\0\0\0\0\0\0\x80\x3F", 20);
+  const Packet packet(av_packet_alloc());
+  if (packet == nullptr || av_new_packet(packet.get(), static_cast<int>(kBlackBelow.size())) < 0)
+    return false;
+  std::memcpy(packet->data, kBlackBelow.data(), kBlackBelow.size());
+  const Result<ffmpeg::Frame> frame = decode(AV_CODEC_ID_PFM, nullptr, *packet);
+  if (!frame.ok()) return false;
+  float top = 0;
+  std::memcpy(&top, (*frame)->data[0], sizeof top);
+  return top == 0;
+}
+
+// Puts right what FFmpeg's decoders make wrong and do not say.
+void correct(AVCodecID codec, AVFrame& frame) {
+  // In a JPEG 2000, YCbCr is that of JPEG.
+  if (codec == AV_CODEC_ID_JPEG2000 && frame.color_range == AVCOL_RANGE_UNSPECIFIED)
+    frame.color_range = AVCOL_RANGE_JPEG;
+  if (codec != AV_CODEC_ID_PFM && codec != AV_CODEC_ID_PHM) return;
+  static const bool turns_over = turns_pfm_over();
+  for (int i = 0; turns_over && i < AV_NUM_DATA_POINTERS && frame.data[i] != nullptr; ++i) {
+    frame.data[i] += std::ptrdiff_t{frame.linesize[i]} * (frame.height - 1);
+    frame.linesize[i] = -frame.linesize[i];
+  }
 }
 
 // ---- Containers ----
@@ -292,17 +324,24 @@ bool is_still_picture(const std::string& path) {
   const PictureFormat format = find_format_of_file(path, kPictureHeadBytes);
   if (format.codec == AV_CODEC_ID_NONE || !format.may_move) return format.codec != AV_CODEC_ID_NONE;
   const Result<Packet> file = read_picture_file(path);
-  return !file.ok() || !moves(format, bytes_of(*file));
+  return !file.ok() || is_still_picture(format, bytes_of(*file));
 }
+
+bool is_still_picture(const PictureFormat& format, PictureBytes file) { return !moves(format, file); }
 
 Result<DecodedPicture> decode_picture(const std::string& path) {
   ffmpeg::quiet_log();
   INFLIGHT_TRY_ASSIGN(const Packet packet, read_picture_file(path));
+  return decode_picture(path, packet);
+}
+
+Result<DecodedPicture> decode_picture(const std::string& name, const Packet& packet) {
   if (packet->size == 0) return Status(StatusCode::kInvalidMedia, "is empty");
   const std::span<std::uint8_t> file = bytes_of(packet);
   const PictureFormat format =
-      find_picture_format(path, file.first(std::min(file.size(), kPictureHeadBytes)));
+      find_picture_format(name, file.first(std::min(file.size(), kPictureHeadBytes)));
   if (format.codec == AV_CODEC_ID_NONE) return Status(StatusCode::kInvalidMedia, "is not a picture");
+  if (format.codec == AV_CODEC_ID_TIFF) return decode_tiff(file);
   INFLIGHT_TRY(check_picture(format.codec, file));
   DecodedPicture picture;
   picture.orientation = picture_orientation(format.codec, file);
@@ -315,6 +354,7 @@ Result<DecodedPicture> decode_picture(const std::string& path) {
     } else {
       INFLIGHT_TRY_ASSIGN(picture.frame, decode(format.codec, nullptr, *packet));
     }
+    correct(format.codec, *picture.frame);
   }
   return picture;
 }

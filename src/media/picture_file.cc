@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "media/picture_file.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 #include <cstring>
@@ -28,7 +30,7 @@ bool contains(PictureBytes bytes, std::string_view text) {
          }) != bytes.end();
 }
 
-// ---- TIFF, which EXIF is too ----
+// ---- EXIF, which is a TIFF ----
 
 constexpr std::size_t kEntryBytes = 12;
 constexpr unsigned kOrientationTag = 0x0112;
@@ -81,54 +83,6 @@ Orientation exif_orientation(PictureBytes block) {
   using namespace std::string_view_literals;
   if (starts_with(block, "Exif\0"sv) && block.size() >= 6) block = block.subspan(6);
   return tiff_orientation(block);
-}
-
-// Tags that describe and do not say how pixels are stored: names, resolution, dates, positions, colour profiles.
-bool describes(unsigned tag) {
-  static constexpr std::array kTags = {269U,   270U,   271U,   272U,   282U,   283U,   285U,   286U,
-                                       287U,   296U,   297U,   305U,   306U,   315U,   316U,   700U,
-                                       33432U, 33550U, 33723U, 33922U, 34264U, 34377U, 34665U, 34675U,
-                                       34735U, 34736U, 34737U, 34853U, 37724U, 42112U, 42113U};
-  return std::find(kTags.begin(), kTags.end(), tag) != kTags.end();
-}
-
-// Takes those entries out, and puts the rest in the order that the standard and FFmpeg want and some writers do not keep.
-std::size_t strip_tiff(std::span<std::uint8_t> file) {
-  const TiffDirectory directory = first_directory(file);
-  if (directory.entries == 0) return file.size();
-  std::vector<std::array<std::uint8_t, kEntryBytes>> kept;
-  const auto tag_of = [&](const std::array<std::uint8_t, kEntryBytes>& entry) {
-    return directory.u16(entry, 0);
-  };
-  for (std::size_t i = 0; i < directory.entries; ++i) {
-    std::array<std::uint8_t, kEntryBytes> entry{};
-    std::memcpy(entry.data(), file.data() + directory.offset + i * kEntryBytes, kEntryBytes);
-    if (!describes(tag_of(entry))) kept.push_back(entry);
-  }
-  std::stable_sort(kept.begin(), kept.end(),
-                   [&](const auto& a, const auto& b) { return tag_of(a) < tag_of(b); });
-  std::uint8_t* at = file.data() + directory.offset;
-  std::array<std::uint8_t, 4> next{};  // where the next directory stands
-  const std::size_t rest = file.size() - directory.offset - directory.entries * kEntryBytes;
-  std::memcpy(next.data(), at + directory.entries * kEntryBytes, std::min(rest, next.size()));
-  const auto count = static_cast<unsigned>(kept.size());
-  if (directory.big_endian)
-    AV_WB16(at - 2, count);
-  else
-    AV_WL16(at - 2, count);
-  for (const auto& entry : kept) {
-    std::memcpy(at, entry.data(), kEntryBytes);
-    at += kEntryBytes;
-  }
-  if (kept.size() < directory.entries || rest >= next.size()) std::memcpy(at, next.data(), next.size());
-  return file.size();
-}
-
-Status check_tiff(PictureBytes file) {
-  constexpr unsigned kBigTiff = 43;
-  if (file.size() < 4 || (AV_RL16(file.data() + 2) != kBigTiff && AV_RB16(file.data() + 2) != kBigTiff))
-    return Status();
-  return Status(StatusCode::kUnsupported, "is a BigTIFF, which this FFmpeg does not decode (TIFF it does)");
 }
 
 // ---- JPEG ----
@@ -325,6 +279,43 @@ Status check_webp(PictureBytes file) {
   return Status();
 }
 
+// ---- Others ----
+
+// A picture of one byte a pixel has its palette at the end of the file, where its decoder looks for it.
+bool pcx_ends_with_palette(PictureBytes file) {
+  constexpr std::size_t kBits = 3;
+  constexpr std::size_t kPlanes = 65;
+  return file.size() > kPlanes && file[kBits] == 8 && file[kPlanes] == 1;
+}
+
+// FFmpeg takes grey with transparency for colours of 5 bits.
+Status check_targa(PictureBytes file) {
+  constexpr std::size_t kDepth = 16;
+  const bool grey = file.size() > kDepth && (file[2] == 3 || file[2] == 11);
+  if (!grey || file[kDepth] == 8) return Status();
+  return Status(
+      StatusCode::kUnsupported,
+      fmt::format("is a TGA of {} bits of grey, which is not supported (8 bits are)", file[kDepth]));
+}
+
+// FFmpeg takes all colours that are not YCbCr for RGB.
+Status check_jpeg2000(PictureBytes file) {
+  using namespace std::string_view_literals;
+  constexpr std::string_view kEnumerated = "colr\x01"sv;
+  constexpr std::array kKnown = {16U, 17U, 18U};  // sRGB, grey, sYCC
+  const auto box =
+      std::search(file.begin(), file.end(), kEnumerated.begin(), kEnumerated.end(),
+                  [](std::uint8_t byte, char c) { return byte == static_cast<std::uint8_t>(c); });
+  constexpr std::ptrdiff_t kNumber = 7;
+  if (file.end() - box < kNumber + 4) return Status();
+  const std::uint32_t space = AV_RB32(&*box + kNumber);
+  if (std::find(kKnown.begin(), kKnown.end(), space) != kKnown.end()) return Status();
+  return Status(
+      StatusCode::kUnsupported,
+      fmt::format("is a JPEG 2000 of colour space {}{}, which is not supported (sRGB, grey and sYCC are)",
+                  space, space == 12 ? " (CMYK)" : ""));
+}
+
 }  // namespace
 
 Orientation picture_orientation(AVCodecID codec, PictureBytes file) {
@@ -335,8 +326,6 @@ Orientation picture_orientation(AVCodecID codec, PictureBytes file) {
       return png_orientation(file);
     case AV_CODEC_ID_WEBP:
       return webp_orientation(file);
-    case AV_CODEC_ID_TIFF:
-      return tiff_orientation(file);
     case AV_CODEC_ID_AV1:
     case AV_CODEC_ID_HEVC:
       return boxes_orientation(file);
@@ -354,8 +343,6 @@ std::size_t keep_pixels(AVCodecID codec, std::span<std::uint8_t> file) {
       return file.size() > kPngSignatureBytes ? strip_png(file) : file.size();
     case AV_CODEC_ID_WEBP:
       return blank_webp(file);
-    case AV_CODEC_ID_TIFF:
-      return strip_tiff(file);
     default:
       return file.size();
   }
@@ -365,6 +352,8 @@ bool may_read_past_end(AVCodecID codec, PictureBytes file) {
   switch (codec) {
     case AV_CODEC_ID_MJPEG:
       return jpeg_lacks_end(file);
+    case AV_CODEC_ID_PCX:
+      return !pcx_ends_with_palette(file);
     // They count their bytes, or have a mark of their end that check_picture() looks for.
     case AV_CODEC_ID_ALIAS_PIX:
     case AV_CODEC_ID_BMP:
@@ -378,7 +367,6 @@ bool may_read_past_end(AVCodecID codec, PictureBytes file) {
     case AV_CODEC_ID_PPM:
     case AV_CODEC_ID_SVG:
     case AV_CODEC_ID_TARGA:
-    case AV_CODEC_ID_TIFF:
     case AV_CODEC_ID_WEBP:
       return false;
     default:
@@ -393,8 +381,10 @@ Status check_picture(AVCodecID codec, PictureBytes file) {
       return check_jpeg(codec, file);
     case AV_CODEC_ID_WEBP:
       return check_webp(file);
-    case AV_CODEC_ID_TIFF:
-      return check_tiff(file);
+    case AV_CODEC_ID_TARGA:
+      return check_targa(file);
+    case AV_CODEC_ID_JPEG2000:
+      return check_jpeg2000(file);
     case AV_CODEC_ID_XBM:
     case AV_CODEC_ID_XPM:
       // They are text in C, and half a number is one.

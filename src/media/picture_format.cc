@@ -14,6 +14,8 @@
 #include <string_view>
 #include <system_error>
 
+#include "media/tiff.h"
+
 namespace inflight {
 namespace {
 
@@ -65,6 +67,14 @@ PictureFormat format_of_ending(std::string_view ending) {
   if (ending == ".qoi") return {AV_CODEC_ID_QOI};
   if (is_one_of(ending, kBoxes)) return {AV_CODEC_ID_AV1, av_find_input_format("mov"), true};
   return {};
+}
+
+// PBM, PGM and PPM whose numbers follow on the first line, which FFmpeg knows by their names only.
+AVCodecID spaced_pnm(std::span<const std::uint8_t> head) {
+  static constexpr std::array kCodecs = {AV_CODEC_ID_PBM, AV_CODEC_ID_PGM, AV_CODEC_ID_PPM};
+  const bool spaced = head.size() >= 4 && head[0] == 'P' && head[1] >= '1' && head[1] <= '6' &&
+                      (head[2] == ' ' || head[2] == '\t') && head[3] >= '1' && head[3] <= '9';
+  return spaced ? kCodecs.at((head[1] - '1') % 3) : AV_CODEC_ID_NONE;
 }
 
 // FFmpeg's demuxers of single pictures are called after what they hold.
@@ -124,18 +134,23 @@ bool has_picture_brand(std::span<const std::uint8_t> head) {
   return is_one_of({reinterpret_cast<const char*>(head.data()) + 8, 4}, kBrands);
 }
 
-PictureFormat find_picture_format(const std::string& path, std::span<const std::uint8_t> head) {
+namespace {
+
+//   score   how sure FFmpeg is of it
+PictureFormat find_format(const std::string& path, std::span<const std::uint8_t> head, int& score) {
   const std::string ending = ending_of(path);
   // The name itself may have a % in it, which FFmpeg takes for a pattern.
   const std::string file_name = "picture" + ending;
   // FFmpeg goes by the name only where there is something.
   static constexpr std::array<std::uint8_t, 32 + AVPROBE_PADDING_SIZE> kNothing{};
   if (head.empty()) head = std::span(kNothing).first(32);
+  score = AVPROBE_SCORE_MAX;
+  if (is_tiff(head)) return {AV_CODEC_ID_TIFF};  // FFmpeg does not know BigTIFF
+  if (const AVCodecID codec = spaced_pnm(head); codec != AV_CODEC_ID_NONE) return {codec};
   AVProbeData probe{};
   probe.filename = file_name.c_str();
   probe.buf = const_cast<std::uint8_t*>(head.data());  // it reads only
   probe.buf_size = static_cast<int>(head.size());
-  int score = 0;
   const AVInputFormat* const found = av_probe_input_format3(&probe, 1, &score);
   if (found == nullptr) return format_of_ending(ending);
   const std::string_view name = found->name;
@@ -150,6 +165,16 @@ PictureFormat find_picture_format(const std::string& path, std::span<const std::
   }
   // What FFmpeg only guesses at is what its name says.
   return score < AVPROBE_SCORE_EXTENSION ? format_of_ending(ending) : PictureFormat();
+}
+
+}  // namespace
+
+PictureFormat find_picture_format(const std::string& path, std::span<const std::uint8_t> head) {
+  int score = 0;
+  PictureFormat format = find_format(path, head, score);
+  // FFmpeg itself opens what it is as sure of as this, and nothing else is a picture.
+  format.sure = score > (format.codec == AV_CODEC_ID_NONE ? AVPROBE_SCORE_RETRY : AVPROBE_SCORE_EXTENSION);
+  return format;
 }
 
 }  // namespace inflight

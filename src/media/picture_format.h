@@ -16,6 +16,7 @@ struct PictureFormat {
   AVCodecID codec = AV_CODEC_ID_NONE;        // none: no picture. In a container it is the usual one
   const AVInputFormat* container = nullptr;  // null: the file is what the decoder wants
   bool may_move = false;                     // several pictures in it are an animation
+  bool sure = false;                         // more of the file would say the same
 };
 
 // How much of a file says what it is.

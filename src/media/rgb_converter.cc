@@ -20,7 +20,9 @@ ColorSpace color_space_of(const AVFrame& frame) {
   // The yuvj formats are full range by their name.
   result.full_range = frame.color_range == AVCOL_RANGE_JPEG || frame.format == AV_PIX_FMT_YUVJ420P ||
                       frame.format == AV_PIX_FMT_YUVJ422P || frame.format == AV_PIX_FMT_YUVJ444P ||
-                      frame.format == AV_PIX_FMT_YUVJ440P || frame.format == AV_PIX_FMT_YUVJ411P;
+                      frame.format == AV_PIX_FMT_YUVJ440P || frame.format == AV_PIX_FMT_YUVJ411P ||
+                      // libswscale knows it of other greys.
+                      frame.format == AV_PIX_FMT_GRAYF32LE || frame.format == AV_PIX_FMT_GRAYF32BE;
   return result;
 }
 

@@ -45,6 +45,8 @@ Status StreamDecoder::open() {
   frame_.reset(av_frame_alloc());
   INFLIGHT_CHECK(frame_ != nullptr);
   INFLIGHT_TRY(input_.open());
+  const std::uint64_t complaints = ffmpeg::complaints();
+  doubtful_ = complaints != std::exchange(complaints_, complaints);
   const AVCodec* decoder = nullptr;
   const int stream = av_find_best_stream(&input_.format(), AVMEDIA_TYPE_VIDEO, -1, -1, &decoder, 0);
   if (stream == AVERROR_DECODER_NOT_FOUND) {
@@ -83,6 +85,7 @@ PacketTimeline::Rules StreamDecoder::rules() const {
     rules.unit_den = stream.time_base.den;
   }
   rules.fps = fps_ > 0 ? fps_ : kFpsUsual;
+  rules.doubtful = doubtful_;
   rules.jumps = address_.live || (input_.format().iformat->flags & AVFMT_TS_DISCONT) != 0;
   return rules;
 }
@@ -162,12 +165,27 @@ void StreamDecoder::read() {
   }
 }
 
+// FFmpeg looks into the packet, so one that is damaged has lost its flag. Where the first one is to have it, the index
+// of the container still says so.
+bool StreamDecoder::is_key(const AVPacket& packet) {
+  if ((packet.flags & AV_PKT_FLAG_KEY) != 0) return true;
+  if (!std::exchange(is_first_, false)) return false;
+  AVStream* const stream = input_.format().streams[stream_];
+  const auto indexed = [stream](std::int64_t stamp) {
+    if (stamp == AV_NOPTS_VALUE) return false;
+    const AVIndexEntry* const entry =
+        avformat_index_get_entry_from_timestamp(stream, stamp, AVSEEK_FLAG_BACKWARD);
+    return entry != nullptr && entry->timestamp == stamp;
+  };
+  return indexed(packet.dts) || indexed(packet.pts);
+}
+
 void StreamDecoder::feed_packet(const AVPacket& packet) {
   if (packet.data == nullptr || packet.size == 0) return;  // a frame that AVI repeats
   note_complaints();
   codec_->reordered_opaque = timeline_->add({.pts = stamp(packet.pts),
                                              .dts = stamp(packet.dts),
-                                             .key = (packet.flags & AV_PKT_FLAG_KEY) != 0,
+                                             .key = is_key(packet),
                                              .hidden = (packet.flags & AV_PKT_FLAG_DISCARD) != 0});
   // AV_PKT_FLAG_CORRUPT is a hint: the decoder finds out.
   ffmpeg::forget_complaint();

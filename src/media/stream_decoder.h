@@ -72,6 +72,7 @@ class StreamDecoder {
   Status open_codec(const AVCodec* decoder, int stream);
   void feed();
   void read();
+  bool is_key(const AVPacket& packet);
   void feed_packet(const AVPacket& packet);
   void consider(ffmpeg::Packet packet);
   Status follow();
@@ -90,10 +91,12 @@ class StreamDecoder {
   double declared_fps_ = 0;
   std::optional<Successor> successor_;
   std::deque<ffmpeg::Packet> backlog_;  // read and not yet given to the decoder
+  bool is_first_ = true;                // no packet has been given to the decoder
   bool input_ended_ = false;
   bool draining_ = false;  // the decoder has been told that no more comes
   int errors_in_a_row_ = 0;
   std::uint64_t complaints_ = ffmpeg::complaints();  // of which the timeline knows
+  bool doubtful_ = false;                            // there was one when the input was opened
   std::string first_damage_;
   std::string why_cut_;
 };

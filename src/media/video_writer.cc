@@ -308,7 +308,7 @@ Result<std::unique_ptr<VideoWriter>> open_container(const std::string& path,
     return Status(StatusCode::kUnsupported, fmt::format("{}: \"{}\": this FFmpeg has no encoder for {}",
                                                         options.option, path, format->long_name));
   }
-  INFLIGHT_TRY_ASSIGN(WriterFile file, WriterFile::open(options.option, path));
+  INFLIGHT_TRY_ASSIGN(WriterFile file, WriterFile::open(options.option, path, options.stop_time));
   constexpr std::array<std::string_view, 6> kSeeking = {"mp4", "mov", "ipod", "3gp", "3g2", "psp"};
   if (!file.can_seek() && std::find(kSeeking.begin(), kSeeking.end(), format->name) != kSeeking.end()) {
     return Status(StatusCode::kUnsupported,
@@ -334,7 +334,7 @@ Result<std::unique_ptr<VideoWriter>> VideoWriter::open(const std::string& path,
     return open_folder(path, options.option);
   const std::string ending = ending_of(path);
   if (const AVCodec* const codec = picture_codec(ending)) {
-    INFLIGHT_TRY_ASSIGN(WriterFile file, WriterFile::open(options.option, path));
+    INFLIGHT_TRY_ASSIGN(WriterFile file, WriterFile::open(options.option, path, options.stop_time));
     return std::unique_ptr<VideoWriter>(
         std::make_unique<PictureFileWriter>(std::move(file), codec, options.option, path));
   }

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -19,6 +20,8 @@ struct VideoWriterOptions {
   int height = 0;
   int width = 0;
   double fps = 25;  // about; for the rate control, and for how long the last frame is shown. Above 0
+  // When the program was asked to stop: from then on a pipe whose reader has stopped is given up. Null: never.
+  std::optional<TimePoint> (*stop_time)() = nullptr;
 };
 
 // A picture to be written: 4 bytes a pixel (blue, green, red, ignored), which the caller owns.

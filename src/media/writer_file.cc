@@ -3,17 +3,21 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <poll.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <climits>
 #include <system_error>
 #include <utility>
 
 namespace inflight::internal {
 
-Result<WriterFile> WriterFile::open(const std::string& option, const std::string& path) {
+Result<WriterFile> WriterFile::open(const std::string& option, const std::string& path, StopTime stop) {
   WriterFile file;
+  file.stop_ = stop;
   // Made or found must be known, so that only what was made here is ever removed.
   constexpr int kFlags = O_RDWR | O_CLOEXEC;
   file.descriptor_ = ::open(path.c_str(), kFlags | O_CREAT | O_EXCL, 0666);
@@ -25,6 +29,8 @@ Result<WriterFile> WriterFile::open(const std::string& option, const std::string
     return Status(StatusCode::kNotFound, fmt::format("{}: cannot write \"{}\": {}", option, path,
                                                      std::generic_category().message(errno)));
   }
+  struct stat found {};
+  file.regular_ = fstat(file.descriptor_, &found) != 0 || S_ISREG(found.st_mode) || S_ISBLK(found.st_mode);
   file.option_ = option;
   file.path_ = path;
   return file;
@@ -34,6 +40,10 @@ WriterFile::WriterFile(WriterFile&& other) noexcept { *this = std::move(other); 
 
 WriterFile& WriterFile::operator=(WriterFile&& other) noexcept {
   std::swap(descriptor_, other.descriptor_);
+  std::swap(stop_, other.stop_);
+  std::swap(regular_, other.regular_);
+  std::swap(abandoned_, other.abandoned_);
+  std::swap(progress_, other.progress_);
   std::swap(made_, other.made_);
   std::swap(written_, other.written_);
   std::swap(option_, other.option_);
@@ -54,14 +64,36 @@ int WriterFile::begin() noexcept {
   return S_ISREG(found.st_mode) && ftruncate(descriptor_, 0) != 0 ? errno : 0;
 }
 
+// Waits until a write would take something, or fail.
+//   returns  false: the program is to stop, and the reader has taken nothing for too long
+bool WriterFile::wait_writable(TimePoint began) noexcept {
+  constexpr int kSliceMs = 20;
+  while (true) {
+    pollfd wanted{descriptor_, POLLOUT, 0};
+    const int ready = poll(&wanted, 1, kSliceMs);
+    if (ready > 0 || (ready < 0 && errno != EINTR)) return true;
+    const std::optional<TimePoint> stop = stop_ != nullptr ? stop_() : std::nullopt;
+    if (!stop) continue;
+    const TimePoint give_up = std::max(std::max(*stop, progress_) + kStallAfterStop, began + kPatienceMin);
+    if (steady_clock().now() < give_up) continue;
+    abandoned_ = true;
+    return false;
+  }
+}
+
 int WriterFile::write(const std::uint8_t* bytes, std::size_t count) noexcept {
   if (const int error = begin(); error != 0) return error;
+  const TimePoint began = steady_clock().now();
   while (count > 0) {
-    const ssize_t written = ::write(descriptor_, bytes, count);
-    if (written < 0 && errno == EINTR) continue;
+    if (abandoned_ || (!regular_ && !wait_writable(began))) return ETIMEDOUT;
+    // A pipe that poll() calls writable takes this much without blocking.
+    const std::size_t size = regular_ ? count : std::min<std::size_t>(count, PIPE_BUF);
+    const ssize_t written = ::write(descriptor_, bytes, size);
+    if (written < 0 && (errno == EINTR || (errno == EAGAIN && !regular_))) continue;
     if (written < 0) return errno;
     bytes += written;
     count -= static_cast<std::size_t>(written);
+    if (!regular_) progress_ = steady_clock().now();
   }
   return 0;
 }
@@ -78,8 +110,9 @@ int WriterFile::close() noexcept {
 }
 
 Status WriterFile::failure(int error) const {
-  return {StatusCode::kIoError,
-          fmt::format("{}: cannot write \"{}\": {}", option_, path_, std::generic_category().message(error))};
+  const std::string why =
+      error == ETIMEDOUT ? "its reader has stopped reading" : std::generic_category().message(error);
+  return {StatusCode::kIoError, fmt::format("{}: cannot write \"{}\": {}", option_, path_, why)};
 }
 
 }  // namespace inflight::internal

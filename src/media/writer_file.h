@@ -4,26 +4,36 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 
+#include "inflight/clock.h"
 #include "inflight/status.h"
 
 namespace inflight::internal {
 
 // A file that is opened now and written later. What it held is kept until the first write; a file that was made
 // here and never written is removed again.
+// The reader of a pipe may be slow, stopped or gone: a write waits for it, until the program is to stop.
 class WriterFile {
  public:
+  // When the program was asked to stop; nothing before.
+  using StopTime = std::optional<TimePoint> (*)();
+  // A write fails when the reader has taken nothing for so long since then, and since the write began.
+  static constexpr Duration kStallAfterStop = std::chrono::seconds(1);
+  static constexpr Duration kPatienceMin = std::chrono::milliseconds(200);
+
   WriterFile() noexcept = default;
   //   option   for messages
+  //   stop     null: never
   //   errors   kNotFound: cannot be opened for writing, and why
-  static Result<WriterFile> open(const std::string& option, const std::string& path);
+  static Result<WriterFile> open(const std::string& option, const std::string& path, StopTime stop = nullptr);
   WriterFile(WriterFile&& other) noexcept;
   WriterFile& operator=(WriterFile&& other) noexcept;
   ~WriterFile();
 
   // Writes all of it at the current place.
-  //   returns  0, or the errno
+  //   returns  0, or the errno; ETIMEDOUT: after a stop, nobody has read. Every later write then answers that at once
   int write(const std::uint8_t* bytes, std::size_t count) noexcept;
   // As lseek().
   std::int64_t seek(std::int64_t offset, int whence) noexcept;
@@ -36,8 +46,13 @@ class WriterFile {
 
  private:
   int begin() noexcept;
+  bool wait_writable(TimePoint began) noexcept;
 
   int descriptor_ = -1;
+  StopTime stop_ = nullptr;
+  bool regular_ = true;     // writing takes as long as the disk does
+  bool abandoned_ = false;  // its reader has stopped reading
+  TimePoint progress_{};    // when something was taken last
   bool made_ = false;
   bool written_ = false;
   std::string option_;
