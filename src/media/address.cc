@@ -85,7 +85,7 @@ std::optional<std::string> camera_of_index(std::string_view text) {
 Result<MediaAddress> parse_address(std::string_view text, Duration stall_timeout) {
   MediaAddress address;
   address.url = text;
-  address.text = ffmpeg::without_credentials(std::string(text));
+  address.text = ffmpeg::address_without_credentials(std::string(text));
   address.kind = MediaKind::kStream;
   address.stall_timeout = stall_timeout;
   const std::string scheme = scheme_of(text);

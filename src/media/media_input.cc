@@ -113,6 +113,10 @@ Status MediaInput::open() {
   if (std::string_view(format->iformat->name) == "tty") {
     return failure(StatusCode::kInvalidMedia, "is text, not a video");
   }
+  // Its decoder never ends on a piece of a file.
+  if (std::string_view(format->iformat->name) == "jpegxl_pipe") {
+    return failure(StatusCode::kUnsupported, "is JPEG XL, which is read from a picture's own file only");
+  }
   arm();
   const int info = avformat_find_stream_info(format, nullptr);
   return info < 0 ? open_failure(info) : Status();
@@ -136,7 +140,8 @@ void MediaInput::note(const AVPacket& packet) {
   if (packet.stream_index == video_) ++video_packets_;
   const std::int64_t stamp = packet.pts != AV_NOPTS_VALUE ? packet.pts : packet.dts;
   if (stamp == AV_NOPTS_VALUE) return;
-  end_us_ = std::max(end_us_, av_rescale_q(stamp + packet.duration, stream.time_base, {1, AV_TIME_BASE}));
+  end_us_ = std::max(end_us_,
+                     av_rescale_q(av_sat_add64(stamp, packet.duration), stream.time_base, {1, AV_TIME_BASE}));
 }
 
 MediaInput::Got MediaInput::read(AVPacket& packet) {
@@ -192,7 +197,7 @@ bool MediaInput::declares_more() const {
   }
   // Writers round, and count the last frame or do not.
   const std::int64_t slack_us = std::max<std::int64_t>(AV_TIME_BASE / 4, declared_us / 50);
-  return declared_us > 0 && end_us_ + slack_us < declared_us;
+  return declared_us > 0 && end_us_ < declared_us - slack_us;
 }
 
 }  // namespace inflight

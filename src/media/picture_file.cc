@@ -184,7 +184,8 @@ std::size_t strip_jpeg(std::span<std::uint8_t> file) {
     }
     at = segment->end;
   }
-  std::memmove(file.data() + kept, file.data() + at, file.size() - at);
+  std::copy(file.begin() + static_cast<std::ptrdiff_t>(at), file.end(),
+            file.begin() + static_cast<std::ptrdiff_t>(kept));
   return kept + file.size() - at;
 }
 
@@ -272,7 +273,8 @@ std::size_t strip_png(std::span<std::uint8_t> file) {
     if (chunk->type == kEnd) return kept;
   }
   if (at >= file.size()) return std::min(kept, file.size());
-  std::memmove(file.data() + kept, file.data() + at, file.size() - at);
+  std::copy(file.begin() + static_cast<std::ptrdiff_t>(at), file.end(),
+            file.begin() + static_cast<std::ptrdiff_t>(kept));
   return kept + file.size() - at;
 }
 
@@ -325,6 +327,21 @@ Status check_webp(PictureBytes file) {
   return Status();
 }
 
+// ---- JPEG XL ----
+
+constexpr std::string_view kJxlCodestream = "\xFF\x0A";
+constexpr std::string_view kJxlBoxes("\0\0\0\x0CJXL \r\n\x87\n", 12);
+
+Status check_jxl(PictureBytes file) {
+  if (starts_with(file, kJxlCodestream) || starts_with(file, kJxlBoxes)) return Status();
+  return Status(StatusCode::kInvalidMedia, "is no JPEG XL");
+}
+
+// FFmpeg's decoder never ends where a box is cut within what it wants of it at once, so it gets whole ones.
+std::size_t keep_whole_boxes(PictureBytes file) {
+  return starts_with(file, kJxlBoxes) ? whole_boxes_bytes(file) : file.size();
+}
+
 }  // namespace
 
 Orientation picture_orientation(AVCodecID codec, PictureBytes file) {
@@ -356,6 +373,8 @@ std::size_t keep_pixels(AVCodecID codec, std::span<std::uint8_t> file) {
       return blank_webp(file);
     case AV_CODEC_ID_TIFF:
       return strip_tiff(file);
+    case AV_CODEC_ID_JPEGXL:
+      return keep_whole_boxes(file);
     default:
       return file.size();
   }
@@ -395,6 +414,8 @@ Status check_picture(AVCodecID codec, PictureBytes file) {
       return check_webp(file);
     case AV_CODEC_ID_TIFF:
       return check_tiff(file);
+    case AV_CODEC_ID_JPEGXL:
+      return check_jxl(file);
     case AV_CODEC_ID_XBM:
     case AV_CODEC_ID_XPM:
       // They are text in C, and half a number is one.
