@@ -63,11 +63,12 @@ PICTURES = [
     ("pcx", "pcx", {}, "rgb24"),
     ("ras", "sunrast", {}, "rgb24"),
     ("qoi", "qoi", {}, "rgb24"),
+    ("jxl", "libjxl", {}, "rgb24"),
     ("gif", "gif", {}, "rgb8"),
     ("avif", "libsvtav1", {"preset": "12"}, "yuv420p"),
 ]
 SOURCE_ENDINGS = ["", "mp4", "mkv", "ts", "avi", "flv", "webm", "gif", "mjpeg", "mov", "m2v", "ogv", "wmv", "y4m", "h264", "png"]
-PICTURE_ENDINGS = ["", "jpg", "png", "tif", "webp", "avif", "gif", "bmp", "tga", "pgm", "jp2", "ico", "heic", "xpm", "exr", "psd"]
+PICTURE_ENDINGS = ["", "jpg", "png", "tif", "webp", "avif", "gif", "bmp", "tga", "pgm", "jp2", "ico", "heic", "xpm", "exr", "psd", "jxl", "qoi", "pcx", "xbm"]
 WORDS = [
     "run\nmodel.onnx\n--source\na.mp4\n--fps\n30\n--limit\n4\n--policy\nblock\n--deadline-ms\n40.5",
     "run\n--source=synthetic\n--seed=7\n--duration\n1e-3\n--frames\n12\n--width\nwide\n--precision\nbf16",
@@ -131,6 +132,11 @@ def main(folder: pathlib.Path, cases: pathlib.Path | None) -> None:
             with_choice(path, PICTURE_ENDINGS, folder / "pictures" / path.name)
     for number, words in enumerate(WORDS):
         (folder / "options" / str(number)).write_text(words)
+    # The options in the order of options.cc, each with a value.
+    values = ["m", "a", "30", "8", "block", "cpu", "f32", "wide", "rgb", "1,2,3", "1", "9", "1.5", "40", "7", "5", "j", "r",
+              "crop", "o", "detect", "ssd", "5", "l", "0.5", "0.4", "x=1,3", "", ""]
+    for number, value in enumerate(values):
+        (folder / "options" / f"direct{number}").write_bytes(b"\x01" + bytes([number]) + value.encode())
     for number, address in enumerate(["rtsp://u:p@h:554/c?a=b&pwd=x", "file://localhost/a%20b", "http://[::1]/x;y#z"]):
         (folder / "addresses" / str(number)).write_bytes(b"\0" + address.encode())
         (folder / "addresses" / f"made{number}").write_bytes(bytes([1, number, number, 97, 0, 98, 0, 99, 0, 1, 120]))

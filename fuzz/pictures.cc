@@ -68,13 +68,15 @@ void check_decoding(const std::string& path) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   static const fuzz::Folder folder;
   av_max_alloc(std::size_t{32} << 20);  // larger pictures fail, as they do where there is no memory
-  constexpr const char* kEndings[] = {"",     ".jpg", ".png", ".tif", ".webp", ".avif", ".gif", ".bmp",
-                                      ".tga", ".pgm", ".jp2", ".ico", ".heic", ".xpm",  ".exr", ".psd"};
+  constexpr const char* kEndings[] = {"",     ".jpg", ".png", ".tif", ".webp", ".avif", ".gif",
+                                      ".bmp", ".tga", ".pgm", ".jp2", ".ico",  ".heic", ".xpm",
+                                      ".exr", ".psd", ".jxl", ".qoi", ".pcx",  ".xbm"};
   const std::uint8_t choice = size == 0 ? 0 : data[--size];
   const std::vector<std::uint8_t> exact(data, data + size);
   check_parsers(exact);
   if ((choice & 0x80) != 0) return 0;
-  const std::string path = folder.write(std::string("picture") + kEndings[choice % 16], exact);
+  const std::string path =
+      folder.write(std::string("picture") + kEndings[(choice & 0x7F) % std::size(kEndings)], exact);
   check_decoding(path);
   folder.remove(path);
   return 0;

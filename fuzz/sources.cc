@@ -76,7 +76,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const std::uint8_t choice = size == 0 ? 0 : data[--size];
   SourceOptions options;
   options.rotate = (choice & 0x80) == 0;
-  const std::string path = folder.write(std::string("source") + kEndings[choice % 16], {data, size});
+  const std::string path =
+      folder.write(std::string("source") + kEndings[choice % std::size(kEndings)], {data, size});
   const Result<std::unique_ptr<FrameSource>> source = open_source(path, options);
   if (source.ok()) {
     play(**source);

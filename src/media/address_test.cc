@@ -58,6 +58,8 @@ TEST(Address, CredentialsAreNotShown) {
   EXPECT_EQ(shown("rtmp://h/x live=1"), "rtmp://h/x live=1");
   EXPECT_EQ(shown("no address, a@b"), "no address, a@b");
   EXPECT_EQ(shown("rtsp://user:s@c/ret@host/cam"), "rtsp://***@host/cam");
+  EXPECT_EQ(shown("http://h/x?user=&pwd=secret#t"), "http://h/x?user=***&pwd=***#t");
+  EXPECT_EQ(shown("http://h/x?a=1#b;pwd=secret"), "http://h/x?a=1#b;pwd=***");
   EXPECT_EQ(shown("http://h/x?usr=me&pw=a&api_key=b&X-Amz-Credential=c&frame=3"),
             "http://h/x?usr=***&pw=***&api_key=***&X-Amz-Credential=***&frame=3");
 }
@@ -70,6 +72,10 @@ TEST(Address, WhateverAPasswordHoldsIsNotShown) {
   EXPECT_EQ(shown("http://h/x?pwd=a\"b&id=3"), "http://h/x?pwd=***&id=3");
   EXPECT_EQ(shown("http://proxy/?to=rtsp://user:secret@host/cam"), "http://proxy/?to=rtsp://***@host/cam");
   EXPECT_EQ(shown("rtsp://host:554/cam@2x.png"), "rtsp://host:554/cam@2x.png");
+  EXPECT_EQ(shown("rtsp://user:secret:1/@host/cam"), "rtsp://***@host/cam");
+  EXPECT_EQ(shown("rtsp://user:s]?cret@host/cam"), "rtsp://***@host/cam");
+  EXPECT_EQ(shown("rtsp://[::1]/cam@2x.png"), "rtsp://[::1]/cam@2x.png");
+  EXPECT_EQ(shown("rtsp://[::1]:554/cam@2x.png"), "rtsp://[::1]:554/cam@2x.png");
   EXPECT_EQ(parse_address("rtsp://user:s\"ecret@host/cam", std::chrono::seconds(5))->name(),
             "stream \"rtsp://***@host/cam\"");
 }

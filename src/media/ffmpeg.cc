@@ -87,8 +87,9 @@ std::size_t end_of_user(std::string_view text, std::size_t from, std::size_t end
   if (at == std::string_view::npos || at < from) return from;
   const std::string_view host = text.substr(from, std::min(text.find_first_of("/?# ", from), end) - from);
   if (host.find('@') != std::string_view::npos) return at;
-  const std::size_t colon = host.rfind(':');
-  if (colon == std::string_view::npos || host.find(']', colon) != std::string_view::npos) return from;
+  // Behind the brackets of an IPv6 address, which have colons themselves.
+  const std::size_t colon = host.find(':', host.starts_with('[') ? std::min(host.find(']'), host.size()) : 0);
+  if (colon == std::string_view::npos) return from;
   const std::string_view port = host.substr(colon + 1);
   const bool is_port = port.find_first_not_of("0123456789") == std::string_view::npos && !port.empty();
   return is_port ? from : at;
@@ -96,19 +97,21 @@ std::size_t end_of_user(std::string_view text, std::size_t from, std::size_t end
 
 // Replaces the values of secret parameters behind the first `?` of [from, end).
 void hide_parameters(std::string& text, std::size_t from, std::size_t end) {
-  std::size_t key = text.find('?', from);
-  while (key != std::string::npos && key < end) {
-    const std::size_t next = std::min(text.find_first_of("&;#", key + 1), end);
-    const std::size_t equals = text.find('=', key);
-    std::size_t shift = 0;
-    if (equals < next && is_secret(std::string_view(text).substr(key + 1, equals - key - 1))) {
-      shift = next - equals - 1;
-      text.replace(equals + 1, shift, kShown);
-    }
-    if (next == end || text[next - shift + (shift > 0 ? kShown.size() : 0)] == '#') return;
-    end = end - shift + (shift > 0 ? kShown.size() : 0);
-    key = next - shift + (shift > 0 ? kShown.size() : 0);
+  const std::size_t mark = text.find('?', from);
+  if (mark == std::string::npos || mark >= end) return;
+  const std::string_view parameters = std::string_view(text).substr(mark + 1, end - mark - 1);
+  std::string shown;
+  for (std::size_t at = 0; at < parameters.size();) {
+    const std::size_t next = std::min(parameters.find_first_of("&;#", at), parameters.size());
+    const std::string_view parameter = parameters.substr(at, next - at);
+    const std::size_t equals = parameter.find('=');
+    const bool secret = equals != std::string_view::npos && is_secret(parameter.substr(0, equals));
+    shown += secret ? parameter.substr(0, equals + 1) : parameter;
+    if (secret) shown += kShown;
+    if (next < parameters.size()) shown += parameters[next];
+    at = next + 1;
   }
+  text.replace(mark + 1, end - mark - 1, shown);
 }
 
 // Hides both in [from, end), which is an address behind its scheme.

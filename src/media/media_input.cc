@@ -113,9 +113,10 @@ Status MediaInput::open() {
   if (std::string_view(format->iformat->name) == "tty") {
     return failure(StatusCode::kInvalidMedia, "is text, not a video");
   }
-  // Its decoder never ends on a piece of a file.
-  if (std::string_view(format->iformat->name) == "jpegxl_pipe") {
-    return failure(StatusCode::kUnsupported, "is JPEG XL, which is read from a picture's own file only");
+  for (unsigned i = 0; i < format->nb_streams; ++i) {
+    // Its decoder never ends on a piece of a file; a picture's own file is checked before.
+    if (format->streams[i]->codecpar->codec_id == AV_CODEC_ID_JPEGXL)
+      return failure(StatusCode::kUnsupported, "is JPEG XL, which is read from a picture's own file only");
   }
   arm();
   const int info = avformat_find_stream_info(format, nullptr);
