@@ -20,18 +20,6 @@ namespace {
 // A demuxer that goes on failing has nothing more to give.
 constexpr int kBadReadsMax = 64;
 
-constexpr std::string_view noun(MediaKind kind) {
-  switch (kind) {
-    case MediaKind::kVideo:
-      return "video";
-    case MediaKind::kStream:
-      return "stream";
-    case MediaKind::kCamera:
-      return "camera";
-  }
-  return "";
-}
-
 bool is_one_of(std::string_view name, std::initializer_list<std::string_view> names) {
   return std::find(names.begin(), names.end(), name) != names.end();
 }
@@ -56,8 +44,6 @@ AVDictionary* options_for(const MediaAddress& address) {
 }
 
 }  // namespace
-
-std::string MediaAddress::name() const { return fmt::format("{} \"{}\"", noun(kind), text); }
 
 Status MediaInput::failure(StatusCode code, std::string_view message) const {
   return Status(code, fmt::format("{}: {}", address_.name(), message));
