@@ -52,14 +52,19 @@ Status MediaInput::failure(StatusCode code, std::string_view message) const {
 int MediaInput::must_stop(void* input) {
   auto* const self = static_cast<MediaInput*>(input);
   if (self->interrupted_.load(std::memory_order_acquire)) return 1;
-  if (self->give_up_ == TimePoint::max() || steady_clock().now() < self->give_up_) return 0;
+  if (steady_clock().now() < self->give_up_ || !(self->address_.live || self->is_playlist())) return 0;
   self->stalled_ = true;
   return 1;
 }
 
+// Whether FFmpeg itself waits for more to come.
+bool MediaInput::is_playlist() const {
+  return opening_->iformat != nullptr && is_one_of(opening_->iformat->name, {"hls", "dash"});
+}
+
 void MediaInput::arm() {
   ffmpeg::forget_complaint();
-  if (address_.live) give_up_ = deadline_after(address_.stall_timeout);
+  give_up_ = deadline_after(patience());
 }
 
 Status MediaInput::open_failure(int error) const {
@@ -69,9 +74,9 @@ Status MediaInput::open_failure(int error) const {
     return failure(absent ? StatusCode::kNoSuchDevice : StatusCode::kDeviceError, ffmpeg::error_text(error));
   }
   if (error == AVERROR_EXIT) {
-    return failure(StatusCode::kNotFound,
-                   fmt::format("gives nothing for {:g} s",
-                               std::chrono::duration<double>(address_.stall_timeout).count()));
+    return failure(
+        address_.kind == MediaKind::kVideo ? StatusCode::kInvalidMedia : StatusCode::kNotFound,
+        fmt::format("gives nothing for {:g} s", std::chrono::duration<double>(patience()).count()));
   }
   if (error == AVERROR_PROTOCOL_NOT_FOUND)
     return failure(StatusCode::kUnsupported, ffmpeg::error_text(error));
@@ -89,6 +94,7 @@ Status MediaInput::open() {
   AVFormatContext* format = avformat_alloc_context();
   INFLIGHT_CHECK(format != nullptr);
   format->interrupt_callback = {&MediaInput::must_stop, this};
+  opening_ = format;
   AVDictionary* options = options_for(address_);
   arm();
   const int error = avformat_open_input(&format, address_.url.c_str(), device, &options);
@@ -106,6 +112,8 @@ Status MediaInput::open() {
   }
   arm();
   const int info = avformat_find_stream_info(format, nullptr);
+  // A short playlist has been read to its last piece by that; its packets are still to be had.
+  if (!address_.live) stalled_ = false;
   return info < 0 ? open_failure(info) : Status();
 }
 
@@ -147,8 +155,8 @@ MediaInput::Got MediaInput::stop(int error) {
   if (interrupted_.load(std::memory_order_acquire)) return Got::kEnd;
   if (error == AVERROR(EAGAIN)) return Got::kNothing;
   const AVIOContext* const file = format_->pb;
-  if (error == AVERROR_EXIT) {
-    why_ = fmt::format("no data for {:g} s", std::chrono::duration<double>(address_.stall_timeout).count());
+  if (error == AVERROR_EXIT || stalled_) {
+    why_ = fmt::format("no data for {:g} s", std::chrono::duration<double>(patience()).count());
     return Got::kCut;
   }
   if (error == AVERROR_EOF) {

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "media/picture.h"
 #include "media/picture_file.h"
@@ -72,6 +73,14 @@ TEST(PictureFile, OfNoBytesNothingIsLeft) {
   for (const AVCodecID codec :
        {AV_CODEC_ID_MJPEG, AV_CODEC_ID_PNG, AV_CODEC_ID_WEBP, AV_CODEC_ID_TIFF, AV_CODEC_ID_JPEGXL})
     EXPECT_EQ(keep_pixels(codec, {}), 0U);
+}
+
+TEST(PictureFile, ATiffWhoseDirectoryIsInItsHeaderIsLeftAsItIs) {
+  // The directory is said to be at byte 3; there it would have 768 entries.
+  const std::string whole = std::string("II*\0\x03\0\0\0"sv).append(100, '\1').append(100, '\0');
+  std::vector<std::uint8_t> file(whole.begin(), whole.end());
+  EXPECT_EQ(keep_pixels(AV_CODEC_ID_TIFF, file), whole.size());
+  EXPECT_EQ(std::string(file.begin(), file.end()), whole);
 }
 
 // Decoders put the number that stands in the file into the frame.

@@ -50,11 +50,12 @@ struct TiffDirectory {
 TiffDirectory first_directory(PictureBytes tiff) {
   using namespace std::string_view_literals;
   TiffDirectory directory;
-  if (tiff.size() < 8) return directory;
+  constexpr std::size_t kHeaderBytes = 8;
+  if (tiff.size() < kHeaderBytes) return directory;
   directory.big_endian = starts_with(tiff, "MM"sv);
   if (!directory.big_endian && !starts_with(tiff, "II"sv)) return directory;
   const std::size_t offset = directory.u32(tiff, 4);
-  if (offset > tiff.size() - 2) return directory;
+  if (offset < kHeaderBytes || offset > tiff.size() - 2) return directory;
   directory.offset = offset + 2;
   directory.entries =
       std::min<std::size_t>(directory.u16(tiff, offset), (tiff.size() - directory.offset) / kEntryBytes);
