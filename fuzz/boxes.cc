@@ -8,6 +8,7 @@
 #include <cstring>
 #include <vector>
 
+#include "support.h"
 #include "vision/detector.h"
 
 namespace {
@@ -15,21 +16,7 @@ namespace {
 using namespace inflight;
 using namespace inflight::vision;
 
-class Bytes {
- public:
-  Bytes(const std::uint8_t* bytes, std::size_t count) : at_(bytes), end_(bytes + count) {}
-  std::uint8_t byte() { return at_ < end_ ? *at_++ : 0; }
-  int below(int bound) { return byte() % bound; }
-  void fill(std::vector<std::uint8_t>& memory) {
-    for (std::uint8_t& value : memory) value = byte();
-  }
-
- private:
-  const std::uint8_t* at_;
-  const std::uint8_t* end_;
-};
-
-Shape make_shape(Bytes& bytes, bool open) {
+Shape make_shape(fuzz::Bytes& bytes, bool open) {
   constexpr std::int64_t kExtents[] = {0, 1, 2, 4, 5, 6, 7, 21, 63, 12, Shape::kDynamic};
   std::vector<std::int64_t> dims(static_cast<std::size_t>(bytes.below(5)));
   for (std::int64_t& dim : dims) dim = kExtents[bytes.below(open ? 11 : 10)];
@@ -55,7 +42,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   constexpr const char* kNames[] = {"boxes",  "scores", "labels", "num_detections",
                                     "priors", "logits", "x",      "dets"};
   constexpr DType kTypes[] = {DType::kF32, DType::kF32, DType::kF16, DType::kI64, DType::kU8, DType::kF64};
-  Bytes bytes(data, size);
+  fuzz::Bytes bytes(data, size);
   std::vector<TensorSpec> specs;
   std::vector<TensorView> views;
   std::vector<std::vector<std::uint8_t>> memory;

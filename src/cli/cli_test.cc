@@ -48,6 +48,17 @@ TEST(ParseRun, LimitIsExact) {
   EXPECT_EQ(refusal(words), "--limit: got nothing, want 1 to 65536");
 }
 
+TEST(ParseRun, MessagesShowTheBeginningOfALongWord) {
+  const std::string word(5000, 'x');
+  RunWords words;
+  words.model = "m.onnx";
+  words.input_shapes = {word};
+  EXPECT_EQ(refusal(words), "--input-shape: got " + word.substr(0, 100) +
+                                "..., want extents of at least 1 as in 1,3,640,640 or NAME=1,3,640,640");
+  words.input_shapes = {word + "=1", word + "=1"};
+  EXPECT_EQ(refusal(words), "--input-shape: input \"" + word.substr(0, 100) + "...\" stands twice");
+}
+
 TEST(ParseRun, NothingIsAcceptedAndIgnored) {
   RunWords words;
   words.source = "film.mp4";

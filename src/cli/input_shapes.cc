@@ -41,15 +41,16 @@ Result<std::map<std::string, Shape>> parse_input_shapes(const std::vector<std::s
     const Status error(StatusCode::kInvalidArgument,
                        fmt::format("--input-shape: got {}, want extents of at least 1 as in 1,3,640,640 or "
                                    "NAME=1,3,640,640",
-                                   word.empty() ? "nothing" : one_line(word)));
+                                   word.empty() ? "nothing" : one_line(clipped(word))));
     const std::size_t equals = word.rfind('=');
     const std::string name = equals == std::string::npos ? "" : word.substr(0, equals);
     if (equals == 0) return error;
     INFLIGHT_TRY_ASSIGN(const Shape shape, parse_shape(std::string_view(word).substr(equals + 1), error));
     if (!shapes.emplace(name, shape).second) {
       return Status(StatusCode::kInvalidArgument,
-                    name.empty() ? "--input-shape: got two without a name, want NAME=1,3,640,640"
-                                 : fmt::format("--input-shape: input \"{}\" stands twice", one_line(name)));
+                    name.empty()
+                        ? "--input-shape: got two without a name, want NAME=1,3,640,640"
+                        : fmt::format("--input-shape: input \"{}\" stands twice", one_line(clipped(name))));
     }
   }
   if (shapes.size() > 1 && shapes.count("") != 0) {

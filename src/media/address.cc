@@ -10,6 +10,7 @@
 #include <charconv>
 
 #include "media/ffmpeg.h"
+#include "media/open_source.h"
 
 namespace inflight {
 namespace {
@@ -17,6 +18,18 @@ namespace {
 constexpr std::array<std::string_view, 12> kLive = {"rtsp",  "rtsps", "rtspt", "rtspu", "rtmp", "rtmps",
                                                     "rtmpt", "udp",   "rtp",   "srt",   "srtp", "mmsh"};
 constexpr std::array<std::string_view, 4> kRtsp = {"rtsp", "rtsps", "rtspt", "rtspu"};
+
+constexpr std::string_view noun(MediaKind kind) {
+  switch (kind) {
+    case MediaKind::kVideo:
+      return "video";
+    case MediaKind::kStream:
+      return "stream";
+    case MediaKind::kCamera:
+      return "camera";
+  }
+  return "";
+}
 
 bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
@@ -58,6 +71,8 @@ std::string percent_decoded(std::string_view text) {
 
 }  // namespace
 
+std::string MediaAddress::name() const { return fmt::format("{} \"{}\"", noun(kind), text); }
+
 bool is_address(std::string_view text) {
   const std::size_t end = text.find("://");
   if (end == std::string_view::npos || end == 0 || !is_letter(text[0])) return false;
@@ -85,7 +100,7 @@ std::optional<std::string> camera_of_index(std::string_view text) {
 Result<MediaAddress> parse_address(std::string_view text, Duration stall_timeout) {
   MediaAddress address;
   address.url = text;
-  address.text = ffmpeg::without_credentials(std::string(text));
+  address.text = ffmpeg::address_without_credentials(std::string(text));
   address.kind = MediaKind::kStream;
   address.stall_timeout = stall_timeout;
   const std::string scheme = scheme_of(text);
@@ -96,6 +111,16 @@ Result<MediaAddress> parse_address(std::string_view text, Duration stall_timeout
                   fmt::format("{}: this FFmpeg has no protocol {}", address.name(), scheme));
   }
   return address;
+}
+
+bool is_live(std::string_view text) {
+  if (camera_of_index(text)) return true;
+  const std::string path = file_of_address(text).value_or(std::string(text));
+  struct stat found {};
+  if (stat(path.c_str(), &found) == 0) return S_ISCHR(found.st_mode);
+  if (!is_address(path)) return path.starts_with("/dev/");
+  const Result<MediaAddress> address = parse_address(path, SourceOptions().stall_timeout);
+  return address.ok() && address->live;
 }
 
 MediaAddress standard_input() {

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "media/ffmpeg.h"
+#include "media/video.h"
 
 namespace inflight {
 namespace {
@@ -56,6 +57,44 @@ TEST(Address, CredentialsAreNotShown) {
   EXPECT_EQ(shown("http://h/x?access_token=abc#t"), "http://h/x?access_token=***#t");
   EXPECT_EQ(shown("rtmp://h/x live=1"), "rtmp://h/x live=1");
   EXPECT_EQ(shown("no address, a@b"), "no address, a@b");
+  EXPECT_EQ(shown("rtsp://user:s@c/ret@host/cam"), "rtsp://***@host/cam");
+  EXPECT_EQ(shown("http://h/x?user=&pwd=secret#t"), "http://h/x?user=***&pwd=***#t");
+  EXPECT_EQ(shown("http://h/x?a=1#b;pwd=secret"), "http://h/x?a=1#b;pwd=***");
+  EXPECT_EQ(shown("http://h/x?usr=me&pw=a&api_key=b&X-Amz-Credential=c&frame=3"),
+            "http://h/x?usr=***&pw=***&api_key=***&X-Amz-Credential=***&frame=3");
+}
+
+TEST(Address, WhateverAPasswordHoldsIsNotShown) {
+  const auto shown = [](const char* text) { return ffmpeg::address_without_credentials(text); };
+  EXPECT_EQ(shown("rtsp://user:s\"ec'ret@host/cam"), "rtsp://***@host/cam");
+  EXPECT_EQ(shown("rtsp://user:a\tb\nc@host/cam"), "rtsp://***@host/cam");
+  EXPECT_EQ(shown("rtsp://user:a b://c@host/cam"), "rtsp://***@host/cam");
+  EXPECT_EQ(shown("http://h/x?pwd=a\"b&id=3"), "http://h/x?pwd=***&id=3");
+  EXPECT_EQ(shown("http://proxy/?to=rtsp://user:secret@host/cam"), "http://proxy/?to=rtsp://***@host/cam");
+  EXPECT_EQ(shown("rtsp://host:554/cam@2x.png"), "rtsp://host:554/cam@2x.png");
+  EXPECT_EQ(shown("rtsp://user:secret:1/@host/cam"), "rtsp://***@host/cam");
+  EXPECT_EQ(shown("rtsp://user:s]?cret@host/cam"), "rtsp://***@host/cam");
+  EXPECT_EQ(shown("rtsp://[::1]/cam@2x.png"), "rtsp://[::1]/cam@2x.png");
+  EXPECT_EQ(shown("rtsp://[::1]:554/cam@2x.png"), "rtsp://[::1]:554/cam@2x.png");
+  EXPECT_EQ(parse_address("rtsp://user:s\"ecret@host/cam", std::chrono::seconds(5))->name(),
+            "stream \"rtsp://***@host/cam\"");
+}
+
+TEST(Address, AMistypedOneShowsNoPassword) {
+  EXPECT_EQ(open_video(" rtsp://user:secret@host/cam").status().message(),
+            "video \" rtsp://***@host/cam\": no such file");
+}
+
+TEST(Address, NoComplaintShowsAPasswordThatIsCutOff) {
+  ffmpeg::quiet_log();
+  const std::string user(150, 'u');
+  av_log(nullptr, AV_LOG_ERROR, "cannot open http://%s:%s@host/\n", user.c_str(),
+         std::string(100, 'p').c_str());
+  EXPECT_EQ(ffmpeg::complaint(), "cannot open http://***@host/");
+  av_log(nullptr, AV_LOG_ERROR, "cannot open http://%s:%s@host/\n", user.c_str(),
+         std::string(900, 'p').c_str());
+  EXPECT_EQ(ffmpeg::complaint(), "cannot open http");
+  ffmpeg::forget_complaint();
 }
 
 }  // namespace

@@ -20,7 +20,7 @@ namespace {
 
 // What FFmpeg last complained about on this thread: its error codes alone say "invalid data" for nearly
 // everything, and the reason ("moov atom not found") goes to the log only.
-thread_local std::array<char, 200> last_complaint;
+thread_local std::array<char, 1024> last_complaint;
 std::atomic<std::uint64_t> complaint_count{0};
 
 void keep_complaint(void* where, int level, const char* format, va_list args) {
@@ -46,9 +46,14 @@ std::uint64_t complaints() { return complaint_count.load(std::memory_order_relax
 void forget_complaint() { last_complaint[0] = '\0'; }
 
 std::string complaint() {
+  constexpr std::size_t kBytesMax = 200;
   std::string_view reason = last_complaint.data();
+  // The end of an address that is cut off may be what tells its password from the rest.
+  if (reason.size() + 1 == last_complaint.size()) reason = reason.substr(0, reason.rfind("://"));
   while (!reason.empty() && reason.back() == '\n') reason.remove_suffix(1);
-  return std::string(reason);
+  std::string text = without_credentials(std::string(reason));
+  if (text.size() > kBytesMax) text.resize(kBytesMax);
+  return text;
 }
 
 std::string error_text(int error) {
@@ -57,7 +62,7 @@ std::string error_text(int error) {
   std::string result = text.data();
   const std::string reason = complaint();
   if (!reason.empty()) result += fmt::format(" ({})", reason);
-  return without_credentials(std::move(result));
+  return result;
 }
 
 namespace {
@@ -65,46 +70,56 @@ namespace {
 constexpr std::string_view kShown = "***";
 
 bool is_secret(std::string_view key) {
-  static constexpr std::array<std::string_view, 9> kParts = {"user", "login",  "pass", "pwd",   "token",
-                                                             "auth", "secret", "sig",  "apikey"};
+  static constexpr std::array<std::string_view, 10> kParts = {"user", "usr",   "login", "pass",   "pw",
+                                                              "cred", "token", "auth",  "secret", "sig"};
   std::string small(key);
   for (char& c : small) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  return small == "key" || std::any_of(kParts.begin(), kParts.end(), [&](std::string_view part) {
+  return small.ends_with("key") || std::any_of(kParts.begin(), kParts.end(), [&](std::string_view part) {
            return small.find(part) != std::string::npos;
          });
 }
 
 // Of the address that begins at `from`, behind its scheme: the end of the user and password before the host; `from`
-// where there are none. Users forget to write a password's special characters as %XX, so all up to the last @
-// counts where what stands before cannot be a host and port.
+// where there are none. Users forget to write a password's special characters as %XX, so all up to the last @ counts,
+// unless the address begins with a host, and with its port where it has one.
 std::size_t end_of_user(std::string_view text, std::size_t from, std::size_t end) {
-  const std::size_t host_end = std::min(text.find_first_of("/?# ", from), end);
-  std::size_t at = text.substr(0, host_end).rfind('@');
-  if (at != std::string_view::npos && at >= from) return at;
-  const std::string_view host = text.substr(from, host_end - from);
-  const std::size_t colon = host.rfind(':');
-  if (colon == std::string_view::npos || host.find(']', colon) != std::string_view::npos) return from;
+  const std::size_t at = text.substr(0, end).rfind('@');
+  if (at == std::string_view::npos || at < from) return from;
+  const std::string_view host = text.substr(from, std::min(text.find_first_of("/?# ", from), end) - from);
+  if (host.find('@') != std::string_view::npos) return at;
+  // Behind the brackets of an IPv6 address, which have colons themselves.
+  const std::size_t colon = host.find(':', host.starts_with('[') ? std::min(host.find(']'), host.size()) : 0);
+  if (colon == std::string_view::npos) return from;
   const std::string_view port = host.substr(colon + 1);
   const bool is_port = port.find_first_not_of("0123456789") == std::string_view::npos && !port.empty();
-  at = text.substr(0, end).rfind('@');
-  return is_port || at == std::string_view::npos || at < from ? from : at;
+  return is_port ? from : at;
 }
 
 // Replaces the values of secret parameters behind the first `?` of [from, end).
 void hide_parameters(std::string& text, std::size_t from, std::size_t end) {
-  std::size_t key = text.find('?', from);
-  while (key != std::string::npos && key < end) {
-    const std::size_t next = std::min(text.find_first_of("&;#", key + 1), end);
-    const std::size_t equals = text.find('=', key);
-    std::size_t shift = 0;
-    if (equals < next && is_secret(std::string_view(text).substr(key + 1, equals - key - 1))) {
-      shift = next - equals - 1;
-      text.replace(equals + 1, shift, kShown);
-    }
-    if (next == end || text[next - shift + (shift > 0 ? kShown.size() : 0)] == '#') return;
-    end = end - shift + (shift > 0 ? kShown.size() : 0);
-    key = next - shift + (shift > 0 ? kShown.size() : 0);
+  const std::size_t mark = text.find('?', from);
+  if (mark == std::string::npos || mark >= end) return;
+  const std::string_view parameters = std::string_view(text).substr(mark + 1, end - mark - 1);
+  std::string shown;
+  for (std::size_t at = 0; at < parameters.size();) {
+    const std::size_t next = std::min(parameters.find_first_of("&;#", at), parameters.size());
+    const std::string_view parameter = parameters.substr(at, next - at);
+    const std::size_t equals = parameter.find('=');
+    const bool secret = equals != std::string_view::npos && is_secret(parameter.substr(0, equals));
+    shown += secret ? parameter.substr(0, equals + 1) : parameter;
+    if (secret) shown += kShown;
+    if (next < parameters.size()) shown += parameters[next];
+    at = next + 1;
   }
+  text.replace(mark + 1, end - mark - 1, shown);
+}
+
+// Hides both in [from, end), which is an address behind its scheme.
+void hide_credentials(std::string& text, std::size_t from, std::size_t end) {
+  const std::size_t user_end = end_of_user(text, from, end);
+  text.replace(from, user_end - from, user_end > from ? kShown : std::string_view());
+  end = end - (user_end - from) + (user_end > from ? kShown.size() : 0);
+  hide_parameters(text, from, end);
 }
 
 }  // namespace
@@ -117,12 +132,15 @@ std::string without_credentials(std::string text) {
     std::size_t end = std::min(text.find_first_of("\"'\n\t", from), text.size());
     if (const std::size_t next = text.find("://", from); next < end)
       end = std::min(end, text.rfind(' ', next));
-    const std::size_t user_end = end_of_user(text, from, end);
-    text.replace(from, user_end - from, user_end > from ? kShown : std::string_view());
-    end = end - (user_end - from) + (user_end > from ? kShown.size() : 0);
-    hide_parameters(text, from, end);
+    hide_credentials(text, from, end);
   }
   return text;
+}
+
+std::string address_without_credentials(std::string address) {
+  if (const std::size_t scheme = address.find("://"); scheme != std::string::npos)
+    hide_credentials(address, scheme + 3, address.size());
+  return without_credentials(std::move(address));  // of others inside it
 }
 
 }  // namespace inflight::ffmpeg

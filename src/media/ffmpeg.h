@@ -43,7 +43,8 @@ void quiet_log();
 
 // Forgets what FFmpeg has complained about on this thread.
 void forget_complaint();
-// What FFmpeg has complained about last on this thread; nothing where it has not.
+// What FFmpeg has complained about last on this thread, up to 200 bytes of it, without credentials; nothing where it has
+// not.
 std::string complaint();
 // How often FFmpeg has complained in this process, on any thread.
 std::uint64_t complaints();
@@ -54,5 +55,7 @@ std::string error_text(int error);
 // `text` with the credentials of every address in it replaced: rtsp://user:secret@host/?pwd=x ->
 // rtsp://***@host/?pwd=***.
 std::string without_credentials(std::string text);
+// The same of a text that is one address, so whatever stands in it does not end it.
+std::string address_without_credentials(std::string address);
 
 }  // namespace inflight::ffmpeg

@@ -20,18 +20,6 @@ namespace {
 // A demuxer that goes on failing has nothing more to give.
 constexpr int kBadReadsMax = 64;
 
-constexpr std::string_view noun(MediaKind kind) {
-  switch (kind) {
-    case MediaKind::kVideo:
-      return "video";
-    case MediaKind::kStream:
-      return "stream";
-    case MediaKind::kCamera:
-      return "camera";
-  }
-  return "";
-}
-
 bool is_one_of(std::string_view name, std::initializer_list<std::string_view> names) {
   return std::find(names.begin(), names.end(), name) != names.end();
 }
@@ -57,8 +45,6 @@ AVDictionary* options_for(const MediaAddress& address) {
 
 }  // namespace
 
-std::string MediaAddress::name() const { return fmt::format("{} \"{}\"", noun(kind), text); }
-
 Status MediaInput::failure(StatusCode code, std::string_view message) const {
   return Status(code, fmt::format("{}: {}", address_.name(), message));
 }
@@ -66,14 +52,19 @@ Status MediaInput::failure(StatusCode code, std::string_view message) const {
 int MediaInput::must_stop(void* input) {
   auto* const self = static_cast<MediaInput*>(input);
   if (self->interrupted_.load(std::memory_order_acquire)) return 1;
-  if (self->give_up_ == TimePoint::max() || steady_clock().now() < self->give_up_) return 0;
+  if (steady_clock().now() < self->give_up_ || !(self->address_.live || self->is_playlist())) return 0;
   self->stalled_ = true;
   return 1;
 }
 
+// Whether FFmpeg itself waits for more to come.
+bool MediaInput::is_playlist() const {
+  return opening_->iformat != nullptr && is_one_of(opening_->iformat->name, {"hls", "dash"});
+}
+
 void MediaInput::arm() {
   ffmpeg::forget_complaint();
-  if (address_.live) give_up_ = deadline_after(address_.stall_timeout);
+  give_up_ = deadline_after(patience());
 }
 
 Status MediaInput::open_failure(int error) const {
@@ -83,9 +74,9 @@ Status MediaInput::open_failure(int error) const {
     return failure(absent ? StatusCode::kNoSuchDevice : StatusCode::kDeviceError, ffmpeg::error_text(error));
   }
   if (error == AVERROR_EXIT) {
-    return failure(StatusCode::kNotFound,
-                   fmt::format("gives nothing for {:g} s",
-                               std::chrono::duration<double>(address_.stall_timeout).count()));
+    return failure(
+        address_.kind == MediaKind::kVideo ? StatusCode::kInvalidMedia : StatusCode::kNotFound,
+        fmt::format("gives nothing for {:g} s", std::chrono::duration<double>(patience()).count()));
   }
   if (error == AVERROR_PROTOCOL_NOT_FOUND)
     return failure(StatusCode::kUnsupported, ffmpeg::error_text(error));
@@ -107,6 +98,7 @@ Status MediaInput::open() {
     address_.opened->set_interrupt(format->interrupt_callback);
     format->pb = address_.opened->io();
   }
+  opening_ = format;
   AVDictionary* options = options_for(address_);
   arm();
   const int error = avformat_open_input(&format, address_.url.c_str(), device, &options);
@@ -117,8 +109,15 @@ Status MediaInput::open() {
   if (std::string_view(format->iformat->name) == "tty") {
     return failure(StatusCode::kInvalidMedia, "is text, not a video");
   }
+  for (unsigned i = 0; i < format->nb_streams; ++i) {
+    // Its decoder never ends on a piece of a file; a picture's own file is checked before.
+    if (format->streams[i]->codecpar->codec_id == AV_CODEC_ID_JPEGXL)
+      return failure(StatusCode::kUnsupported, "is JPEG XL, which is read from a picture's own file only");
+  }
   arm();
   const int info = avformat_find_stream_info(format, nullptr);
+  // A short playlist has been read to its last piece by that; its packets are still to be had.
+  if (!address_.live) stalled_ = false;
   return info < 0 ? open_failure(info) : Status();
 }
 
@@ -140,7 +139,8 @@ void MediaInput::note(const AVPacket& packet) {
   if (packet.stream_index == video_) ++video_packets_;
   const std::int64_t stamp = packet.pts != AV_NOPTS_VALUE ? packet.pts : packet.dts;
   if (stamp == AV_NOPTS_VALUE) return;
-  end_us_ = std::max(end_us_, av_rescale_q(stamp + packet.duration, stream.time_base, {1, AV_TIME_BASE}));
+  end_us_ = std::max(end_us_,
+                     av_rescale_q(av_sat_add64(stamp, packet.duration), stream.time_base, {1, AV_TIME_BASE}));
 }
 
 MediaInput::Got MediaInput::read(AVPacket& packet) {
@@ -159,8 +159,8 @@ MediaInput::Got MediaInput::stop(int error) {
   if (interrupted_.load(std::memory_order_acquire)) return Got::kEnd;
   if (error == AVERROR(EAGAIN)) return Got::kNothing;
   const AVIOContext* const file = format_->pb;
-  if (error == AVERROR_EXIT) {
-    why_ = fmt::format("no data for {:g} s", std::chrono::duration<double>(address_.stall_timeout).count());
+  if (error == AVERROR_EXIT || stalled_) {
+    why_ = fmt::format("no data for {:g} s", std::chrono::duration<double>(patience()).count());
     return Got::kCut;
   }
   if (error == AVERROR_EOF) {
@@ -196,7 +196,7 @@ bool MediaInput::declares_more() const {
   }
   // Writers round, and count the last frame or do not.
   const std::int64_t slack_us = std::max<std::int64_t>(AV_TIME_BASE / 4, declared_us / 50);
-  return declared_us > 0 && end_us_ + slack_us < declared_us;
+  return declared_us > 0 && end_us_ < declared_us - slack_us;
 }
 
 }  // namespace inflight

@@ -26,6 +26,8 @@ struct MediaAddress {
   Duration stall_timeout = std::chrono::seconds(5);  // of what is live: how long it may give nothing
   std::shared_ptr<PeekedStream> opened =
       nullptr;  // what `url` names, where it has been looked at; opened once
+  // The same of a playlist that does not say where it ends: FFmpeg looks for new pieces in it for a thousand times.
+  Duration playlist_timeout = std::chrono::seconds(30);
 
   // `video "a.mp4"`
   std::string name() const;
@@ -69,6 +71,8 @@ class MediaInput {
 
  private:
   static int must_stop(void* input);
+  bool is_playlist() const;
+  Duration patience() const { return address_.live ? address_.stall_timeout : address_.playlist_timeout; }
   void arm();
   void note(const AVPacket& packet);
   Got stop(int error);
@@ -77,12 +81,13 @@ class MediaInput {
   const std::atomic<bool>& interrupted_;
   TimePoint give_up_ = TimePoint::max();  // of the call into FFmpeg that is under way
   ffmpeg::Format format_;
-  int video_ = -1;                  // the stream that is wanted
-  std::int64_t video_packets_ = 0;  // of it
-  std::int64_t end_us_ = 0;         // of all that has been read
-  bool last_is_partial_ = false;    // the last packet holds less than its head says
-  int bad_reads_ = 0;               // one after another
-  bool stalled_ = false;            // it has been given up
+  const AVFormatContext* opening_ = nullptr;  // the same, already while it is opened
+  int video_ = -1;                            // the stream that is wanted
+  std::int64_t video_packets_ = 0;            // of it
+  std::int64_t end_us_ = 0;                   // of all that has been read
+  bool last_is_partial_ = false;              // the last packet holds less than its head says
+  int bad_reads_ = 0;                         // one after another
+  bool stalled_ = false;                      // it has been given up
   Duration last_wait_{0};
   std::string why_;
 };

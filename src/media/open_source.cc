@@ -44,16 +44,6 @@ Result<std::unique_ptr<FrameSource>> open_stream(MediaAddress address, bool rota
 
 }  // namespace
 
-bool is_live(std::string_view text) {
-  if (camera_of_index(text)) return true;
-  const std::string path = file_of_address(text).value_or(std::string(text));
-  struct stat found {};
-  if (stat(path.c_str(), &found) == 0) return S_ISCHR(found.st_mode);
-  if (!is_address(path)) return path.starts_with("/dev/");
-  const Result<MediaAddress> address = parse_address(path, SourceOptions().stall_timeout);
-  return address.ok() && address->live;
-}
-
 Result<std::unique_ptr<FrameSource>> open_source(std::string_view text, const SourceOptions& options) {
   if (text.empty()) {
     return Status(StatusCode::kInvalidArgument,

@@ -13,8 +13,12 @@ namespace inflight {
 namespace {
 
 constexpr std::int64_t kSecond = 1'000'000'000;
-// Beyond this a stamp is taken for damage: 146 years in nanoseconds, so that sums of two stay in range.
+// Beyond this a stamp is taken for damage: 73 years in nanoseconds, so those of clocks that count from 1970 are in it.
 constexpr std::int64_t kStampMax = std::numeric_limits<std::int64_t>::max() / 4;
+// Times end here, at 146 years: sums of two stay in range. Only damaged stamps lead so far.
+constexpr std::int64_t kTimeMax = std::numeric_limits<std::int64_t>::max() / 2;
+// More frames than this are no hole, but a damaged stamp: a day at 100 a second.
+constexpr double kHoleMax = 8'640'000;
 // A decoder holds fewer packets than this.
 constexpr std::size_t kEntriesMax = 256;
 // No decoder shows a frame later than this many packets.
@@ -24,6 +28,12 @@ constexpr std::int64_t kSilentUsual = 3;
 // Stamps in milliseconds round by so much, in nanoseconds, twice.
 constexpr std::int64_t kRounding = 1'100'000;
 
+__extension__ using Wide = __int128;
+
+std::int64_t sum(Wide a, Wide b) {
+  return static_cast<std::int64_t>(std::clamp<Wide>(a + b, -kTimeMax, kTimeMax));
+}
+
 }  // namespace
 
 PacketTimeline::PacketTimeline(const Rules& rules) : rules_(rules) {
@@ -32,7 +42,6 @@ PacketTimeline::PacketTimeline(const Rules& rules) : rules_(rules) {
 
 std::optional<std::int64_t> PacketTimeline::ns(std::optional<std::int64_t> stamp) const {
   if (!stamp) return std::nullopt;
-  __extension__ using Wide = __int128;
   const Wide value = Wide{*stamp} * kSecond * rules_.unit_num / rules_.unit_den;
   if (value > kStampMax || value < -kStampMax) return std::nullopt;
   return static_cast<std::int64_t>(value);
@@ -60,7 +69,7 @@ void PacketTimeline::watch_for_jump(std::optional<std::int64_t> pts, std::option
   if (!jump) return;
   starts_anew_ = false;
   ++jumps_;
-  if (latest_) shift_ = *latest_ + distance() - pts.value_or(*stamp);
+  if (latest_) shift_ = sum(sum(*latest_, distance()), -pts.value_or(*stamp));
 }
 
 std::int64_t PacketTimeline::add(const Packet& packet) {
@@ -70,8 +79,8 @@ std::int64_t PacketTimeline::add(const Packet& packet) {
   key_seen_ = key_seen_ || packet.key;
   stamped_ = stamped_ && pts.has_value();
   Entry entry{next_number_++, pts, dts, packet.key, key_seen_ && !packet.hidden};
-  if (entry.pts) *entry.pts += shift_;
-  if (entry.dts) *entry.dts += shift_;
+  if (entry.pts) entry.pts = sum(*entry.pts, shift_);
+  if (entry.dts) entry.dts = sum(*entry.dts, shift_);
   if (const auto& stamp = entry.pts ? entry.pts : entry.dts; stamp && (!latest_ || *stamp > *latest_)) {
     latest_ = stamp;
   }
@@ -130,12 +139,12 @@ std::int64_t PacketTimeline::hole_before(std::int64_t stamp) const {
   if (!may_lack_packets() || !last_ || !origin_ || step_ == 0) return 0;
   const auto step = static_cast<double>(step_);
   const double declared = static_cast<double>(kSecond) / rules_.fps;
-  const auto length = static_cast<double>(stamp - *origin_ - last_->count());
+  const auto length = static_cast<double>(sum(stamp, -*origin_)) - static_cast<double>(last_->count());
   // Where the first distance of all is a hole, it is several times the declared one.
   const double times = std::max(1.0, std::round(step / declared));
   const double frames = length / (std::abs(times * declared - step) <= kRounding ? declared : step);
   // What does not fit the distance is no hole, but a pause.
-  if (frames < 1.5 || std::abs(frames - std::round(frames)) > 0.2) return 0;
+  if (frames < 1.5 || frames > kHoleMax || std::abs(frames - std::round(frames)) > 0.2) return 0;
   return std::llround(frames) - 1;
 }
 
@@ -190,12 +199,15 @@ PacketTimeline::Place PacketTimeline::take(std::int64_t number, bool reorders) {
   key_seen_ = true;
   next_index_ += lost;
   skipped_ += lost;
-  Duration pts{0};
-  if (last_) pts = *last_ + Duration(distance() * (1 + lost));
-  if (stamp && !origin_) origin_ = *stamp - pts.count();
-  if (stamp && (!last_ || Duration(*stamp - *origin_) > *last_)) pts = Duration(*stamp - *origin_);
-  last_ = pts;
-  return {next_index_++, pts};
+  std::int64_t pts = 0;
+  if (last_) pts = std::max(sum(last_->count(), Wide{distance()} * (1 + lost)), last_->count() + 1);
+  if (stamp && !origin_) origin_ = sum(*stamp, -pts);
+  if (stamp) {
+    const std::int64_t shown = sum(*stamp, -*origin_);
+    if (!last_ || shown > last_->count()) pts = shown;
+  }
+  last_ = Duration(pts);
+  return {next_index_++, *last_};
 }
 
 void PacketTimeline::finish() {
@@ -216,7 +228,7 @@ void PacketTimeline::restart(const Rules& rules, Duration pts) {
   step_ = 0;
   last_stamp_.reset();
   starts_anew_ = true;
-  if (origin_) latest_ = std::max(latest_.value_or(*origin_), *origin_ + pts.count() - distance());
+  if (origin_) latest_ = std::max(latest_.value_or(*origin_), sum(sum(*origin_, pts.count()), -distance()));
 }
 
 }  // namespace inflight

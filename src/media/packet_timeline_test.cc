@@ -181,6 +181,30 @@ TEST(PacketTimeline, EqualAndFoolishStampsFollowAtTheDeclaredRate) {
   EXPECT_EQ(pass(line, 407, 407).pts, milliseconds(400));
 }
 
+TEST(PacketTimeline, TimesGrowOverStampsAtTheEndsOfTheirRange) {
+  for (const bool jumps : {false, true}) {
+    PacketTimeline line(ticks_of_a_millisecond(jumps));
+    constexpr std::int64_t kFar = 2'305'843'009'213;  // of milliseconds: 73 years, the most that is believed
+    std::optional<Duration> before;
+    for (int i = 0; i < 12; ++i) {
+      const std::int64_t stamp = i % 2 == 0 ? kFar : -kFar;
+      const PacketTimeline::Place place = pass(line, stamp, stamp, true);
+      EXPECT_EQ(place.index, i);
+      EXPECT_TRUE(!before || place.pts > *before) << i;
+      before = place.pts;
+    }
+  }
+}
+
+TEST(PacketTimeline, AHoleOfMoreThanADayIsADamagedStamp) {
+  PacketTimeline line(ticks_of_a_millisecond());
+  pass(line, 0, 0, true);
+  pass(line, 100, 100);
+  line.add_hint();
+  EXPECT_EQ(pass(line, 100'000'000'000, 100'000'000'000).index, 2);
+  EXPECT_EQ(line.skipped(), 0);
+}
+
 TEST(PacketTimeline, ARestartGoesOnWithNumbersAndTime) {
   PacketTimeline line(ticks_of_a_millisecond(true));
   EXPECT_EQ(pass(line, 500, 500, true).index, 0);

@@ -122,4 +122,10 @@ Orientation boxes_orientation(std::span<const std::uint8_t> file) {
   return orientation;
 }
 
+std::size_t whole_boxes_bytes(std::span<const std::uint8_t> file) {
+  Bytes rest = file;
+  while (next_box(rest)) continue;
+  return file.size() - rest.size();
+}
+
 }  // namespace inflight

@@ -52,11 +52,12 @@ struct TiffDirectory {
 TiffDirectory first_directory(PictureBytes tiff) {
   using namespace std::string_view_literals;
   TiffDirectory directory;
-  if (tiff.size() < 8) return directory;
+  constexpr std::size_t kHeaderBytes = 8;
+  if (tiff.size() < kHeaderBytes) return directory;
   directory.big_endian = starts_with(tiff, "MM"sv);
   if (!directory.big_endian && !starts_with(tiff, "II"sv)) return directory;
   const std::size_t offset = directory.u32(tiff, 4);
-  if (offset > tiff.size() - 2) return directory;
+  if (offset < kHeaderBytes || offset > tiff.size() - 2) return directory;
   directory.offset = offset + 2;
   directory.entries =
       std::min<std::size_t>(directory.u16(tiff, offset), (tiff.size() - directory.offset) / kEntryBytes);
@@ -138,7 +139,8 @@ std::size_t strip_jpeg(std::span<std::uint8_t> file) {
     }
     at = segment->end;
   }
-  std::memmove(file.data() + kept, file.data() + at, file.size() - at);
+  std::copy(file.begin() + static_cast<std::ptrdiff_t>(at), file.end(),
+            file.begin() + static_cast<std::ptrdiff_t>(kept));
   return kept + file.size() - at;
 }
 
@@ -226,7 +228,8 @@ std::size_t strip_png(std::span<std::uint8_t> file) {
     if (chunk->type == kEnd) return kept;
   }
   if (at >= file.size()) return std::min(kept, file.size());
-  std::memmove(file.data() + kept, file.data() + at, file.size() - at);
+  std::copy(file.begin() + static_cast<std::ptrdiff_t>(at), file.end(),
+            file.begin() + static_cast<std::ptrdiff_t>(kept));
   return kept + file.size() - at;
 }
 
@@ -277,6 +280,21 @@ Status check_webp(PictureBytes file) {
     return Status(StatusCode::kUnsupported, "is an animated WebP, which is not supported (still ones are)");
   }
   return Status();
+}
+
+// ---- JPEG XL ----
+
+constexpr std::string_view kJxlCodestream = "\xFF\x0A";
+constexpr std::string_view kJxlBoxes("\0\0\0\x0CJXL \r\n\x87\n", 12);
+
+Status check_jxl(PictureBytes file) {
+  if (starts_with(file, kJxlCodestream) || starts_with(file, kJxlBoxes)) return Status();
+  return Status(StatusCode::kInvalidMedia, "is no JPEG XL");
+}
+
+// FFmpeg's decoder never ends where a box is cut within what it wants of it at once, so it gets whole ones.
+std::size_t keep_whole_boxes(PictureBytes file) {
+  return starts_with(file, kJxlBoxes) ? whole_boxes_bytes(file) : file.size();
 }
 
 // ---- Others ----
@@ -343,6 +361,8 @@ std::size_t keep_pixels(AVCodecID codec, std::span<std::uint8_t> file) {
       return file.size() > kPngSignatureBytes ? strip_png(file) : file.size();
     case AV_CODEC_ID_WEBP:
       return blank_webp(file);
+    case AV_CODEC_ID_JPEGXL:
+      return keep_whole_boxes(file);
     default:
       return file.size();
   }
@@ -385,6 +405,8 @@ Status check_picture(AVCodecID codec, PictureBytes file) {
       return check_targa(file);
     case AV_CODEC_ID_JPEG2000:
       return check_jpeg2000(file);
+    case AV_CODEC_ID_JPEGXL:
+      return check_jxl(file);
     case AV_CODEC_ID_XBM:
     case AV_CODEC_ID_XPM:
       // They are text in C, and half a number is one.

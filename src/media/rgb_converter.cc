@@ -12,15 +12,26 @@ namespace {
 
 constexpr std::size_t kBlock = 32;
 
+// Decoders put numbers of the file into these fields, whatever the type has names for.
+template <typename Enum>
+int number_in(const Enum& field) {
+  static_assert(sizeof field == sizeof(int));
+  int number = 0;
+  std::memcpy(&number, &field, sizeof number);
+  return number;
+}
+
 ColorSpace color_space_of(const AVFrame& frame) {
   ColorSpace result;
-  if (frame.colorspace != AVCOL_SPC_UNSPECIFIED && frame.colorspace != AVCOL_SPC_RGB) {
-    result.coefficients = frame.colorspace;  // SWS_CS_* are the same numbers; unknown ones mean the default
+  const int matrix = number_in(frame.colorspace);
+  if (matrix != AVCOL_SPC_UNSPECIFIED && matrix != AVCOL_SPC_RGB) {
+    result.coefficients = matrix;  // SWS_CS_* are the same numbers; unknown ones mean the default
   }
   // The yuvj formats are full range by their name.
-  result.full_range = frame.color_range == AVCOL_RANGE_JPEG || frame.format == AV_PIX_FMT_YUVJ420P ||
-                      frame.format == AV_PIX_FMT_YUVJ422P || frame.format == AV_PIX_FMT_YUVJ444P ||
-                      frame.format == AV_PIX_FMT_YUVJ440P || frame.format == AV_PIX_FMT_YUVJ411P ||
+  result.full_range = number_in(frame.color_range) == AVCOL_RANGE_JPEG ||
+                      frame.format == AV_PIX_FMT_YUVJ420P || frame.format == AV_PIX_FMT_YUVJ422P ||
+                      frame.format == AV_PIX_FMT_YUVJ444P || frame.format == AV_PIX_FMT_YUVJ440P ||
+                      frame.format == AV_PIX_FMT_YUVJ411P ||
                       // libswscale knows it of other greys.
                       frame.format == AV_PIX_FMT_GRAYF32LE || frame.format == AV_PIX_FMT_GRAYF32BE;
   return result;

@@ -235,7 +235,8 @@ Result<std::unique_ptr<FrameSource>> open_video(const std::string& path, bool ro
   MediaAddress address;
   // "file:" keeps a name with a colon in it from being taken for an address.
   address.url = "file:" + path;
-  address.text = path;
+  // An address that is mistyped ends up here.
+  address.text = ffmpeg::address_without_credentials(path);
   const auto failure = [&](StatusCode code, std::string_view message) {
     return Status(code, fmt::format("{}: {}", address.name(), message));
   };

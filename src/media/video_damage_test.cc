@@ -178,5 +178,31 @@ TEST(VideoAsFound, CleanOnesLoseNothing) {
   }
 }
 
+// FFmpeg would look for more for minutes.
+TEST(VideoAsFound, APlaylistWithoutItsEndEnds) {
+  const TempFolder folder;
+  TestVideo video;
+  video.codec = "mpeg2video";
+  write_video(folder.file("a.ts"), video);
+  const auto open = [&](const std::string& piece) {
+    write_file(folder.file("a.m3u8"),
+               "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:0.8,\n" + folder.file(piece) + "\n");
+    MediaAddress address;
+    address.url = "file:" + folder.file("a.m3u8");
+    address.text = "a.m3u8";
+    address.playlist_timeout = std::chrono::milliseconds(500);
+    return open_media(address);
+  };
+  auto source = open("a.ts");
+  ASSERT_TRUE(source.ok()) << source.status().to_string();
+  EXPECT_EQ(read_all(**source).indices.size(), 20U);
+  const SourceLosses losses = (*source)->losses();
+  EXPECT_TRUE(losses.ended_early);
+  ASSERT_EQ(losses.notes.size(), 1U);
+  EXPECT_NE(losses.notes[0].find("no data for 0.5 s"), std::string::npos) << losses.notes[0];
+  const Status missing = open("missing.ts").status();
+  EXPECT_EQ(missing.code(), StatusCode::kInvalidMedia) << missing.to_string();
+}
+
 }  // namespace
 }  // namespace inflight

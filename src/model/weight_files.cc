@@ -7,6 +7,7 @@
 #include <charconv>
 #include <cstdint>
 #include <iterator>
+#include <limits>
 #include <map>
 #include <optional>
 #include <string>
@@ -23,11 +24,16 @@ namespace fs = std::filesystem;
 // The files by name, and how many bytes of each are used.
 using Needs = std::map<std::string, std::uint64_t>;
 
+constexpr std::uint64_t kBytesMax = std::numeric_limits<std::uint64_t>::max();
+
+// One that is too large is the largest.
 std::uint64_t number(std::string_view text) {
   std::uint64_t value = 0;
-  std::from_chars(text.data(), text.data() + text.size(), value);
-  return value;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  return error == std::errc::result_out_of_range ? kBytesMax : value;
 }
+
+std::uint64_t sum(std::uint64_t a, std::uint64_t b) { return b > kBytesMax - a ? kBytesMax : a + b; }
 
 // The fields of onnx.proto that lead to tensors, and those of TensorProto that say where its values lie.
 constexpr std::uint32_t kModelGraph = 7;
@@ -54,7 +60,7 @@ void add_tensor(WireScan tensor, Needs& needs) {
       if (entry.number == 2) value = entry.text();
     }
     if (key == "location") location = value;
-    if (key == "offset" || key == "length") end += number(value);
+    if (key == "offset" || key == "length") end = sum(end, number(value));
   }
   if (!external || location.empty()) return;
   std::uint64_t& bytes = needs[location];
@@ -109,7 +115,7 @@ Needs needs_of_ir(const fs::path& path) {
     const std::optional<std::uint64_t> offset = attribute(tag, " offset=\"");
     const std::optional<std::uint64_t> size = attribute(tag, " size=\"");
     if (offset && size && tag.find("element_type=") != std::string_view::npos) {
-      bytes = std::max(bytes, *offset + *size);
+      bytes = std::max(bytes, sum(*offset, *size));
     }
   }
   if (bytes > 0) needs[fs::path(path).replace_extension(".bin").filename().string()] = bytes;
