@@ -2,6 +2,8 @@
 #include "media/orientation.h"
 
 #include <algorithm>
+#include <array>
+#include <bit>
 #include <cmath>
 #include <cstring>
 
@@ -10,6 +12,20 @@ namespace {
 
 constexpr std::size_t kPixelBytes = 3;
 constexpr int kBlock = 32;
+
+constexpr int kSquare = 8;
+
+// Makes columns of rows in a square of bytes: swaps quarters, then quarters of those, then bytes. Byte 0 is the lowest.
+void transpose_square(std::array<std::uint64_t, kSquare>& rows) {
+  const auto swap = [&rows](std::size_t a, std::size_t b, int bits, std::uint64_t mask) {
+    const std::uint64_t change = ((rows[a] >> bits) ^ rows[b]) & mask;
+    rows[b] ^= change;
+    rows[a] ^= change << bits;
+  };
+  for (const std::size_t i : {0, 1, 2, 3}) swap(i, i + 4, 32, 0x00000000FFFFFFFF);
+  for (const std::size_t i : {0, 1, 4, 5}) swap(i, i + 2, 16, 0x0000FFFF0000FFFF);
+  for (const std::size_t i : {0, 2, 4, 6}) swap(i, i + 1, 8, 0x00FF00FF00FF00FF);
+}
 
 }  // namespace
 
@@ -87,6 +103,47 @@ void orient(const Orientation& orientation, const std::byte* from, std::size_t f
         std::memcpy(target, source, kPixelBytes);
       }
     }
+  }
+}
+
+void orient_plane(const Orientation& orientation, const std::uint8_t* from, std::ptrdiff_t from_stride,
+                  int height, int width, std::uint8_t* to, std::ptrdiff_t to_stride) {
+  if (!orientation.transpose) {
+    for (int y = 0; y < height; ++y) {
+      const std::uint8_t* const row = from + from_stride * (orientation.flip_y ? height - 1 - y : y);
+      if (orientation.flip_x)
+        std::reverse_copy(row, row + width, to + to_stride * y);
+      else
+        std::copy(row, row + width, to + to_stride * y);
+    }
+    return;
+  }
+  // Flips are the order in which rows are read and written; what is left is out[column][row] = in[row][column].
+  if (orientation.flip_x) {
+    from += from_stride * (height - 1);
+    from_stride = -from_stride;
+  }
+  if (orientation.flip_y) {
+    to += to_stride * (width - 1);
+    to_stride = -to_stride;
+  }
+  const bool in_squares = std::endian::native == std::endian::little;
+  const int rows = in_squares ? height / kSquare * kSquare : 0;
+  const int columns = in_squares ? width / kSquare * kSquare : 0;
+  // Written in order: that costs less here than to read in order.
+  for (int column = 0; column < columns; column += kSquare) {
+    for (int row = 0; row < rows; row += kSquare) {
+      std::array<std::uint64_t, kSquare> square{};
+      for (int i = 0; i < kSquare; ++i)
+        std::memcpy(&square[static_cast<std::size_t>(i)], from + from_stride * (row + i) + column, kSquare);
+      transpose_square(square);
+      for (int i = 0; i < kSquare; ++i)
+        std::memcpy(to + to_stride * (column + i) + row, &square[static_cast<std::size_t>(i)], kSquare);
+    }
+  }
+  for (int column = 0; column < width; ++column) {
+    for (int row = column < columns ? rows : 0; row < height; ++row)
+      to[to_stride * column + row] = from[from_stride * row + column];
   }
 }
 

@@ -33,4 +33,8 @@ void orient(const Orientation& orientation, const std::byte* from, int height, i
 void orient(const Orientation& orientation, const std::byte* from, std::size_t from_stride, int height,
             int width, std::byte* to);
 
+// The same of one plane of a picture, a byte a pixel.
+void orient_plane(const Orientation& orientation, const std::uint8_t* from, std::ptrdiff_t from_stride,
+                  int height, int width, std::uint8_t* to, std::ptrdiff_t to_stride);
+
 }  // namespace inflight

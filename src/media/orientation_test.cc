@@ -6,6 +6,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 namespace inflight {
@@ -105,6 +106,28 @@ TEST(Orientation, NonsenseChangesNothing) {
   EXPECT_EQ(Orientation::from_exif(9), Orientation());
   EXPECT_EQ(Orientation::from_display_matrix(display_matrix(0, 0, 0, 0)), Orientation());
   EXPECT_EQ(Orientation::from_display_matrix(display_matrix(1, 1, 1, 1)), Orientation());
+}
+
+// A plane of a byte a pixel is turned as pixels of three are, whatever of it fits into squares.
+TEST(Orientation, PlanesAreTurnedAsPixelsAre) {
+  for (const auto& [height, width] : {std::pair{1, 1}, {3, 5}, {8, 8}, {16, 24}, {17, 9}, {40, 61}}) {
+    std::vector<std::uint8_t> plane;
+    std::vector<std::byte> pixels;
+    for (int i = 0; i < height * width; ++i) {
+      plane.push_back(static_cast<std::uint8_t>(i * 7 + i / 256));
+      pixels.insert(pixels.end(), 3, std::byte{plane.back()});
+    }
+    for (int value = 1; value <= 8; ++value) {
+      const Orientation orientation = Orientation::from_exif(value);
+      std::vector<std::byte> want(pixels.size());
+      orient(orientation, pixels.data(), height, width, want.data());
+      const int columns = orientation.swaps_sides() ? height : width;
+      std::vector<std::uint8_t> turned(plane.size());
+      orient_plane(orientation, plane.data(), width, height, width, turned.data(), columns);
+      for (std::size_t i = 0; i < turned.size(); ++i)
+        ASSERT_EQ(turned[i], std::to_integer<int>(want[3 * i])) << height << "x" << width << ", " << value;
+    }
+  }
 }
 
 }  // namespace

@@ -17,6 +17,7 @@
 namespace inflight {
 
 std::unique_ptr<PeekedStream> PeekedStream::open(const std::string& url) {
+  ffmpeg::quiet_log();
   std::unique_ptr<PeekedStream> stream(new PeekedStream());
   AVIOContext* inner = nullptr;
   const AVIOInterruptCB interrupt{&PeekedStream::must_stop, stream.get()};
@@ -74,7 +75,6 @@ bool PeekedStream::another_follows(AVCodecID codec) {
 }
 
 Result<bool> PeekedStream::holds_picture(const std::string& name) {
-  ffmpeg::quiet_log();
   PictureFormat format;
   for (std::size_t wanted = 2048;; wanted *= 2) {
     fill(wanted);

@@ -6,6 +6,7 @@
 #include <array>
 #include <cstdint>
 #include <cstring>
+#include <utility>
 
 namespace inflight {
 namespace {
@@ -37,9 +38,39 @@ ColorSpace color_space_of(const AVFrame& frame) {
   return result;
 }
 
+// Whether its planes may be turned before it becomes RGB, which are half as many bytes: each 2x2 pixels share a colour,
+// and libswscale converts them alike wherever they are.
+bool turns_by_planes(const AVFrame& frame) {
+  return (frame.format == AV_PIX_FMT_YUV420P || frame.format == AV_PIX_FMT_YUVJ420P) &&
+         frame.width % 2 == 0 && frame.height % 2 == 0;
+}
+
 }  // namespace
 
+Status RgbConverter::convert_turned(const AVFrame& frame, const Orientation& orientation, std::byte* pixels) {
+  const auto area = static_cast<std::size_t>(frame.width) * static_cast<std::size_t>(frame.height);
+  // libswscale may read some bytes past a row.
+  constexpr std::size_t kPadding = 64;
+  if (planes_.size() != area * 3 / 2 + kPadding) {
+    INFLIGHT_TRY_ASSIGN(planes_, Buffer::allocate(area * 3 / 2 + kPadding));
+  }
+  AVFrame turned = frame;  // its memory stays the frame's and ours
+  if (orientation.swaps_sides()) std::swap(turned.width, turned.height);
+  auto* to = reinterpret_cast<std::uint8_t*>(planes_.bytes());
+  for (int plane = 0; plane < 3; ++plane) {
+    const int shift = plane == 0 ? 0 : 1;
+    turned.data[plane] = to;
+    turned.linesize[plane] = turned.width >> shift;
+    orient_plane(orientation, frame.data[plane], frame.linesize[plane], frame.height >> shift,
+                 frame.width >> shift, to, turned.linesize[plane]);
+    to += area >> (2 * shift);
+  }
+  return convert(turned, Orientation(), pixels);
+}
+
 Status RgbConverter::convert(const AVFrame& frame, const Orientation& orientation, std::byte* pixels) {
+  if (orientation != Orientation() && turns_by_planes(frame))
+    return convert_turned(frame, orientation, pixels);
   INFLIGHT_TRY(prepare(frame));
   // The vector code of libswscale works on blocks of up to 32 pixels: where a dense row does not end with a
   // block, it would leave the row's end unwritten or write past the picture, so such rows go by way of

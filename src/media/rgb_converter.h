@@ -29,6 +29,7 @@ class RgbConverter {
 
  private:
   Status prepare(const AVFrame& frame);
+  Status convert_turned(const AVFrame& frame, const Orientation& orientation, std::byte* pixels);
 
   ffmpeg::Scaler scaler_;  // for frames as those before; see prepare()
   int format_ = AV_PIX_FMT_NONE;
@@ -36,6 +37,7 @@ class RgbConverter {
   int width_ = 0;
   ColorSpace color_;
   Buffer wide_;
+  Buffer planes_;  // of a turned frame
 };
 
 }  // namespace inflight
