@@ -63,12 +63,17 @@ PICTURES = [
     ("pcx", "pcx", {}, "rgb24"),
     ("ras", "sunrast", {}, "rgb24"),
     ("qoi", "qoi", {}, "rgb24"),
-    ("jxl", "libjxl", {}, "rgb24"),
     ("gif", "gif", {}, "rgb8"),
     ("avif", "libsvtav1", {"preset": "12"}, "yuv420p"),
 ]
-SOURCE_ENDINGS = ["", "mp4", "mkv", "ts", "avi", "flv", "webm", "gif", "mjpeg", "mov", "m2v", "ogv", "wmv", "y4m", "h264", "png"]
-PICTURE_ENDINGS = ["", "jpg", "png", "tif", "webp", "avif", "gif", "bmp", "tga", "pgm", "jp2", "ico", "heic", "xpm", "exr", "psd", "jxl", "qoi", "pcx", "xbm"]
+# In the order of the harnesses.
+SOURCE_ENDINGS = ["", "mp4", "mkv", "ts", "avi", "flv", "webm", "gif", "mjpeg", "mov", "m2v", "ogv", "wmv", "y4m", "h264",
+                  "png"]
+PICTURE_ENDINGS = ["", "jpg", "png", "tif", "webp", "avif", "gif", "bmp", "tga", "pgm", "jp2", "ico", "heic", "xpm",
+                   "exr", "psd", "jxl", "qoi", "pcx", "xbm"]
+# 8x8 pixels of red, by FFmpeg's libjxl, which PyAV's wheel lacks.
+JXL = bytes.fromhex("ff0a41060012880200d4005de5120000152aa38c1bbc9cebf9f24387c5b48deb0c6db56d6149a2c8383649277048128bc0c605780303"
+                    "803173d6000f94a89204")
 WORDS = [
     "run\nmodel.onnx\n--source\na.mp4\n--fps\n30\n--limit\n4\n--policy\nblock\n--deadline-ms\n40.5",
     "run\n--source=synthetic\n--seed=7\n--duration\n1e-3\n--frames\n12\n--width\nwide\n--precision\nbf16",
@@ -107,6 +112,13 @@ def write_picture(path: pathlib.Path, form: str, codec: str, options: dict[str, 
     path.write_bytes(b"".join(bytes(packet) for packet in itertools.chain(encoder.encode(frame), encoder.encode(None))))
 
 
+def boxed_jxl() -> bytes:
+    """In boxes, the codestream in two pieces."""
+    boxes = [(b"JXL ", b"\r\n\x87\n"), (b"ftyp", b"jxl \0\0\0\0jxl "), (b"jxlp", b"\0\0\0\0" + JXL[:20]),
+             (b"jxlp", b"\x80\0\0\1" + JXL[20:])]
+    return b"".join((8 + len(body)).to_bytes(4, "big") + kind + body for kind, body in boxes)
+
+
 def with_choice(path: pathlib.Path, endings: list[str], to: pathlib.Path) -> None:
     """A copy with the byte at its end by which the harness chooses the ending."""
     ending = path.suffix.lstrip(".")
@@ -130,6 +142,9 @@ def main(folder: pathlib.Path, cases: pathlib.Path | None) -> None:
         with contextlib.suppress(av.error.FFmpegError, ValueError):
             write_picture(path, form, codec, options, pixels)
             with_choice(path, PICTURE_ENDINGS, folder / "pictures" / path.name)
+    for name, content in (("naked.jxl", JXL), ("boxed.jxl", boxed_jxl())):
+        (raw / name).write_bytes(content)
+        with_choice(raw / name, PICTURE_ENDINGS, folder / "pictures" / name)
     for number, words in enumerate(WORDS):
         (folder / "options" / str(number)).write_text(words)
     # The options in the order of options.cc, each with a value.

@@ -173,6 +173,10 @@ class Inputs(Case):
         self.assert_refused(3, 'w.bin": got 0 bytes, want at least 12', "run", path, "--source", source)
         self.file("w.bin", b"\0" * 8)
         self.assert_refused(3, 'w.bin": got 8 bytes, want at least 12', "info", path)
+        # Sums of what it states do not start anew at 0.
+        for offset in (2**64 - 1, 2**70):
+            far = self.file("far.onnx", model(location="w.bin", offset=str(offset), length="12"))
+            self.assert_refused(3, f'w.bin": got 8 bytes, want at least {2**64 - 1}', "info", far)
         self.file("w.bin", b"\0\0\x80\x3f" * 3)
         self.assertEqual(self.output(path, source)["values"], [2, 3, 4])
 
