@@ -86,9 +86,9 @@ nb::object mx_object(mx::NDArray array) { return made<MxArray>(array_class, std:
 nb::object mx_object(mx::Symbol symbol) { return made<MxSymbol>(symbol_class, std::move(symbol)); }
 nb::object mx_object(mx::Executor executor) { return made<MxExecutor>(executor_class, std::move(executor)); }
 
-nb::dict mx_dict(mx::Executor::Named arrays) {
+nb::dict mx_dict(const mx::Executor::Named& arrays) {
   nb::dict dict;
-  for (auto& [name, array] : arrays) dict[nb::str(name.data(), name.size())] = mx_object(std::move(array));
+  for (const auto& [name, array] : arrays) dict[nb::str(name.data(), name.size())] = mx_object(array);
   return dict;
 }
 

@@ -53,7 +53,7 @@ nb::list mx_list(std::vector<T> values) {
   for (T& value : values) list.append(mx_object(std::move(value)));
   return list;
 }
-nb::dict mx_dict(mx::Executor::Named arrays);
+nb::dict mx_dict(const mx::Executor::Named& arrays);
 
 // What objects hold.
 //   errors   InvalidTypeError: an object of another class

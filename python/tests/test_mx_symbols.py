@@ -244,6 +244,8 @@ def test_states() -> None:
         (lambda n, a: mx.sym.random.uniform(), NotImplementedError, "mx.nd.random"),
         (lambda n, a: n.grad("x"), NotImplementedError, "training"),
         (lambda n, a: mx.sym.load_json(3), TypeError, "str"),
+        (lambda n, a: mx.sym.load_json("\ud800"), ValueError, "Unicode"),
+        (lambda n, a: mx.sym.exp(n, name=3), TypeError, "name"),
         (lambda n, a: mx.sym.load("/nonexistent"), FileNotFoundError, "nonexistent"),
         (lambda n, a: n.save("/nonexistent/x"), OSError, "nonexistent"),
     ],
@@ -292,6 +294,14 @@ def test_graphs_in_files(tmp_path: pathlib.Path) -> None:
         mx.sym.load_json(changed(lambda g: g["nodes"][3].__setitem__("op", "RNN")))
     with pytest.raises(ValueError, match="num_hidden"):
         mx.sym.load_json(changed(lambda g: g["nodes"][3]["attrs"].__setitem__("num_hidden", "x")))
+
+
+def test_a_graph_of_any_depth_ends() -> None:
+    net = mx.sym.var("x")
+    for _ in range(100_000):
+        net = net + 1
+    assert net.list_arguments() == ["x"] and len(net.tojson()) > 1_000_000
+    del net
 
 
 def test_many_threads_bind_at_once() -> None:

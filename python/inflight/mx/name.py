@@ -6,6 +6,8 @@ from __future__ import annotations
 import threading
 from types import TracebackType
 
+from inflight import errors
+
 _local = threading.local()
 
 
@@ -54,5 +56,7 @@ def _stack() -> list[NameManager]:
 
 def name_of(name: str | None, op: str) -> str:
     """The name of a new operator; "" where the library is to count."""
+    if name is not None and not isinstance(name, str):
+        raise errors.InvalidTypeError(f"name: found {type(name).__name__}, want a str")
     stack = _stack()
     return stack[-1].get(name, op.lower()) if stack else name or ""

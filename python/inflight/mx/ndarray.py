@@ -363,6 +363,8 @@ def array(source_array: Any, ctx: Context | None = None, dtype: Any = None) -> N
         made: NDArray = _inflight._mx_from(source_array)
         return made.copy() if dtype is None else made.astype(dtype)
     name = _dtype(dtype)
+    if isinstance(source_array, range):
+        source_array = list(source_array)
     if isinstance(source_array, (list, tuple, int, float, bool)):
         try:
             source_array = numpy.array(

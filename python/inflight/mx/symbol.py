@@ -375,6 +375,10 @@ def load_json(json_str: str) -> Symbol:
     """The same from text."""
     if not isinstance(json_str, str):
         raise errors.InvalidTypeError(f"load_json: found {type(json_str).__name__}, want a str")
+    try:
+        json_str.encode()
+    except UnicodeEncodeError as refused:
+        raise errors.InvalidModelError(f"load_json: found text that is not Unicode ({refused})") from refused
     return _inflight._mx_symbol_from_json(json_str)  # type: ignore[no-any-return]
 
 
