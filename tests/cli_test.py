@@ -177,7 +177,7 @@ class Runs(Case):
 
     def test_what_has_not_started_by_its_deadline_expires(self):
         results = self.folder / "r.jsonl"
-        statistics, done = self.run_json("--fps", 5000, "--frames", 1500, "--limit", 64, "--deadline-ms", 2, "--results",
+        statistics, done = self.run_json("--fps", 100000, "--frames", 1500, "--limit", 64, "--deadline-ms", 2, "--results",
                                          results)
         self.assertEqual((statistics["submitted"], statistics["deadline_ms"]), (1500, 2))
         self.assertGreater(statistics["expired"], 0)

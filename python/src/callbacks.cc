@@ -74,7 +74,8 @@ template <typename PyHandle, typename Handle>
 void add(const Handle& handle, Callback callback) {
   auto shared = std::make_shared<Callback>(std::move(callback));
   Executor& executor = callbacks();
-  // The handle may be ready already, and the pool may want a lock that its thread holds while it wants the GIL.
+  // The handle may be ready already, and the pool may want a lock that its thread holds while it wants the
+  // GIL.
   const WithoutGil release;
   handle.on_ready(executor, [shared](const Handle& ready) { run<PyHandle>(*shared, ready); });
 }

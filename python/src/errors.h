@@ -15,7 +15,8 @@ namespace nb = nanobind;
 
 namespace inflight::python {
 
-// The exception of inflight.errors that stands for this failure. With the GIL, as all here. Requires a failure.
+// The exception of inflight.errors that stands for this failure. With the GIL, as all here. Requires a
+// failure.
 nb::object to_exception(const Status& status);
 // Raises it.
 [[noreturn]] void raise(const Status& status);
@@ -34,8 +35,8 @@ T take(Result<T> result) {
   return std::move(result).value();
 }
 
-// The status of an operation whose Python code raised: kException with the exception's type and text. Takes the
-// exception that is set.
+// The status of an operation whose Python code raised: kException with the exception's type and text. Takes
+// the exception that is set.
 Status status_of_exception();
 Status status_of(nb::python_error& thrown);
 

@@ -69,8 +69,8 @@ bool is_numpy(nb::handle object) {
   return PyObject_TypeCheck(object.ptr(), type) != 0;
 }
 
-// Whether no code can write to the object's memory, as far as can be told: bytes, arrays of ours, and read-only
-// views and arrays of such.
+// Whether no code can write to the object's memory, as far as can be told: bytes, arrays of ours, and
+// read-only views and arrays of such.
 bool is_immutable(nb::handle start) {
   nb::object object = nb::borrow(start);
   for (int depth = 0; depth < 16; ++depth) {

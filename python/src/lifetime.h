@@ -58,8 +58,8 @@ inline void check_usable() {
   if (forked()) raise_forked();
 }
 
-// Deletes without the GIL what waits for threads when it ends. The last share of it goes with the GIL held, whichever
-// call has it.
+// Deletes without the GIL what waits for threads when it ends. The last share of it goes with the GIL held,
+// whichever call has it.
 template <typename T>
 struct DeleteWithoutGil {
   void operator()(T* object) const noexcept {

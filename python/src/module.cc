@@ -13,8 +13,8 @@
 namespace inflight::python {
 namespace {
 
-// The last of it, while the interpreter still runs: everything that has threads ends, in the order in which one
-// needs the other.
+// The last of it, while the interpreter still runs: everything that has threads ends, in the order in which
+// one needs the other.
 void at_exit() {
   if (forked()) return;
   close_all();

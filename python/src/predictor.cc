@@ -172,7 +172,8 @@ PyPrediction first_taken(PyPredictor& self) {
   return PyPrediction(std::move(first));
 }
 
-// For finished(): the oldest that is finished, or None; and whether there are more that the descriptor does not tell of.
+// For finished(): the oldest that is finished, or None; and whether there are more that the descriptor does
+// not tell of.
 nb::tuple take_one(PyPredictor& self) {
   drain_releases();
   if (self.taken().empty() && self.has()) {

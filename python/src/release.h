@@ -10,8 +10,9 @@
 
 namespace inflight::python {
 
-// Runs without the GIL while it lives. A daemon thread that wants the GIL back while the interpreter ends does not come
-// back from this: Python up to 3.13 would end the thread here, by an unwinding that no C++ code in between survives.
+// Runs without the GIL while it lives. A daemon thread that wants the GIL back while the interpreter ends
+// does not come back from this: Python up to 3.13 would end the thread here, by an unwinding that no C++ code
+// in between survives.
 class WithoutGil {
  public:
   WithoutGil() noexcept : state_(PyEval_SaveThread()) {}
@@ -30,8 +31,8 @@ class WithoutGil {
 };
 
 // A Python object, a buffer of one, or a foreign tensor, held by something that may end on any thread. It is
-// given up in two steps: let_go() puts it into a list, without the GIL and without memory; the list is emptied
-// when Python code next calls this package, when the garbage collector runs, and at exit.
+// given up in two steps: let_go() puts it into a list, without the GIL and without memory; the list is
+// emptied when Python code next calls this package, when the garbage collector runs, and at exit.
 class Held {
  public:
   // With the GIL. Takes over the reference.

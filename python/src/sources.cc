@@ -108,7 +108,8 @@ class PySource final : public Closable {
     return frame;
   }
 
-  // For asyncio: a frame, which may be due later; or "wait": nothing has been decoded yet, see wakeup(); or nothing.
+  // For asyncio: a frame, which may be due later; or "wait": nothing has been decoded yet, see wakeup(); or
+  // nothing.
   nb::object poll() {
     const std::shared_ptr<PrefetchedSource> source = get();
     if (over()) return nb::none();

@@ -50,7 +50,8 @@ class PyRuntime final : public Closable {
   Runtime runtime_;
 };
 
-// A share in a predictor for as long as a call lasts, so that closing it on another thread takes nothing away.
+// A share in a predictor for as long as a call lasts, so that closing it on another thread takes nothing
+// away.
 class PyPredictor final : public Closable {
  public:
   //   block_timeout   how long a submission waits for a place; 0: the policy is to refuse
@@ -91,8 +92,8 @@ class PyPredictor final : public Closable {
 // The length of one slice of a wait for a place, at most.
 inline constexpr Duration kPlaceSlice = std::chrono::milliseconds(250);
 
-// The array that an object holds or is: an NDArray, a VideoFrame, a buffer, a DLPack tensor, or what numpy.asarray
-// takes. See Predictor.submit for when it is copied.
+// The array that an object holds or is: an NDArray, a VideoFrame, a buffer, a DLPack tensor, or what
+// numpy.asarray takes. See Predictor.submit for when it is copied.
 //   what     what messages call it
 //   copy     true: always; false: never; nothing: unless nobody can write to it any more
 //   errors   InvalidTypeError, InvalidArgumentError, UnsupportedError: what was found and what was wanted

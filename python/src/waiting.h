@@ -44,8 +44,8 @@ inline void check_signals() {
   if (PyErr_CheckSignals() != 0) throw nb::python_error();
 }
 
-// Waits without the GIL, in slices, so that a KeyboardInterrupt comes through. Nothing is lost by one: what was
-// waited for is still there.
+// Waits without the GIL, in slices, so that a KeyboardInterrupt comes through. Nothing is lost by one: what
+// was waited for is still there.
 //   until     (TimePoint) -> bool: waits until then at most; whether what it waits for has happened
 //   returns   false: the time came first
 template <typename Until>

@@ -135,8 +135,8 @@ Status Encoder::prepare_scaler(const WriterPicture& picture) {
   return {};
 }
 
-// A picture of an odd size with its last column and row again, so that it is even. libswscale takes colours from pairs of
-// pixels, and would take the missing one from beyond the row.
+// A picture of an odd size with its last column and row again, so that it is even. libswscale takes colours
+// from pairs of pixels, and would take the missing one from beyond the row.
 WriterPicture Encoder::made_even(const WriterPicture& picture) {
   WriterPicture even = picture;
   even.height = context_->height;

@@ -79,9 +79,9 @@ bool is_secret(std::string_view key) {
          });
 }
 
-// Of the address that begins at `from`, behind its scheme: the end of the user and password before the host; `from`
-// where there are none. Users forget to write a password's special characters as %XX, so all up to the last @ counts,
-// unless the address begins with a host, and with its port where it has one.
+// Of the address that begins at `from`, behind its scheme: the end of the user and password before the host;
+// `from` where there are none. Users forget to write a password's special characters as %XX, so all up to the
+// last @ counts, unless the address begins with a host, and with its port where it has one.
 std::size_t end_of_user(std::string_view text, std::size_t from, std::size_t end) {
   const std::size_t at = text.substr(0, end).rfind('@');
   if (at == std::string_view::npos || at < from) return from;

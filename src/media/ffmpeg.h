@@ -43,8 +43,8 @@ void quiet_log();
 
 // Forgets what FFmpeg has complained about on this thread.
 void forget_complaint();
-// What FFmpeg has complained about last on this thread, up to 200 bytes of it, without credentials; nothing where it has
-// not.
+// What FFmpeg has complained about last on this thread, up to 200 bytes of it, without credentials; nothing
+// where it has not.
 std::string complaint();
 // How often FFmpeg has complained in this process, on any thread.
 std::uint64_t complaints();

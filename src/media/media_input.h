@@ -26,7 +26,8 @@ struct MediaAddress {
   Duration stall_timeout = std::chrono::seconds(5);  // of what is live: how long it may give nothing
   std::shared_ptr<PeekedStream> opened =
       nullptr;  // what `url` names, where it has been looked at; opened once
-  // The same of a playlist that does not say where it ends: FFmpeg looks for new pieces in it for a thousand times.
+  // The same of a playlist that does not say where it ends: FFmpeg looks for new pieces in it for a thousand
+  // times.
   Duration playlist_timeout = std::chrono::seconds(30);
 
   // `video "a.mp4"`

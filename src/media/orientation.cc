@@ -15,7 +15,8 @@ constexpr int kBlock = 32;
 
 constexpr int kSquare = 8;
 
-// Makes columns of rows in a square of bytes: swaps quarters, then quarters of those, then bytes. Byte 0 is the lowest.
+// Makes columns of rows in a square of bytes: swaps quarters, then quarters of those, then bytes. Byte 0 is
+// the lowest.
 void transpose_square(std::array<std::uint64_t, kSquare>& rows) {
   const auto swap = [&rows](std::size_t a, std::size_t b, int bits, std::uint64_t mask) {
     const std::uint64_t change = ((rows[a] >> bits) ^ rows[b]) & mask;
@@ -92,8 +93,9 @@ void orient(const Orientation& orientation, const std::byte* from, std::size_t f
       for (int y = top; y < bottom; ++y) {
         const std::byte* source = origin + down * y + across * left;
         std::byte* target = to + (std::ptrdiff_t{y} * columns + left) * pixel;
-        // A byte more of each, which is one move and not two. The pixel after it overwrites that, so the last one of
-        // the block goes alone; so does the coded picture's last one, behind which nothing may be read.
+        // A byte more of each, which is one move and not two. The pixel after it overwrites that, so the last
+        // one of the block goes alone; so does the coded picture's last one, behind which nothing may be
+        // read.
         for (int x = left; x + 1 < right; ++x, source += across, target += pixel) {
           if (source == last)
             std::memcpy(target, source, kPixelBytes);
@@ -118,7 +120,8 @@ void orient_plane(const Orientation& orientation, const std::uint8_t* from, std:
     }
     return;
   }
-  // Flips are the order in which rows are read and written; what is left is out[column][row] = in[row][column].
+  // Flips are the order in which rows are read and written; what is left is out[column][row] =
+  // in[row][column].
   if (orientation.flip_x) {
     from += from_stride * (height - 1);
     from_stride = -from_stride;

@@ -21,9 +21,9 @@ struct FrameRate {
   friend bool operator==(const FrameRate&, const FrameRate&) = default;
 };
 
-// Says when a frame is due. By its number, frame k is due at start + k / rate, rounded down to the nanosecond and
-// computed from k each time, so nothing drifts. By its time stamp, it is due at start + pts. Not thread-safe: one
-// owner.
+// Says when a frame is due. By its number, frame k is due at start + k / rate, rounded down to the nanosecond
+// and computed from k each time, so nothing drifts. By its time stamp, it is due at start + pts. Not
+// thread-safe: one owner.
 class Pacer {
  public:
   // Starts now, by `clock`, which must outlive the pacer. Requires a rate with num >= 0 and den >= 1.

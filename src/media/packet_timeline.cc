@@ -13,7 +13,8 @@ namespace inflight {
 namespace {
 
 constexpr std::int64_t kSecond = 1'000'000'000;
-// Beyond this a stamp is taken for damage: 73 years in nanoseconds, so those of clocks that count from 1970 are in it.
+// Beyond this a stamp is taken for damage: 73 years in nanoseconds, so those of clocks that count from 1970
+// are in it.
 constexpr std::int64_t kStampMax = std::numeric_limits<std::int64_t>::max() / 4;
 // Times end here, at 146 years: sums of two stay in range. Only damaged stamps lead so far.
 constexpr std::int64_t kTimeMax = std::numeric_limits<std::int64_t>::max() / 2;

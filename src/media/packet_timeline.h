@@ -12,12 +12,13 @@ namespace inflight {
 
 // Matches the frames that a decoder gives back to the packets that it was given. Arithmetic only.
 //   numbers   A packet holds one frame. Frames are numbered in the order in which they are shown, and a frame
-//             that does not decode keeps its number, so that no later one shifts. Packets that hold no frame of
-//             their own (second fields, hidden reference frames) take no number: a packet without a frame counts
-//             as damage only where the decoder has reported an error since the last key frame, or where it was one.
-//             Packets that are lost with their containers leave a hole in stamps that were steady before; it
-//             counts where FFmpeg has complained since the last key frame. What comes before the first key frame, as
-//             in a recording that begins anywhere, and does not decode is not counted.
+//             that does not decode keeps its number, so that no later one shifts. Packets that hold no frame
+//             of their own (second fields, hidden reference frames) take no number: a packet without a frame
+//             counts as damage only where the decoder has reported an error since the last key frame, or
+//             where it was one. Packets that are lost with their containers leave a hole in stamps that were
+//             steady before; it counts where FFmpeg has complained since the last key frame. What comes
+//             before the first key frame, as in a recording that begins anywhere, and does not decode is not
+//             counted.
 //   times     0 for the first frame, then always growing. Stamps that jump (a join, a wrap of 33 bits, a
 //             lost connection) go on at the usual distance; equal or missing ones follow at that distance.
 //   AVI says so for some packets only: then the decoding stamps in their order are the times of the frames.

@@ -27,8 +27,8 @@ class PeekedStream {
   PeekedStream(const PeekedStream&) = delete;
   PeekedStream& operator=(const PeekedStream&) = delete;
 
-  // Whether it is one picture: then bytes() has all of it. Pictures of a kind that follow each other are a video, unless
-  // the name has an ending; so is what moves. Reads no more than it takes to know.
+  // Whether it is one picture: then bytes() has all of it. Pictures of a kind that follow each other are a
+  // video, unless the name has an ending; so is what moves. Reads no more than it takes to know.
   //   name     for its ending
   //   errors   kUnsupported: a picture of more than kPictureBytesMax bytes
   Result<bool> holds_picture(const std::string& name);

@@ -33,7 +33,8 @@ struct CloseIo {
   }
 };
 
-// Decoders hand pieces of a picture to these, and some forget that a piece failed. `opaque` is a bool that does not.
+// Decoders hand pieces of a picture to these, and some forget that a piece failed. `opaque` is a bool that
+// does not.
 int run_jobs(AVCodecContext* codec, int (*job)(AVCodecContext*, void*), void* args, int* results, int count,
              int size) {
   for (int i = 0; i < count; ++i) {
@@ -54,8 +55,8 @@ int run_numbered_jobs(AVCodecContext* codec, int (*job)(AVCodecContext*, void*, 
   return 0;
 }
 
-// What decoders do about damage that they meet. The strictest is right where keep_pixels() has left pixels only, and
-// elsewhere refuses what is merely unknown.
+// What decoders do about damage that they meet. The strictest is right where keep_pixels() has left pixels
+// only, and elsewhere refuses what is merely unknown.
 int strictness(AVCodecID codec) {
   switch (codec) {
     case AV_CODEC_ID_MJPEG:
@@ -116,7 +117,8 @@ Result<ffmpeg::Frame> decode(AVCodecID id, const AVCodecParameters* parameters, 
   return frame;
 }
 
-// Whether this FFmpeg shows PFM, whose rows go upwards, upside down. Versions differ, so one of two pixels is decoded.
+// Whether this FFmpeg shows PFM, whose rows go upwards, upside down. Versions differ, so one of two pixels is
+// decoded.
 bool turns_pfm_over() {
   constexpr std::string_view kBlackBelow("Pf\n1 2\n-1.0\n\0\0\0\0\0\0\x80\x3F", 20);
   const Packet packet(av_packet_alloc());

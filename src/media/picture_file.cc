@@ -144,8 +144,8 @@ std::size_t strip_jpeg(std::span<std::uint8_t> file) {
   return kept + file.size() - at;
 }
 
-// Where one scan holds every component, its decoder reports an early end. Later scans refine or complete what is there
-// already, and nobody would miss one but for the mark of the end.
+// Where one scan holds every component, its decoder reports an early end. Later scans refine or complete what
+// is there already, and nobody would miss one but for the mark of the end.
 Status check_jpeg(AVCodecID codec, PictureBytes file) {
   using namespace std::string_view_literals;
   std::size_t at = 0;

@@ -29,8 +29,10 @@ PictureFormat find_picture_format(const std::string& path, std::span<const std::
 // Whether a file of boxes says that it is AVIF or HEIF.
 bool has_picture_brand(std::span<const std::uint8_t> head);
 
-// The first `bytes_max` bytes of a file, as a packet: that is memory with the room after it that decoders want.
-//   errors   kNotFound: no such file; kInvalidMedia: it cannot be read; kUnsupported: 2 GiB and more; kOutOfMemory
+// The first `bytes_max` bytes of a file, as a packet: that is memory with the room after it that decoders
+// want.
+//   errors   kNotFound: no such file; kInvalidMedia: it cannot be read; kUnsupported: 2 GiB and more;
+//            kOutOfMemory
 Result<ffmpeg::Packet> read_picture_file(const std::string& path, std::size_t bytes_max = SIZE_MAX);
 
 inline std::span<std::uint8_t> bytes_of(const ffmpeg::Packet& packet) {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Kinds of pictures that FFmpeg's decoders make something else of, and do not say so. All files are written by hand.
+// Kinds of pictures that FFmpeg's decoders make something else of, and do not say so. All files are written
+// by hand.
 #include <gtest/gtest.h>
 
 #include <array>

@@ -206,7 +206,8 @@ std::string webp_with(const std::string& exif_chunk) {
   return "RIFF" + little_endian(static_cast<std::uint32_t>(rest.size()), 4) + rest;
 }
 
-// A TIFF of 3x2 pixels, whose reds are 1 to 6, with these entries (tag, type, count, value) beside those it needs.
+// A TIFF of 3x2 pixels, whose reds are 1 to 6, with these entries (tag, type, count, value) beside those it
+// needs.
 struct Entry {
   unsigned tag, type;
   std::uint32_t count, value;
@@ -311,7 +312,8 @@ TEST_F(Pictures, BrokenExifChangesNothing) {
   EXPECT_EQ(see(png_with(wrong_crc), "a.png"), png);
 }
 
-// irot and imir by the tables of ISO/IEC 23008-12: quarter turns anticlockwise; 0 swaps top and bottom, 1 the sides.
+// irot and imir by the tables of ISO/IEC 23008-12: quarter turns anticlockwise; 0 swaps top and bottom, 1 the
+// sides.
 TEST(PictureBoxes, RotationAndMirroring) {
   const auto box = [](const std::string& type, const std::string& body) {
     return big_endian(static_cast<std::uint32_t>(body.size() + 8), 4) + type + body;

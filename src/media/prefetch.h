@@ -29,9 +29,9 @@ struct Taken {
 };
 
 // Owns a source and the thread that calls its next(). Frames come out in the source's order, none is lost,
-// and an error comes after the frames before it; the end and the error are answered again each time. Of a live
-// source only the newest frame waits with its pixels: those before it that nobody has taken lose theirs, and
-// their `damage` is kOverloaded. So what is taken is never old, and every frame still comes out.
+// and an error comes after the frames before it; the end and the error are answered again each time. Of a
+// live source only the newest frame waits with its pixels: those before it that nobody has taken lose theirs,
+// and their `damage` is kOverloaded. So what is taken is never old, and every frame still comes out.
 //   bound    `capacity` frames decoded ahead; the thread waits while they are there. Of a live source, one
 //            frame with pixels and kLiveWithoutPixelsMax without; then the thread waits too, and frames are
 //            lost in the device or on the way

@@ -38,8 +38,8 @@ ColorSpace color_space_of(const AVFrame& frame) {
   return result;
 }
 
-// Whether its planes may be turned before it becomes RGB, which are half as many bytes: each 2x2 pixels share a colour,
-// and libswscale converts them alike wherever they are.
+// Whether its planes may be turned before it becomes RGB, which are half as many bytes: each 2x2 pixels share
+// a colour, and libswscale converts them alike wherever they are.
 bool turns_by_planes(const AVFrame& frame) {
   return (frame.format == AV_PIX_FMT_YUV420P || frame.format == AV_PIX_FMT_YUVJ420P) &&
          frame.width % 2 == 0 && frame.height % 2 == 0;

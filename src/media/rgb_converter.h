@@ -18,8 +18,9 @@ struct ColorSpace {
   friend bool operator==(const ColorSpace&, const ColorSpace&) = default;
 };
 
-// Turns decoded frames to dense RGB at their own size, by libswscale's default (bicubic, no accurate rounding); the
-// frame's own colour matrix and range are honoured, BT.601 and limited range where it names none. Not thread-safe.
+// Turns decoded frames to dense RGB at their own size, by libswscale's default (bicubic, no accurate
+// rounding); the frame's own colour matrix and range are honoured, BT.601 and limited range where it names
+// none. Not thread-safe.
 class RgbConverter {
  public:
   // Writes the frame, rgb[height,width,3] dense, turned as `orientation` says, to `pixels`.

@@ -165,8 +165,8 @@ void StreamDecoder::read() {
   }
 }
 
-// FFmpeg looks into the packet, so one that is damaged has lost its flag. Where the first one is to have it, the index
-// of the container still says so.
+// FFmpeg looks into the packet, so one that is damaged has lost its flag. Where the first one is to have it,
+// the index of the container still says so.
 bool StreamDecoder::is_key(const AVPacket& packet) {
   if ((packet.flags & AV_PKT_FLAG_KEY) != 0) return true;
   if (!std::exchange(is_first_, false)) return false;

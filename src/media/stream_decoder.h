@@ -18,8 +18,8 @@
 namespace inflight {
 
 // Decodes the best video stream. What does not decode is passed over, and counted; what a decoder conceals
-// comes as the decoder shows it. Where the stream ends and another one begins (a change of programme), it goes
-// on with that. Not thread-safe: one owner.
+// comes as the decoder shows it. Where the stream ends and another one begins (a change of programme), it
+// goes on with that. Not thread-safe: one owner.
 class StreamDecoder {
  public:
   // Rates outside of these are taken for a mistake of the writer.

@@ -50,8 +50,9 @@ struct TestVideo {
   std::optional<std::array<std::int32_t, 9>> display_matrix;
 };
 
-// A picture of 60x40 pixels, a gradient with noise, coded by one of FFmpeg's encoders, for example "png" in "rgb24";
-// `option` is one of the encoder's own, as in "compression_algo=lzw". Empty: this FFmpeg has no such encoder.
+// A picture of 60x40 pixels, a gradient with noise, coded by one of FFmpeg's encoders, for example "png" in
+// "rgb24"; `option` is one of the encoder's own, as in "compression_algo=lzw". Empty: this FFmpeg has no such
+// encoder.
 std::string encode_picture(const char* encoder, const char* pixel_format, const char* option = "");
 
 // The grey of every pixel in frame `index` (where chroma is 128); neighbours differ by 7.

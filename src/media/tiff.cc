@@ -172,8 +172,8 @@ Status check_samples(const TiffFile& file) {
   return Status();
 }
 
-// libtiff multiplies colours by a transparency that the file keeps apart from them, unless it thinks that this has been
-// done.
+// libtiff multiplies colours by a transparency that the file keeps apart from them, unless it thinks that
+// this has been done.
 void keep_colors(const TiffFile& file) {
   std::uint16_t count = 0;
   const std::uint16_t* kinds = nullptr;
@@ -198,7 +198,8 @@ Result<ffmpeg::Frame> read_rgb(TiffFile& file) {
   // As coded: whoever asked turns it.
   image.orientation = ORIENTATION_TOPLEFT;
   image.req_orientation = ORIENTATION_TOPLEFT;
-  // Of a tile that reaches over the right edge, libtiff 4.5 reads 16 bit greys from wrong places; so all is read.
+  // Of a tile that reaches over the right edge, libtiff 4.5 reads 16 bit greys from wrong places; so all is
+  // read.
   const auto tile = file.number<std::uint32_t>(TIFFTAG_TILEWIDTH, 1);
   const std::uint64_t width = (std::uint64_t{image.width} + tile - 1) / std::max(tile, 1U) * tile;
   if (width > INT_MAX || av_image_check_size(static_cast<unsigned>(width), image.height, 0, nullptr) < 0)

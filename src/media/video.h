@@ -14,14 +14,14 @@ namespace inflight {
 // Where the frames' buffers come from; shared so that sources which follow each other reuse them.
 using SharedBufferPool = std::shared_ptr<BufferPool>;
 
-// Opens what `address` names and decodes its best video stream to RGB. The first frame is decoded at once, but
-// for a camera's. Pixels equal those of other programs that convert by libswscale's default (bicubic, no
+// Opens what `address` names and decodes its best video stream to RGB. The first frame is decoded at once,
+// but for a camera's. Pixels equal those of other programs that convert by libswscale's default (bicubic, no
 // accurate rounding); the stream's own colour matrix and range are honoured, BT.601 and limited range where
 // it names none.
 //   sizes    frames are turned as the media asks (display matrix) unless `rotate` is false; each has its own
 //            size, which may change
-//   times    VideoFrame::pts is 0 for the first frame and grows with each. It follows the stamps of the media,
-//            over joins and wraps; where they are missing, the declared rate
+//   times    VideoFrame::pts is 0 for the first frame and grows with each. It follows the stamps of the
+//            media, over joins and wraps; where they are missing, the declared rate
 //   damage   what does not decode is passed over to the next frame that does; its number stays free, and
 //            losses() counts it. A file that breaks off ends there, and losses() says so. What a decoder
 //            conceals is delivered as the decoder shows it. Hints of damage alone change nothing

@@ -40,7 +40,7 @@ const AVCodec* picture_codec(const std::string& ending) {
   return nullptr;
 }
 
-// ---- One picture, and folders of them ------------------------------------------------------------------------
+// ---- One picture, and folders of them ---------------------------------------------------------------------
 
 // Encodes a picture by itself into a file of its own.
 Status write_picture(WriterFile& file, const AVCodec& codec, const WriterPicture& picture) {
@@ -121,7 +121,7 @@ Result<std::unique_ptr<VideoWriter>> open_folder(const std::string& path, const 
   return std::unique_ptr<VideoWriter>(std::make_unique<FolderWriter>(path, option));
 }
 
-// ---- Videos --------------------------------------------------------------------------------------------------
+// ---- Videos -----------------------------------------------------------------------------------------------
 
 // In this order: what most players play, what this FFmpeg has, what the container likes best.
 const AVCodec* video_codec(const AVOutputFormat& format) {
@@ -285,8 +285,8 @@ class ContainerWriter final : public VideoWriter {
 
 Result<std::unique_ptr<VideoWriter>> open_container(const std::string& path,
                                                     const VideoWriterOptions& options) {
-  // The containers whose times and pictures are known to come out right. FFmpeg has others, for old players, music
-  // with a cover, or patterns of pictures.
+  // The containers whose times and pictures are known to come out right. FFmpeg has others, for old players,
+  // music with a cover, or patterns of pictures.
   constexpr std::array<std::string_view, 10> kEndings = {".mp4", ".m4v", ".mov",  ".mkv", ".webm",
                                                          ".avi", ".ts",  ".m2ts", ".flv", ".gif"};
   const std::string ending = ending_of(path);

@@ -12,8 +12,8 @@
 
 namespace inflight::internal {
 
-// A file that is opened now and written later. What it held is kept until the first write; a file that was made
-// here and never written is removed again.
+// A file that is opened now and written later. What it held is kept until the first write; a file that was
+// made here and never written is removed again.
 // The reader of a pipe may be slow, stopped or gone: a write waits for it, until the program is to stop.
 class WriterFile {
  public:
@@ -33,7 +33,8 @@ class WriterFile {
   ~WriterFile();
 
   // Writes all of it at the current place.
-  //   returns  0, or the errno; ETIMEDOUT: after a stop, nobody has read. Every later write then answers that at once
+  //   returns  0, or the errno; ETIMEDOUT: after a stop, nobody has read. Every later write then answers that
+  //            at once
   int write(const std::uint8_t* bytes, std::size_t count) noexcept;
   // As lseek().
   std::int64_t seek(std::int64_t offset, int whence) noexcept;

@@ -9,8 +9,6 @@
 namespace inflight::mx::detail {
 namespace {
 
-using ov::op::v0::Constant;
-
 Value compare_back(const Value& boolean, const Value& like) {
   return converted(boolean, like.get_element_type());
 }
@@ -33,8 +31,8 @@ Value cube_root(const Value& x) {
   return multiply(sign_of(x), make<ov::op::v1::Power>(absolute(x), constant_like(x, 1.0 / 3)));
 }
 
-// Of integers: a = quotient * b + remainder, where the remainder has the sign of b. Where b is 0, both are 0. OpenVINO
-// divides integers as f32, which is not exact past 24 bits; what that leaves is divided again.
+// Of integers: a = quotient * b + remainder, where the remainder has the sign of b. Where b is 0, both are 0.
+// OpenVINO divides integers as f32, which is not exact past 24 bits; what that leaves is divided again.
 struct Division {
   Value quotient;
   Value remainder;

@@ -48,8 +48,8 @@ class Params {
  public:
   // Reads them.
   //   op       what messages call the operator
-  //   errors   kInvalidArgument: an unknown one, one that is missing, or a value that cannot be read; the message
-  //            names operator and attribute, what was found and what was wanted
+  //   errors   kInvalidArgument: an unknown one, one that is missing, or a value that cannot be read; the
+  //            message names operator and attribute, what was found and what was wanted
   static Result<Params> read(std::string_view op, const std::vector<AttrSpec>& specs,
                              const Attributes& given);
 

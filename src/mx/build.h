@@ -81,7 +81,8 @@ Status bad_attribute(std::string_view name, const std::string& got, const std::s
 // kInvalidArgument: "input NAME: got GOT, want WANT"
 Status bad_input(std::string_view name, const std::string& got, const std::string& want);
 
-// For OpRow::complete: that shapes[index] is `shape`, where it is not known yet; an error where it is another.
+// For OpRow::complete: that shapes[index] is `shape`, where it is not known yet; an error where it is
+// another.
 Status want_shape(Shapes& shapes, std::size_t index, std::string_view name, const Ints& shape);
 
 }  // namespace inflight::mx::detail

@@ -235,9 +235,10 @@ Executor::Named named(const detail::ExecutorState& state, bool auxiliary) {
   return result;
 }
 
-std::vector<NDArray> arrays_of(Executor::Named dict) {
+std::vector<NDArray> arrays_of(const Executor::Named& dict) {
   std::vector<NDArray> arrays;
-  for (auto& [name, array] : dict) arrays.push_back(std::move(array));
+  arrays.reserve(dict.size());
+  for (const auto& [name, array] : dict) arrays.push_back(array);
   return arrays;
 }
 
@@ -262,7 +263,7 @@ Status Executor::copy_params_from(const std::map<std::string, NDArray>& argument
                         std::string_view what) -> Status {
     for (const auto& [name, array] : from) {
       const auto found =
-          std::find_if(to.begin(), to.end(), [&](const auto& pair) { return pair.first == name; });
+          std::find_if(to.begin(), to.end(), [&name = name](const auto& pair) { return pair.first == name; });
       if (found == to.end()) {
         if (allow_extra) continue;
         return {StatusCode::kInvalidArgument,

@@ -18,16 +18,17 @@ namespace inflight::mx::detail {
 
 // What executors of graphs of one structure, with arrays of the same types and shapes, share.
 //
-// Weights are inputs at first. OpenVINO packs weights once where they are constants, and each time where they are
-// inputs. So, when two forwards in a row find the same versions of all weights, a second program with those as constants
-// is compiled, beside what runs; forwards with these very versions use it from then on. Weights that change give it up.
+// Weights are inputs at first. OpenVINO packs weights once where they are constants, and each time where they
+// are inputs. So, when two forwards in a row find the same versions of all weights, a second program with
+// those as constants is compiled, beside what runs; forwards with these very versions use it from then on.
+// Weights that change give it up.
 //   thread   any
 class ProgramFamily {
  public:
   // Past it weights stay inputs: they change too often.
   static constexpr int kSpecialisationsMax = 4;
-  // Weights of more than that stay inputs: a packed copy would double their memory, and reading them once for each
-  // inference costs the same either way.
+  // Weights of more than that stay inputs: a packed copy would double their memory, and reading them once for
+  // each inference costs the same either way.
   static constexpr std::size_t kConstantBytesMax = std::size_t{512} << 20U;
 
   // A program for one forward, and which variables are inputs of it.

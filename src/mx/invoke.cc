@@ -26,7 +26,8 @@ namespace {
 // Less is done before a second thread is awake.
 constexpr std::size_t kElasticBytesMin = std::size_t{1} << 20U;
 
-// What identifies the program: the operator, its attributes as they are written but for the scalar, and the inputs.
+// What identifies the program: the operator, its attributes as they are written but for the scalar, and the
+// inputs.
 std::string key_of(const OpRow& row, const Attributes& attributes, std::span<const Operand> inputs) {
   std::string key(row.name);
   for (const auto& [name, value] : attributes) {

@@ -38,8 +38,8 @@ struct Binding {
   Buffer constant = {};  // empty: an input. Kept by the network.
 };
 
-// A network of a graph. Its inputs are the variables that are no constants, in order; where there are none, one
-// f32[1] that nothing takes. Its outputs are the heads.
+// A network of a graph. Its inputs are the variables that are no constants, in order; where there are none,
+// one f32[1] that nothing takes. Its outputs are the heads.
 //   errors   as infer_shapes()
 Result<Model> lower_graph(const Graph& graph, std::span<const Binding> variables);
 

@@ -119,8 +119,10 @@ Result<NDArray> NDArray::arange(double start, std::optional<double> stop, double
   return made(shape, dtype, [&](const MutableTensorView& out) {
     const std::size_t item = dtype_bytes(dtype);
     auto* to = static_cast<std::byte*>(out.data);
-    for (std::int64_t i = 0; i < shape[0]; ++i, to += item)
-      detail::store_element(dtype, start + static_cast<double>(i / repeat) * step, to);
+    for (std::int64_t i = 0; i < shape[0]; ++i, to += item) {
+      const std::int64_t number = i / repeat;
+      detail::store_element(dtype, start + static_cast<double>(number) * step, to);
+    }
   });
 }
 

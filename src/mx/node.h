@@ -42,7 +42,8 @@ struct Graph {
   std::vector<bool> is_weight;         // one a variable: taken by weights' places of operators only
 
   explicit Graph(const std::vector<Entry>& entries);
-  // What operators the graph has and how they hang together: the same text for graphs that differ in names only.
+  // What operators the graph has and how they hang together: the same text for graphs that differ in names
+  // only.
   std::string structure() const;
   std::vector<std::string> names(bool auxiliary) const;
 };

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The one operator table: what an MXNet operator is called, takes and gives, and how it becomes nodes of a network.
-// Symbols, imperative calls and readers of checkpoints use the same rows.
+// The one operator table: what an MXNet operator is called, takes and gives, and how it becomes nodes of a
+// network. Symbols, imperative calls and readers of checkpoints use the same rows.
 #pragma once
 
 #include <cstdint>
@@ -41,7 +41,8 @@ struct OpRow {
   // The name of an input, where it is none of `inputs`; "" where it is.
   std::string_view (*input_name)(const Params&, int index) = nullptr;
   int (*output_count)(const Params&) = nullptr;  // null: one
-  // Fills in input shapes that follow from those known, and checks those that are given. Null: nothing follows.
+  // Fills in input shapes that follow from those known, and checks those that are given. Null: nothing
+  // follows.
   //   errors   as `build`
   Status (*complete)(const Params&, Shapes&) = nullptr;
   TypeRule type = TypeRule::kSame;

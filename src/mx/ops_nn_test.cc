@@ -75,7 +75,8 @@ TEST(MxLayers, PoolingInAllConventions) {
   pool({}, {1, 1, 1, 1}, {10});
   pool({{"pooling_convention", "full"}}, {1, 1, 2, 2}, {10, 11, 14, 15});
   pool({{"pool_type", "avg"}}, {1, 1, 1, 1}, {5});
-  // The last windows reach past the end and are divided by what is inside of the padding, which there is none of.
+  // The last windows reach past the end and are divided by what is inside of the padding, which there is none
+  // of.
   pool({{"pool_type", "avg"}, {"pooling_convention", "full"}}, {1, 1, 2, 2}, {5, 6.5F, 11, 12.5F});
   pool({{"pool_type", "avg"}, {"pad", "(1, 1)"}}, {1, 1, 2, 2}, {10.0F / 9, 24.0F / 9, 51.0F / 9, 90.0F / 9});
   pool({{"pool_type", "avg"}, {"pad", "(1, 1)"}, {"count_include_pad", "False"}}, {1, 1, 2, 2},

@@ -125,8 +125,9 @@ Status build_pooling(Lowering& call) {
     return {};
   }
   const bool count_padding = params.none("count_include_pad") || params.flag("count_include_pad");
-  const bool even = after == w.pad &&
-                    (count_padding || product(w.pad) + std::accumulate(w.pad.begin(), w.pad.end(), 0) == 0);
+  const bool even =
+      after == w.pad &&
+      (count_padding || std::all_of(w.pad.begin(), w.pad.end(), [](std::int64_t pad) { return pad == 0; }));
   if (even) {
     call.out = {mean};
   } else {

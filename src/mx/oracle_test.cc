@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What MXNet 1.9.1 answers to a sweep of calls (tests/mx_oracle): the values, shapes, types and refusals must be ours.
+// What MXNet 1.9.1 answers to a sweep of calls (tests/mx_oracle): the values, shapes, types and refusals must
+// be ours.
 #include <gtest/gtest.h>
 
 #include <cmath>

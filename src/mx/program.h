@@ -24,8 +24,8 @@
 
 namespace inflight::mx::detail {
 
-// A network compiled for the CPU. It is compiled by an operation of the engine, never by who asks for it; what runs it
-// comes after that.
+// A network compiled for the CPU. It is compiled by an operation of the engine, never by who asks for it;
+// what runs it comes after that.
 //   thread   any
 class CompiledNetwork {
  public:
@@ -140,8 +140,8 @@ class Environment {
   // Past it a push is refused with kOverloaded.
   static constexpr std::size_t kPendingMax = 65'536;
 
-  // The one of this process, made when it is first asked for. It ends with the process: what has not started by then
-  // is cancelled.
+  // The one of this process, made when it is first asked for. It ends with the process: what has not started
+  // by then is cancelled.
   //   errors   kDeviceError, kOutOfMemory: the device or threads cannot be had; the same each time
   static Result<Environment*> get();
   ~Environment();

@@ -69,8 +69,8 @@ class Task final : public Version {
     return {};
   }
 
-  // As MutableNDArray: the shares are this task's and, where it named the old version, the engine's. The name moved on
-  // before the push, so no share can appear.
+  // As MutableNDArray: the shares are this task's and, where it named the old version, the engine's. The name
+  // moved on before the push, so no share can appear.
   bool take_over(ArrayValue& value, std::size_t bytes) {
     Version& before = old_.version();
     if (before.shares() != (old_named_ ? 2U : 1U) || before.values.size() != 1) return false;

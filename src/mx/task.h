@@ -38,8 +38,8 @@ Result<std::vector<inflight::NDArray>> push_task(Environment& environment,
                                                  std::vector<Operand> reads, const CompiledNetwork* network,
                                                  Compute compute);
 
-// Orders an operation that changes a part of an array: `compute` finds the old elements in its one output. The new
-// version has the old one's memory where nobody else can see that when it runs.
+// Orders an operation that changes a part of an array: `compute` finds the old elements in its one output.
+// The new version has the old one's memory where nobody else can see that when it runs.
 //   newest   the name of the array, which the caller guards; it moves on to the new version
 //   errors   as Engine::push; the name is as it was then
 Status push_update(Environment& environment, inflight::NDArray& newest, std::vector<Operand> reads,

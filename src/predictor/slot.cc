@@ -41,6 +41,7 @@ bool Slot::start() noexcept {
   PredictionState& state = *state_;
   if (state.times.launched >= state.deadline) {
     after_kept_.clear();
+    state.times.launched = TimePoint();  // it was not
     core_.finish(state, this, Outcome::kExpired, expired());
     return false;
   }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// An output of a detector as a matrix, and what its numbers mean: pixels or parts of the input, scores or logits.
+// An output of a detector as a matrix, and what its numbers mean: pixels or parts of the input, scores or
+// logits.
 #pragma once
 
 #include <cmath>
@@ -23,7 +24,8 @@ struct Matrix {
   }
 };
 
-// Coordinates of 0 to 1 reach little past 1 where boxes stick out of the frame; pixels are far above everywhere.
+// Coordinates of 0 to 1 reach little past 1 where boxes stick out of the frame; pixels are far above
+// everywhere.
 inline constexpr double kNormalisedMax = 2;
 
 // What coordinates are multiplied by to be pixels of the input.

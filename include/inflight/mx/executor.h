@@ -26,9 +26,9 @@ struct BindOptions {
   Precision precision = Precision::kF32;
 };
 
-// Runs a symbol on arrays. Binding is cheap: programs are shared by all executors of graphs of one structure, whatever
-// the names, with arrays of the same types and shapes, the same device and precision. They are kept in a cache
-// (DESIGN.md, every limit), compiled by the engine's threads, and run at the same time.
+// Runs a symbol on arrays. Binding is cheap: programs are shared by all executors of graphs of one structure,
+// whatever the names, with arrays of the same types and shapes, the same device and precision. They are kept
+// in a cache (DESIGN.md, every limit), compiled by the engine's threads, and run at the same time.
 //
 // A value: copies are handles to the same executor.
 //   thread   any; forwards of one executor follow each other as they are called
@@ -40,8 +40,9 @@ class Executor {
 
   // Binds arrays, which are shared, not copied: a forward reads what they name when it is called.
   //   arguments, states   in the order of list_arguments() and list_auxiliary_states(); or by name
-  //   errors              kInvalidArgument: an array is missing, unknown, or of a type or shape that does not fit (the
-  //                       message names it); as Symbol::infer_shape; kUnsupported: another device than the CPU
+  //   errors              kInvalidArgument: an array is missing, unknown, or of a type or shape that does not
+  //                       fit (the message names it); as Symbol::infer_shape; kUnsupported: another device
+  //                       than the CPU
   static Result<Executor> bind(const Symbol& symbol, const std::vector<NDArray>& arguments,
                                const std::vector<NDArray>& states = {}, const BindOptions& options = {});
   static Result<Executor> bind(const Symbol& symbol, const std::map<std::string, NDArray>& arguments,
@@ -54,13 +55,13 @@ class Executor {
 
   explicit operator bool() const noexcept { return state_ != nullptr; }
 
-  // Orders one inference of what the arguments name now, and returns. Its results are new arrays, which later forwards
-  // leave alone.
+  // Orders one inference of what the arguments name now, and returns. Its results are new arrays, which later
+  // forwards leave alone.
   //   inputs     assigned to the arguments of these names first (NDArray::assign; shapes are the same)
   //   is_train   true is refused
   //   returns    the outputs, still to come, in the order of list_outputs()
-  //   errors     kInvalidArgument: an input of no argument's name, or of another shape; kUnsupported: is_train;
-  //              kOverloaded: too many operations are pending (DESIGN.md, every limit)
+  //   errors     kInvalidArgument: an input of no argument's name, or of another shape; kUnsupported:
+  //              is_train; kOverloaded: too many operations are pending (DESIGN.md, every limit)
   Result<std::vector<NDArray>> forward(const std::map<std::string, NDArray>& inputs = {},
                                        bool is_train = false) const;
   // Of the last forward; before the first, zeros of their types and shapes.
@@ -78,8 +79,8 @@ class Executor {
   //   errors        kInvalidArgument: such a name, or a shape that does not fit
   Status copy_params_from(const std::map<std::string, NDArray>& arguments,
                           const std::map<std::string, NDArray>& states = {}, bool allow_extra = false) const;
-  // An executor of the same symbol for other shapes of some arguments. Arrays whose shapes stay are shared; others are
-  // new, of zeros.
+  // An executor of the same symbol for other shapes of some arguments. Arrays whose shapes stay are shared;
+  // others are new, of zeros.
   //   partial_shaping   arguments that are not named may change their shapes, too
   //   allow_up_sizing   arrays may grow
   //   errors            kInvalidArgument: a change that was not allowed; as Symbol::infer_shape

@@ -26,14 +26,15 @@ struct Operand;
 Result<Operand> operand_of(const NDArray& array);
 }  // namespace detail
 
-// A mutable name for an array: it stands for the newest version, and each write makes another one. Who holds an
-// inflight::NDArray of it (snapshot()) keeps what was there. Every call that computes returns at once; what fails later
-// is the status of the array.
+// A mutable name for an array: it stands for the newest version, and each write makes another one. Who holds
+// an inflight::NDArray of it (snapshot()) keeps what was there. Every call that computes returns at once;
+// what fails later is the status of the array.
 //
-// Rows (at(), rows()) and reshape() share memory with the array that they come from, as in MXNet: a write through one
-// is seen through the others. Other slices are copies.
+// Rows (at(), rows()) and reshape() share memory with the array that they come from, as in MXNet: a write
+// through one is seen through the others. Other slices are copies.
 //
-//   thread   any, each call as a whole; one object is like an int: no assigning it while another thread uses it
+//   thread   any, each call as a whole; one object is like an int: no assigning it while another thread uses
+//            it
 class NDArray {
  public:
   using OptionalInts = std::vector<std::optional<std::int64_t>>;
@@ -41,7 +42,8 @@ class NDArray {
   NDArray() noexcept = default;  // names nothing: only operator bool may be called
 
   // A new name for a version that is or will be there. Writes to the name leave the version as it is.
-  //   errors   kInvalidArgument: empty, of no static shape, or of no elements; kUnsupported: not in host memory
+  //   errors   kInvalidArgument: empty, of no static shape, or of no elements; kUnsupported: not in host
+  //            memory
   static Result<NDArray> of(inflight::NDArray version);
   // A copy of elements in host memory.
   //   errors   as inflight::NDArray::copy_of; kInvalidArgument: no elements
@@ -68,8 +70,8 @@ class NDArray {
   Device device() const noexcept { return Device::cpu(); }
   std::size_t size() const noexcept { return shape_.elements(); }
 
-  // Whether the newest version has been computed or has failed. Takes a lock of a few instructions; never waits for an
-  // operation. A later write makes a version that is not there yet; snapshot() pins one.
+  // Whether the newest version has been computed or has failed. Takes a lock of a few instructions; never
+  // waits for an operation. A later write makes a version that is not there yet; snapshot() pins one.
   bool can_read() const noexcept;
   // How the newest version came about; kNotReady before that.
   Status status() const;
@@ -124,13 +126,14 @@ class NDArray {
   Shape shape_;
 };
 
-// Applies an operator of the table (list_operators()) to arrays. The program is compiled once for each operator, its
-// attributes but for "scalar", and the inputs' types and shapes, and kept (DESIGN.md, every limit).
+// Applies an operator of the table (list_operators()) to arrays. The program is compiled once for each
+// operator, its attributes but for "scalar", and the inputs' types and shapes, and kept (DESIGN.md, every
+// limit).
 //   out       empty: new arrays; else arrays of the results' types and shapes, which get them
 //   returns   the results
 //   thread    any; returns without waiting
-//   errors    as Symbol::apply and Symbol::infer_shape, at once; kOverloaded: too many operations are pending. What
-//             fails when it runs is the status of the results.
+//   errors    as Symbol::apply and Symbol::infer_shape, at once; kOverloaded: too many operations are
+//             pending. What fails when it runs is the status of the results.
 Result<std::vector<NDArray>> invoke(std::string_view op, std::span<const NDArray> inputs,
                                     const Attributes& attributes = {}, std::span<const NDArray> out = {});
 
@@ -140,9 +143,10 @@ void wait_all();
 //   errors   kDeviceError, kOutOfMemory: it cannot be had
 Result<Engine*> engine();
 
-// Random numbers. After seed(), the same numbers in the order of the calls, however many threads compute them.
-//   errors   kInvalidArgument: a shape with an extent below 1, a type that is not offered, low above high, a negative
-//            scale
+// Random numbers. After seed(), the same numbers in the order of the calls, however many threads compute
+// them.
+//   errors   kInvalidArgument: a shape with an extent below 1, a type that is not offered, low above high, a
+//            negative scale
 void seed(std::uint64_t value);
 // low to before high; f16, f32.
 Result<NDArray> random_uniform(double low, double high, const Shape& shape, DType dtype = DType::kF32);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The operators of MXNet that this library offers, as data: for those who generate functions or documents from them.
+// The operators of MXNet that this library offers, as data: for those who generate functions or documents
+// from them.
 #pragma once
 
 #include <map>
@@ -25,7 +26,8 @@ struct OperatorInfo {
   std::string name;                  // as graphs in files call it: "FullyConnected"
   std::vector<std::string> aliases;  // what else finds it
   std::vector<OperatorAttribute> attributes;
-  // The names of all inputs that it can have, auxiliary states last. One name "args" where it takes any number.
+  // The names of all inputs that it can have, auxiliary states last. One name "args" where it takes any
+  // number.
   std::vector<std::string> inputs;
   std::vector<std::string> auxiliary;  // those of them that are states
   bool variadic = false;               // takes any number of inputs

@@ -18,14 +18,15 @@ struct ArrayFile {
 };
 
 // Writes arrays in MXNet 1.9's format. Waits for them.
-//   errors   kInvalidArgument: names that are not as many as arrays, or an element type that MXNet does not have;
-//            kIoError; the failure of an array
+//   errors   kInvalidArgument: names that are not as many as arrays, or an element type that MXNet does not
+//            have; kIoError; the failure of an array
 Status save(const std::string& path, const ArrayFile& file);
 Result<std::vector<std::byte>> save_bytes(const ArrayFile& file);
 
-// Reads what MXNet wrote, from the first versions on. Memory is taken as the file's bytes prove that it is needed.
-//   errors   kNotFound, kIoError: the file; kInvalidModel: it is cut short, damaged or no such file; kUnsupported:
-//            a sparse array, or an element type that is not offered
+// Reads what MXNet wrote, from the first versions on. Memory is taken as the file's bytes prove that it is
+// needed.
+//   errors   kNotFound, kIoError: the file; kInvalidModel: it is cut short, damaged or no such file;
+//            kUnsupported: a sparse array, or an element type that is not offered
 Result<ArrayFile> load(const std::string& path);
 Result<ArrayFile> load_bytes(std::span<const std::byte> bytes);
 

@@ -36,8 +36,8 @@ struct VariableOptions {
   Attributes attributes = {};  // the user's own
 };
 
-// What infer_shape() found, in the order of list_arguments(), list_outputs() and list_auxiliary_states(). A shape that
-// does not follow from what was given is empty.
+// What infer_shape() found, in the order of list_arguments(), list_outputs() and list_auxiliary_states(). A
+// shape that does not follow from what was given is empty.
 struct ShapeInference {
   bool complete = false;  // all are there
   std::vector<std::optional<Shape>> arguments;
@@ -51,7 +51,8 @@ struct TypeInference {
   std::vector<DType> auxiliary_states;
 };
 
-// One or more outputs of a graph of operators and variables. A value: copies share the graph, which never changes.
+// One or more outputs of a graph of operators and variables. A value: copies share the graph, which never
+// changes.
 //   thread   any; one object is like an int: no writing it while another thread reads it
 //   bound    Symbol::kNodesMax nodes in a graph that is read from a file
 class Symbol {
@@ -73,8 +74,9 @@ class Symbol {
   //   op           a name or alias of the table (list_operators())
   //   attributes   those of the operator; keys that begin with "__" are the user's
   //   name         "": one as MXNet's NameManager makes it, counted for each thread: "fullyconnected0"
-  //   errors       kUnsupported: MXNet has the operator, this library does not; kInvalidArgument: no such operator,
-  //                attribute or input, a value that cannot be read, an input with several outputs, or too many inputs
+  //   errors       kUnsupported: MXNet has the operator, this library does not; kInvalidArgument: no such
+  //                operator, attribute or input, a value that cannot be read, an input with several outputs,
+  //                or too many inputs
   static Result<Symbol> apply(std::string_view op, const std::vector<Input>& inputs,
                               Attributes attributes = {}, std::string name = "");
   // This graph with variables replaced, by name; each replacement has one output.
@@ -119,8 +121,8 @@ class Symbol {
   //   errors   kIoError
   Status save(const std::string& path) const;
   // Reads what MXNet wrote, 0.8 to 1.9.
-  //   errors   kInvalidModel: not JSON, cut short, not a graph, or one with a cycle; kUnsupported, kInvalidArgument:
-  //            an operator or attribute that is not offered
+  //   errors   kInvalidModel: not JSON, cut short, not a graph, or one with a cycle; kUnsupported,
+  //            kInvalidArgument: an operator or attribute that is not offered
   static Result<Symbol> from_json(std::string_view text);
   //   errors   kNotFound, kIoError: the file; as from_json()
   static Result<Symbol> load(const std::string& path);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The device "null" for the tests of the Python package: it takes INFLIGHT_TEST_NULL_MS milliseconds for each
-// prediction, runs INFLIGHT_TEST_NULL_LANES at once, one after the other where that is not said, and fails each whose
-// number is a multiple of INFLIGHT_TEST_NULL_FAILS.
+// prediction, runs INFLIGHT_TEST_NULL_LANES at once, one after the other where that is not said, and fails
+// each whose number is a multiple of INFLIGHT_TEST_NULL_FAILS.
 #include <chrono>
 #include <cstdlib>
 #include <string>
