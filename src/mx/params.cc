@@ -71,7 +71,7 @@ Result<Shape> read_extents(Reader& reader, std::uint32_t count) {
       return bad(fmt::format("got an extent of {}", extent));
     extents.push_back(static_cast<std::int64_t>(extent));
   }
-  const Result<Shape> shape = Shape::make(extents);
+  Result<Shape> shape = Shape::make(extents);
   if (!shape.ok()) return bad(std::string(shape.status().message()));
   return shape;
 }
