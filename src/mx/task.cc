@@ -163,8 +163,7 @@ Status push_update(Environment& environment, inflight::NDArray& newest, std::vec
     options.writes.push_back(Var(task));
     // The name moves on first: the write may run before push() returns, and must not find the name's share.
     task->follow(std::exchange(newest, inflight::NDArray(task, 0)), named);
-    Status refused =
-        environment.engine().push([raw = task.get()] { return raw->run(); }, std::move(options));
+    Status refused = environment.engine().push([raw = task.get()] { return raw->run(); }, std::move(options));
     if (!refused.ok()) newest = task->take_old();
     return refused;
   } catch (const std::bad_alloc&) {
