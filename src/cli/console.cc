@@ -9,6 +9,7 @@
 #include <string>
 #include <utility>
 
+#include "base/wait_writable.h"
 #include "cli/descriptor.h"
 #include "cli/text.h"
 #include "inflight/internal/mutex.h"
@@ -37,7 +38,8 @@ class Channel {
  private:
   void fail(int error) INFLIGHT_REQUIRES(mutex_) {
     failed_ = true;
-    failure_ = Status(StatusCode::kIoError, fmt::format("cannot write to {}: {}", name_, error_text(error)));
+    failure_ = Status(StatusCode::kIoError,
+                      fmt::format("cannot write to {}: {}", name_, internal::write_error_text(error)));
   }
 
   const std::string_view name_;

@@ -3,7 +3,6 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <poll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -13,25 +12,12 @@
 #include <cerrno>
 #include <charconv>
 #include <climits>
-#include <optional>
-#include <system_error>
 #include <utility>
 
+#include "base/wait_writable.h"
 #include "cli/stop.h"
 
 namespace inflight::cli {
-namespace {
-
-// How often a write that waits looks for a signal.
-constexpr int kSliceMs = 20;
-
-}  // namespace
-
-std::string error_text(int error) {
-  if (error == ETIMEDOUT) return "its reader has stopped reading";
-  return std::generic_category().message(error);
-}
-
 int descriptor_of_path(const std::string& path) {
   constexpr std::array<std::string_view, 3> kNames = {"/dev/stdin", "/dev/stdout", "/dev/stderr"};
   for (std::size_t i = 0; i < kNames.size(); ++i) {
@@ -89,31 +75,21 @@ int Descriptor::close() noexcept {
   return ::close(std::exchange(number_, -1)) == 0 || errno == EINTR ? 0 : errno;
 }
 
-// Waits until a write would take something, or fail.
-//   returns  false: a signal has come, and the reader has taken nothing for too long
-bool Descriptor::wait_writable(TimePoint give_up_min) const noexcept {
-  while (true) {
-    pollfd wanted{number_, POLLOUT, 0};
-    const int ready = poll(&wanted, 1, kSliceMs);
-    if (ready > 0 || (ready < 0 && errno != EINTR)) return true;
-    const std::optional<TimePoint> stop = stop_time();
-    if (!stop) continue;
-    const TimePoint give_up = std::max(std::max(*stop, progress_) + kStallAfterStop, give_up_min);
-    if (steady_clock().now() >= give_up) return false;
-  }
+bool Descriptor::wait_writable(TimePoint began) const noexcept {
+  return internal::wait_writable(number_, stop_time, began, progress_);
 }
 
 int Descriptor::write(std::string_view& text) noexcept {
-  const TimePoint give_up_min = steady_clock().now() + kPatienceMin;
+  const TimePoint began = steady_clock().now();
   while (!text.empty()) {
     // A pipe that poll() calls writable takes this much without blocking.
     const std::size_t size = blocks_ ? std::min<std::size_t>(text.size(), PIPE_BUF) : text.size();
-    if (blocks_ && !wait_writable(give_up_min)) return ETIMEDOUT;
+    if (blocks_ && !wait_writable(began)) return ETIMEDOUT;
     const ssize_t count = socket_ ? send(number_, text.data(), size, MSG_DONTWAIT | MSG_NOSIGNAL)
                                   : ::write(number_, text.data(), size);
     if (count < 0 && errno == EINTR) continue;
     if (count < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
-      if (!wait_writable(give_up_min)) return ETIMEDOUT;
+      if (!wait_writable(began)) return ETIMEDOUT;
       continue;
     }
     if (count < 0) return errno;

@@ -9,23 +9,16 @@
 
 namespace inflight::cli {
 
-// What an errno says. Unlike strerror() it may be called from any thread.
-std::string error_text(int error);
-
 // The number in /dev/stdin, /dev/stdout, /dev/stderr, /dev/fd/N and /proc/self/fd/N; -1: `path` is none of
 // these.
 int descriptor_of_path(const std::string& path);
 
 // Writes to a file, a pipe, a terminal or a socket. A write waits for a slow reader; after a signal to stop
-// it fails once the reader has taken nothing for kStallAfterStop, so that nobody can hold the program up.
+// it fails once the reader has taken nothing for internal::kStallAfterStop, so that nobody can hold the program up.
 //   owns     the descriptor
 //   thread   one at a time
 class Descriptor {
  public:
-  static constexpr Duration kStallAfterStop = std::chrono::seconds(1);
-  // What a write gets at least, however long ago the signal was.
-  static constexpr Duration kPatienceMin = std::chrono::milliseconds(200);
-
   Descriptor() noexcept = default;  // none
   // Takes over a descriptor that is open for writing.
   explicit Descriptor(int number) noexcept;
@@ -48,7 +41,7 @@ class Descriptor {
   int close() noexcept;
 
  private:
-  bool wait_writable(TimePoint give_up_min) const noexcept;
+  bool wait_writable(TimePoint began) const noexcept;
 
   int number_ = -1;
   bool regular_ = false;  // a file: writing takes as long as the disk does

@@ -11,6 +11,7 @@
 #include <thread>
 #include <utility>
 
+#include "base/wait_writable.h"
 #include "cli/file_id.h"
 
 namespace inflight::cli {
@@ -130,7 +131,7 @@ OutputFile& OutputFile::operator=(OutputFile&& other) noexcept {
 
 Status OutputFile::failed(int error) const {
   return {StatusCode::kIoError,
-          fmt::format("{}: cannot write \"{}\": {}", option_, path_, error_text(error))};
+          fmt::format("{}: cannot write \"{}\": {}", option_, path_, internal::write_error_text(error))};
 }
 
 // Makes the file, or cuts what it held.

@@ -3,7 +3,6 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <poll.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -64,28 +63,16 @@ int WriterFile::begin() noexcept {
   return S_ISREG(found.st_mode) && ftruncate(descriptor_, 0) != 0 ? errno : 0;
 }
 
-// Waits until a write would take something, or fail.
-//   returns  false: the program is to stop, and the reader has taken nothing for too long
 bool WriterFile::wait_writable(TimePoint began) noexcept {
-  constexpr int kSliceMs = 20;
-  while (true) {
-    pollfd wanted{descriptor_, POLLOUT, 0};
-    const int ready = poll(&wanted, 1, kSliceMs);
-    if (ready > 0 || (ready < 0 && errno != EINTR)) return true;
-    const std::optional<TimePoint> stop = stop_ != nullptr ? stop_() : std::nullopt;
-    if (!stop) continue;
-    const TimePoint give_up = std::max(std::max(*stop, progress_) + kStallAfterStop, began + kPatienceMin);
-    if (steady_clock().now() < give_up) continue;
-    abandoned_ = true;
-    return false;
-  }
+  abandoned_ = abandoned_ || !internal::wait_writable(descriptor_, stop_, began, progress_);
+  return !abandoned_;
 }
 
 int WriterFile::write(const std::uint8_t* bytes, std::size_t count) noexcept {
   if (const int error = begin(); error != 0) return error;
   const TimePoint began = steady_clock().now();
   while (count > 0) {
-    if (abandoned_ || (!regular_ && !wait_writable(began))) return ETIMEDOUT;
+    if (!regular_ && !wait_writable(began)) return ETIMEDOUT;
     // A pipe that poll() calls writable takes this much without blocking.
     const std::size_t size = regular_ ? count : std::min<std::size_t>(count, PIPE_BUF);
     const ssize_t written = ::write(descriptor_, bytes, size);
@@ -110,9 +97,8 @@ int WriterFile::close() noexcept {
 }
 
 Status WriterFile::failure(int error) const {
-  const std::string why =
-      error == ETIMEDOUT ? "its reader has stopped reading" : std::generic_category().message(error);
-  return {StatusCode::kIoError, fmt::format("{}: cannot write \"{}\": {}", option_, path_, why)};
+  return {StatusCode::kIoError,
+          fmt::format("{}: cannot write \"{}\": {}", option_, path_, write_error_text(error))};
 }
 
 }  // namespace inflight::internal

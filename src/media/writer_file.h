@@ -4,9 +4,9 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <optional>
 #include <string>
 
+#include "base/wait_writable.h"
 #include "inflight/clock.h"
 #include "inflight/status.h"
 
@@ -17,12 +17,6 @@ namespace inflight::internal {
 // The reader of a pipe may be slow, stopped or gone: a write waits for it, until the program is to stop.
 class WriterFile {
  public:
-  // When the program was asked to stop; nothing before.
-  using StopTime = std::optional<TimePoint> (*)();
-  // A write fails when the reader has taken nothing for so long since then, and since the write began.
-  static constexpr Duration kStallAfterStop = std::chrono::seconds(1);
-  static constexpr Duration kPatienceMin = std::chrono::milliseconds(200);
-
   WriterFile() noexcept = default;
   //   option   for messages
   //   stop     null: never
