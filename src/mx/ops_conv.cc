@@ -52,16 +52,26 @@ Status check_groups(const Params& params, std::int64_t channels) {
                        fmt::format("a divisor of {} channels and {} filters", channels, filters));
 }
 
-Status convolution_shapes(const Params& params, Shapes& shapes) {
+// The shapes of weight and bias, from that of the data. A deconvolution's weight has the channels first.
+Status weight_shapes(const Params& params, Shapes& shapes, bool channels_first) {
   INFLIGHT_TRY_ASSIGN(const Windows windows, read_windows(params));
-  INFLIGHT_TRY(want_shape(shapes, 2, "bias", {params.integer("num_filter")}));
+  const std::int64_t filters = params.integer("num_filter");
+  INFLIGHT_TRY(want_shape(shapes, 2, "bias", {filters}));
   if (!shapes[0].has_value()) return {};
   const Ints data = list(shapes[0]);
   INFLIGHT_TRY(check_rank(data, windows.kernel.size()));
   INFLIGHT_TRY(check_groups(params, data[1]));
-  Ints weight = {params.integer("num_filter"), data[1] / params.integer("num_group")};
+  const std::int64_t groups = params.integer("num_group");
+  Ints weight = channels_first ? Ints{data[1], filters / groups} : Ints{filters, data[1] / groups};
   weight.insert(weight.end(), windows.kernel.begin(), windows.kernel.end());
   return want_shape(shapes, 1, "weight", weight);
+}
+
+Status convolution_shapes(const Params& params, Shapes& shapes) {
+  return weight_shapes(params, shapes, false);
+}
+Status deconvolution_shapes(const Params& params, Shapes& shapes) {
+  return weight_shapes(params, shapes, true);
 }
 
 Value with_bias(const Lowering& call, const Value& y) {
@@ -96,18 +106,6 @@ Status build_convolution(Lowering& call) {
                                                            strides(w.stride), pad, pad, strides(w.dilate));
   call.out = {with_bias(call, y)};
   return {};
-}
-
-Status deconvolution_shapes(const Params& params, Shapes& shapes) {
-  INFLIGHT_TRY_ASSIGN(const Windows windows, read_windows(params));
-  INFLIGHT_TRY(want_shape(shapes, 2, "bias", {params.integer("num_filter")}));
-  if (!shapes[0].has_value()) return {};
-  const Ints data = list(shapes[0]);
-  INFLIGHT_TRY(check_rank(data, windows.kernel.size()));
-  INFLIGHT_TRY(check_groups(params, data[1]));
-  Ints weight = {data[1], params.integer("num_filter") / params.integer("num_group")};
-  weight.insert(weight.end(), windows.kernel.begin(), windows.kernel.end());
-  return want_shape(shapes, 1, "weight", weight);
 }
 
 // The padding and the extra rows of a deconvolution, from the attributes or from the shape that is wanted.
