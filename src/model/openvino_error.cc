@@ -2,19 +2,15 @@
 #include "model/openvino_error.h"
 
 #include <algorithm>
-#include <cctype>
+
+#include "base/text.h"
 
 namespace inflight::internal {
 namespace {
 
 constexpr std::size_t kLengthMax = 400;
 
-std::string_view trim(std::string_view text) {
-  const auto blank = [](char c) { return c == '-' || std::isspace(static_cast<unsigned char>(c)) != 0; };
-  while (!text.empty() && blank(text.front())) text.remove_prefix(1);
-  while (!text.empty() && blank(text.back())) text.remove_suffix(1);
-  return text;
-}
+std::string_view trim(std::string_view text) { return trimmed(text, " \t\r\n\v\f-"); }
 
 // The line without the source file that it names ("src/a.cpp:84:"), and without the check that failed there.
 std::string_view without_source(std::string_view line) {

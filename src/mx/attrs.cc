@@ -12,16 +12,12 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/text.h"
 
 namespace inflight::mx::detail {
 namespace {
 
-std::string_view trimmed(std::string_view text) {
-  constexpr std::string_view kSpace = " \t\n\r";
-  const std::size_t first = text.find_first_not_of(kSpace);
-  if (first == std::string_view::npos) return {};
-  return text.substr(first, text.find_last_not_of(kSpace) - first + 1);
-}
+std::string_view trimmed(std::string_view text) { return internal::trimmed(text, " \t\n\r"); }
 
 // "3", and "3L" as Python 2 wrote it.
 std::optional<std::int64_t> read_integer(std::string_view text) {

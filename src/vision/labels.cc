@@ -13,19 +13,15 @@
 #include <utility>
 #include <vector>
 
+#include "base/text.h"
+
 namespace inflight::vision {
 namespace {
 
+using internal::trimmed;
 using Json = nlohmann::json;
 
 Status invalid(std::string message) { return {StatusCode::kInvalidArgument, std::move(message)}; }
-
-std::string_view trim(std::string_view text) {
-  constexpr std::string_view kSpace = " \t\r\n\v\f";
-  const std::size_t first = text.find_first_not_of(kSpace);
-  if (first == std::string_view::npos) return {};
-  return text.substr(first, text.find_last_not_of(kSpace) - first + 1);
-}
 
 // A number of a class, all of the text.
 std::optional<std::int64_t> parse_number(std::string_view text) {
@@ -51,7 +47,7 @@ std::vector<std::string_view> lines_of(std::string_view text) {
   std::vector<std::string_view> lines;
   while (!text.empty()) {
     const std::size_t end = std::min(text.find_first_of("\r\n"), text.size());
-    lines.push_back(trim(text.substr(0, end)));
+    lines.push_back(trimmed(text.substr(0, end)));
     const bool pair = end + 1 < text.size() && text[end] == '\r' && text[end + 1] == '\n';
     text.remove_prefix(std::min(end + (pair ? 2 : 1), text.size()));
   }
@@ -69,7 +65,7 @@ std::optional<std::pair<std::int64_t, std::string_view>> numbered(std::string_vi
   const bool separated = rest[0] == ':' || rest[0] == ',' || rest[0] == ' ' || rest[0] == '\t';
   if (!separated) return std::nullopt;
   if (rest[0] == ':' || rest[0] == ',') rest.remove_prefix(1);
-  rest = trim(rest);
+  rest = trimmed(rest);
   if (rest.empty()) return std::nullopt;
   return std::pair(*number, rest);
 }
@@ -82,7 +78,7 @@ std::optional<std::vector<std::pair<std::int64_t, std::string>>> python_map(std:
   for (skip(); at < text.size() && text[at] != '}'; skip()) {
     const std::size_t colon = text.find(':', at);
     if (colon == std::string_view::npos) return std::nullopt;
-    const std::optional<std::int64_t> number = parse_number(trim(text.substr(at, colon - at)));
+    const std::optional<std::int64_t> number = parse_number(trimmed(text.substr(at, colon - at)));
     at = colon + 1;
     skip();
     if (!number || at >= text.size() || (text[at] != '\'' && text[at] != '"')) return std::nullopt;
@@ -100,7 +96,7 @@ std::optional<std::vector<std::pair<std::int64_t, std::string>>> python_map(std:
     else if (at >= text.size() || text[at] != '}')
       return std::nullopt;
   }
-  if (at >= text.size() || !trim(text.substr(at + 1)).empty()) return std::nullopt;
+  if (at >= text.size() || !trimmed(text.substr(at + 1)).empty()) return std::nullopt;
   return pairs;
 }
 
@@ -153,10 +149,10 @@ Result<Labels> Labels::parse(std::string_view text) {
   constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
   if (text.starts_with(kByteOrderMark)) text.remove_prefix(kByteOrderMark.size());
   if (!is_text(text)) return invalid("is not UTF-8 text");
-  text = trim(text.substr(0)).empty() ? std::string_view() : text;
+  text = trimmed(text.substr(0)).empty() ? std::string_view() : text;
   if (text.empty()) return invalid("holds no names");
   Labels labels;
-  const std::string_view whole = trim(text);
+  const std::string_view whole = trimmed(text);
   if (whole[0] == '[' || whole[0] == '{') {
     std::vector<std::pair<std::int64_t, std::string>> pairs;
     auto python = whole[0] == '{' ? python_map(whole) : std::nullopt;
