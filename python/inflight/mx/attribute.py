@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
 from types import TracebackType
 
 from inflight import errors
+from inflight.mx._scopes import Scopes
 
-_local = threading.local()
+_scopes: Scopes[dict[str, str]] = Scopes()
 
 
 class AttrScope:
@@ -22,27 +22,18 @@ class AttrScope:
         self._attributes = attributes
 
     def __enter__(self) -> AttrScope:
-        stack = _stack()
-        stack.append({**stack[-1], **self._attributes} if stack else dict(self._attributes))
+        _scopes.push({**(_scopes.innermost() or {}), **self._attributes})
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, raised: BaseException | None, where: TracebackType | None
     ) -> None:
-        _stack().pop()
-
-
-def _stack() -> list[dict[str, str]]:
-    stack: list[dict[str, str]] | None = getattr(_local, "stack", None)
-    if stack is None:
-        stack = _local.stack = []
-    return stack
+        _scopes.pop()
 
 
 def attributes_of(given: Mapping[str, str] | None) -> dict[str, str]:
     """Those of the block, and those given."""
-    stack = _stack()
-    attributes = dict(stack[-1]) if stack else {}
+    attributes = dict(_scopes.innermost() or {})
     if given:
         for key, value in given.items():
             if not isinstance(key, str) or not isinstance(value, str):

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy
 
-from inflight import errors
+from inflight import _inflight, errors
 
 MXNetError = errors.Error
 """The base of this package's exceptions, under MXNet's name for its own."""
@@ -46,6 +46,25 @@ def missing(module: str, names: Mapping[str, str]) -> Callable[[str], Any]:
         if instead is None:
             raise UnknownNameError(f"module {module} has no attribute {name!r}")
         raise MissingError(f"{module}.{name}: it is not offered; use {instead}")
+
+    return get
+
+
+def missing_operator(module: str, names: Mapping[str, str], others: str) -> Callable[[str], Any]:
+    """The same for a module of operators, each of which the table knows; ``others`` is what has those that are not here."""
+
+    def get(name: str) -> Any:
+        if name in names:
+            raise MissingError(f"{module}.{name}: it is not offered; use {names[name]}")
+        if name.startswith("__"):
+            raise AttributeError(f"module {module} has no attribute {name!r}")
+        try:
+            _inflight._mx_find_operator(name)
+        except errors.UnsupportedError as refused:
+            raise MissingError(f"{module}.{name}: {refused}") from None
+        except errors.InvalidArgumentError as unknown:
+            raise UnknownNameError(f"{module}.{name}: {unknown}") from None
+        raise UnknownNameError(f"{module}.{name}: it is there for {others} and by other names only")
 
     return get
 

@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-import threading
 from types import TracebackType
-from typing import Any, ClassVar
+from typing import Any
 
 from inflight import errors
+from inflight.mx._scopes import Scopes
 
 
 class Context:
@@ -17,7 +17,6 @@ class Context:
     """
 
     __slots__ = ("device_id", "device_type")
-    _local: ClassVar[threading.local] = threading.local()
 
     def __init__(self, device_type: str | Context, device_id: int = 0) -> None:
         if isinstance(device_type, Context):
@@ -47,22 +46,16 @@ class Context:
         return f"{self.device_type}({self.device_id})"
 
     def __enter__(self) -> Context:
-        _stack().append(self)
+        _scopes.push(self)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, raised: BaseException | None, where: TracebackType | None
     ) -> None:
-        _stack().pop()
+        _scopes.pop()
 
 
-def _stack() -> list[Context]:
-    stack: list[Context] | None = getattr(Context._local, "stack", None)
-    if stack is None:
-        stack = Context._local.stack = []
-    return stack
-
-
+_scopes: Scopes[Context] = Scopes()
 _CPU = Context("cpu", 0)
 
 
@@ -88,8 +81,7 @@ def num_gpus() -> int:
 
 def current_context() -> Context:
     """The device of the innermost ``with`` block of this thread; ``cpu(0)`` outside of one."""
-    stack = _stack()
-    return stack[-1] if stack else _CPU
+    return _scopes.innermost() or _CPU
 
 
 def check_context(ctx: Any) -> None:

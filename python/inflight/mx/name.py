@@ -3,12 +3,10 @@
 
 from __future__ import annotations
 
-import threading
 from types import TracebackType
 
 from inflight import errors
-
-_local = threading.local()
+from inflight.mx._scopes import Scopes
 
 
 class NameManager:
@@ -26,13 +24,13 @@ class NameManager:
         return f"{hint}{count}"
 
     def __enter__(self) -> NameManager:
-        _stack().append(self)
+        _scopes.push(self)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, raised: BaseException | None, where: TracebackType | None
     ) -> None:
-        _stack().pop()
+        _scopes.pop()
 
 
 class Prefix(NameManager):
@@ -47,16 +45,12 @@ class Prefix(NameManager):
         return self._prefix + super().get(name, hint)
 
 
-def _stack() -> list[NameManager]:
-    stack: list[NameManager] | None = getattr(_local, "stack", None)
-    if stack is None:
-        stack = _local.stack = []
-    return stack
+_scopes: Scopes[NameManager] = Scopes()
 
 
 def name_of(name: str | None, op: str) -> str:
     """The name of a new operator; "" where the library is to count."""
     if name is not None and not isinstance(name, str):
         raise errors.InvalidTypeError(f"name: found {type(name).__name__}, want a str")
-    stack = _stack()
-    return stack[-1].get(name, op.lower()) if stack else name or ""
+    names = _scopes.innermost()
+    return names.get(name, op.lower()) if names else name or ""

@@ -3,13 +3,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from inflight import _inflight, errors
 from inflight.mx import random as random
 from inflight.mx._nd_operators import *  # noqa: F403
-from inflight.mx.base import MissingError, UnknownNameError
+from inflight.mx.base import missing_operator
 from inflight.mx.ndarray import *  # noqa: F403
+from inflight.mx.pairs import *  # noqa: F403
 from inflight.mx.random import normal as normal
 from inflight.mx.random import normal as random_normal
 from inflight.mx.random import randint as random_randint
@@ -29,16 +27,4 @@ _MISSING = {
     "CachedOp": "Symbol.bind()",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name in _MISSING:
-        raise MissingError(f"mx.nd.{name}: it is not offered; use {_MISSING[name]}")
-    if name.startswith("__"):
-        raise AttributeError(f"module mx.nd has no attribute {name!r}")
-    try:
-        _inflight._mx_find_operator(name)
-    except errors.UnsupportedError as missing:
-        raise MissingError(f"mx.nd.{name}: {missing}") from None
-    except errors.InvalidArgumentError as unknown:
-        raise UnknownNameError(f"mx.nd.{name}: {unknown}") from None
-    raise UnknownNameError(f"mx.nd.{name}: it is there for symbols and by other names only")
+__getattr__ = missing_operator("mx.nd", _MISSING, others="symbols")
