@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a benchmark was run on and of: the head of every file in bench/results/."""
 
+import argparse
 import datetime
 import json
 import os
@@ -37,6 +38,14 @@ def head(benchmark):
         "machine": f"{cpu_model()}, {os.cpu_count()} cores",
         "versions": {"linux": platform.release(), "openvino": pinned()["openvino"]},
     }
+
+
+def parser():
+    """What every benchmark is called with: the build folder, and where its result goes."""
+    words = argparse.ArgumentParser()
+    words.add_argument("build", type=pathlib.Path)
+    words.add_argument("--json", type=pathlib.Path)
+    return words
 
 
 def publish(result, path):

@@ -10,7 +10,6 @@ take turns, the programs inside a workload inside a repetition, so that a machin
 A peer that is not installed is left out, with a line that says so.
 """
 
-import argparse
 import collections
 import json
 import os
@@ -128,9 +127,7 @@ def peer_versions(mxnet):
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("build", type=pathlib.Path)
-    parser.add_argument("--json", type=pathlib.Path)
+    parser = environment.parser()
     parser.add_argument("--repetitions", type=int, default=5)
     parser.add_argument("--tasks", type=int, default=100_000)
     parser.add_argument("--peers", type=lambda text: text.split(","), default=[])

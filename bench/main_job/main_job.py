@@ -7,7 +7,6 @@ The scenarios take turns, so that a machine that drifts drifts for all of them. 
 counts from the moment at which a frame was due, submit from call to return.
 """
 
-import argparse
 import json
 import os
 import pathlib
@@ -81,9 +80,7 @@ def polls(build, repetitions):
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("build", type=pathlib.Path)
-    parser.add_argument("--json", type=pathlib.Path)
+    parser = environment.parser()
     parser.add_argument("--repetitions", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=10)
     arguments = parser.parse_args()

@@ -6,7 +6,6 @@ Each system is a process of its own and waits while another is measured; they ta
 outputs are compared before anything is timed. Rows: {"what", "system", "ns", "p50_us", "p99_us", "rate"}.
 """
 
-import argparse
 import json
 import os
 import pathlib
@@ -87,9 +86,7 @@ def row(what, system, values):
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("build", type=pathlib.Path)
-    parser.add_argument("--json", type=pathlib.Path)
+    parser = environment.parser()
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=0.3)
     arguments = parser.parse_args()

@@ -6,7 +6,6 @@ The runs take turns. A predictor's part is its rate beside the other over its ra
 would make the parts 1 in sum, whatever the turns.
 """
 
-import argparse
 import json
 import pathlib
 import statistics
@@ -26,9 +25,7 @@ def run(build, seconds, weights):
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("build", type=pathlib.Path)
-    parser.add_argument("--json", type=pathlib.Path)
+    parser = environment.parser()
     parser.add_argument("--repetitions", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=3)
     arguments = parser.parse_args()
