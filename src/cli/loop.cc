@@ -110,7 +110,7 @@ RunLoop::Need RunLoop::advance() {
   if (paced && now < due(*frame_)) return Need::kDue;
   if (results_ != nullptr && !results_->has_room_for_refusal()) return Need::kResultsRoom;
   const bool waits = plan_.pace == Pace::kUnpaced || plan_.policy == OverloadPolicy::kBlock;
-  if (frame_->damage.ok() && waits && !has_place()) return need_place();
+  if (frame_->damage.ok() && waits && !predictor_.has_place()) return need_place();
   // Where nothing may be lost, frames wait for the output as well.
   if (output_ != nullptr && output_->pace() == OutputPace::kKeepsPace && !output_->has_room())
     return Need::kOutputRoom;
@@ -150,14 +150,6 @@ RunLoop::Need RunLoop::take_frame(Taken taken) {
       return Need::kEnd;
   }
   return Need::kEnd;
-}
-
-// This thread is the only one that submits, so a place that is free stays free.
-bool RunLoop::has_place() const {
-  const std::uint64_t in_flight = predictor_.statistics().in_flight;
-  const std::uint64_t untaken = admitted_ - taken_ - in_flight;
-  return in_flight < static_cast<std::uint64_t>(plan_.in_flight_limit) &&
-         untaken < static_cast<std::uint64_t>(plan_.finished_limit);
 }
 
 void RunLoop::submit(TimePoint due) {

@@ -73,7 +73,6 @@ class RunLoop {
   Need take_frame(Taken taken);
   TimePoint due(const VideoFrame& frame) const;
   Need need_place();
-  bool has_place() const;
   Duration shown_at(const VideoFrame& video, TimePoint due) const;
   void submit(TimePoint due);
   void refuse(const VideoFrame& video, TimePoint due, const Status& why);

@@ -67,15 +67,16 @@ Status SizedPredictors::prepare(int height, int width) {
 }
 
 Result<Prediction> SizedPredictors::submit(Frame&& frame, int height, int width) {
-  const bool several = sized_.size() > 1;
-  if (several) {
-    if (const Status full = room(); !full.ok()) {
-      ++own_.submitted;
-      ++own_.rejected;
-      return full;
-    }
-  }
+  const bool several = sized_.size() > 1;  // one alone keeps its own limits
   const std::uint64_t in_flight = several ? statistics().in_flight : 0;
+  if (several && (is_full(in_flight) || too_many_untaken(in_flight))) {
+    ++own_.submitted;
+    ++own_.rejected;
+    return Status(StatusCode::kOverloaded,
+                  is_full(in_flight) ? fmt::format("{0} of {0} predictions are in flight", in_flight_limit_)
+                                     : fmt::format("{} finished predictions wait to be taken, as many as may",
+                                                   finished_limit_));
+  }
   Sized* const sized = find(height, width);
   INFLIGHT_CHECK(sized != nullptr);
   sized->used = ++uses_;
@@ -88,17 +89,19 @@ Result<Prediction> SizedPredictors::submit(Frame&& frame, int height, int width)
   return prediction;
 }
 
-// Whether one more may be in flight, all predictors together.
-Status SizedPredictors::room() const {
+bool SizedPredictors::has_place() const {
   const std::uint64_t in_flight = statistics().in_flight;
-  if (in_flight >= static_cast<std::uint64_t>(in_flight_limit_)) {
-    return {StatusCode::kOverloaded, fmt::format("{0} of {0} predictions are in flight", in_flight_limit_)};
-  }
-  if (admitted_ - handed_out_ - in_flight >= static_cast<std::uint64_t>(finished_limit_)) {
-    return {StatusCode::kOverloaded,
-            fmt::format("{} finished predictions wait to be taken, as many as may", finished_limit_)};
-  }
-  return {};
+  return !is_full(in_flight) && !too_many_untaken(in_flight);
+}
+
+// Whether no more may be in flight, all predictors together.
+bool SizedPredictors::is_full(std::uint64_t in_flight) const noexcept {
+  return in_flight >= static_cast<std::uint64_t>(in_flight_limit_);
+}
+
+// Whether as many finished predictions wait to be taken as may.
+bool SizedPredictors::too_many_untaken(std::uint64_t in_flight) const noexcept {
+  return admitted_ - handed_out_ - in_flight >= static_cast<std::uint64_t>(finished_limit_);
 }
 
 void SizedPredictors::retire(std::size_t index) {

@@ -37,6 +37,8 @@ class SizedPredictors {
   // Makes the predictor for frames of a size, where there is none yet.
   //   errors   what making it answers: the model cannot take frames of that size
   Status prepare(int height, int width);
+  // Whether a frame would find a place now. The caller is the only one that submits, so a place that is free stays free.
+  bool has_place() const;
   // As Predictor::submit. The frame is one array of height x width, for which prepare() was ok.
   Result<Prediction> submit(Frame&& frame, int height, int width);
   // As of Predictor; what several predictors finished is in the order in which it finished.
@@ -62,7 +64,8 @@ class SizedPredictors {
 
   Sized* find(int height, int width);
   void retire(std::size_t index);
-  Status room() const;
+  bool is_full(std::uint64_t in_flight) const noexcept;
+  bool too_many_untaken(std::uint64_t in_flight) const noexcept;
   bool poll_until(TimePoint when);
 
   const int in_flight_limit_;
