@@ -416,6 +416,10 @@ TEST(OpenVinoError, IsDistilled) {
                             "https://somewhere\n"),
       "While validating node 'x': No");
   EXPECT_EQ(distil_openvino_error(""), "no reason given");
+  // Nothing is left of what is all punctuation.
+  for (const char* text : {":", "...", ". :", "a.cpp:1: ...", "a.cpp:..:.", "a.hpp:':"})
+    EXPECT_FALSE(distil_openvino_error(text).empty()) << text;
+  EXPECT_EQ(distil_openvino_error("a.cpp:..:."), "no reason given");
   EXPECT_LT(distil_openvino_error(std::string(5000, 'x')).size(), 500U);
 }
 

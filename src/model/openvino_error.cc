@@ -49,7 +49,8 @@ std::string distil_openvino_error(std::string_view what) {
     if (!kept.empty()) kept += kept.back() == ':' ? " " : "; ";
     kept += line.substr(0, line.find_last_not_of('.') + 1);
   }
-  return kept.empty() ? "no reason given" : shortened(std::move(kept));
+  kept = shortened(std::move(kept));
+  return kept.empty() ? "no reason given" : kept;
 }
 
 }  // namespace inflight::internal
