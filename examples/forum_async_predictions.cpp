@@ -108,9 +108,7 @@ class FrameClassifier {
     // Built and bound anew for each frame, as in the sketch: the program behind it is compiled once.
     const Result<mx::Symbol> x = mx::Symbol::variable("x");
     if (!x.ok()) return x.status();
-    const Result<mx::Symbol> y = meant_ ? mx::Symbol::apply("FullyConnected", {{"", *x}},
-                                                            {{"num_hidden", std::to_string(kUnits)}}, "y")
-                                        : mx::Symbol::apply("_plus_scalar", {{"", *x}}, {{"scalar", "1"}});
+    const Result<mx::Symbol> y = network(*x);
     if (!y.ok()) return y.status();
     std::map<std::string, mx::NDArray> arguments = weights_;
     arguments.emplace("x", frame);
@@ -134,6 +132,11 @@ class FrameClassifier {
   bool active() const { return !active_.empty(); }
 
  private:
+  Result<mx::Symbol> network(const mx::Symbol& x) const {
+    if (!meant_) return mx::Symbol::apply("_plus_scalar", {{"", x}}, {{"scalar", "1"}});
+    return mx::Symbol::apply("FullyConnected", {{"", x}}, {{"num_hidden", std::to_string(kUnits)}}, "y");
+  }
+
   const std::size_t limit_;
   const bool meant_;
   Report& report_;
