@@ -80,6 +80,9 @@ class _Level:
     """Tasks that wait on one loop until a descriptor can be read. It is watched only while one waits.
 
     What is watched is a duplicate, so that the owner may close its own at any time and on any thread.
+
+    A task gets its level, looks, and waits, without giving the loop back between the last two. So a wake that comes
+    from another thread between the look and the wait runs on the loop after the wait has begun: none is lost.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -115,11 +118,13 @@ class _Level:
     def wake_soon(self) -> None:
         """The same from any thread."""
         loop = self._loop()
-        if loop is not None and self._waiting:
-            try:
-                loop.call_soon_threadsafe(self.wake)
-            except RuntimeError:  # the loop is closed: nobody waits
-                pass
+        # Only on the loop's own thread does an empty list mean that no task is about to wait.
+        if loop is None or (loop is asyncio._get_running_loop() and not self._waiting):
+            return
+        try:
+            loop.call_soon_threadsafe(self.wake)
+        except RuntimeError:  # the loop is closed: nobody waits
+            pass
 
     def _stop_watching(self, loop: asyncio.AbstractEventLoop) -> None:
         watched, self._watched = self._watched, -1
@@ -173,6 +178,7 @@ async def finished(predictor: Predictor) -> AsyncIterator[Prediction]:
 
 async def next_frame(source: Source) -> VideoFrame:
     """What ``Source.__anext__`` gives."""
+    level = _level_of(source)
     while True:
         if source.closed:
             raise StopAsyncIteration
@@ -183,7 +189,7 @@ async def next_frame(source: Source) -> VideoFrame:
             break
         descriptor = source._wakeup()
         # What came before the descriptor was there has raised it, too.
-        await _level_of(source).wait(descriptor)
+        await level.wait(descriptor)
     delay = found.due - time.monotonic()
     if delay > 0:
         await asyncio.sleep(delay)

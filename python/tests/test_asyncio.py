@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import uvloop
 from conftest import SANITIZED, needs_plugin, slow_model
+from inflight import _asyncio
 
 pytestmark = needs_plugin
 
@@ -246,6 +247,59 @@ def test_several_consumers_share(run, slow, frame) -> None:
         assert all(seen), "each had some"
 
     run(main())
+
+
+@pytest.fixture
+def at_the_wait(monkeypatch) -> list[Callable[[], None]]:
+    """What another thread does at the worst moment: a task has looked, and does not wait yet."""
+    level_wait = _asyncio._Level.wait
+    actions: list[Callable[[], None]] = []
+
+    async def wait(level: _asyncio._Level, descriptor: int) -> None:
+        if actions:
+            thread = threading.Thread(target=actions.pop())
+            thread.start()
+            thread.join()
+        await level_wait(level, descriptor)
+
+    monkeypatch.setattr(_asyncio._Level, "wait", wait)
+    return actions
+
+
+def test_a_shutdown_between_the_look_and_the_wait_is_seen(run, slow, at_the_wait) -> None:
+    async def main() -> None:
+        assert [p async for p in slow.finished()] == []
+
+    at_the_wait.append(slow.shutdown)
+    run(main())
+    assert not at_the_wait
+
+
+def test_a_close_between_the_look_and_the_wait_is_seen(run, at_the_wait) -> None:
+    class SilentSource:
+        closed = False
+
+        def _poll(self) -> str:
+            return "wait"
+
+        def _wakeup(self) -> int:
+            return silence
+
+        def close(self) -> None:
+            self.closed = True
+            _asyncio.wake_finished(self)
+
+    async def main() -> None:
+        with pytest.raises(StopAsyncIteration):
+            await _asyncio.next_frame(source)
+
+    source = SilentSource()
+    silence, other_end = os.pipe()
+    at_the_wait.append(source.close)
+    run(main())
+    os.close(silence)
+    os.close(other_end)
+    assert not at_the_wait
 
 
 def test_finished_ends_with_the_predictor(run, slow_runtime, frame) -> None:
