@@ -81,6 +81,15 @@ class BoundProgram {
   //            done; else the runtime's one launcher: it returns without waiting for the device
   virtual Status launch(const Launch& launch) = 0;
 
+  // Whether stop() can end an inference before it is computed.
+  //   returns   the same each time
+  virtual bool can_stop() const noexcept { return false; }
+  // Asks the device to end the launch of this generation soon, if it is out or about to be made; later launches
+  // are not affected. The word then shows the generation as for every launch, and the caller uses neither its
+  // outputs nor its outcome(). Never blocks for longer than a lock.
+  //   thread   any, also while launch() runs
+  virtual void stop(std::uint64_t generation) noexcept { static_cast<void>(generation); }
+
   // The integer by which the device says that it is done: the generation of the last launch that finished,
   // stored with release order (or the device's equivalent) after every output was written. A device may
   // finish launches that do not depend on each other in any order.

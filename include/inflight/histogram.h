@@ -15,8 +15,8 @@ namespace inflight {
 //   source   Gil Tene, HdrHistogram
 class Histogram {
  public:
-  // Counts one value. A negative one counts as 0.
-  void add(std::int64_t value);
+  // Counts one value, `times` times. A negative one counts as 0.
+  void add(std::int64_t value, std::uint64_t times = 1);
   // Counts every value of `other`, too. The result is the same as if each had been added here.
   void merge(const Histogram& other);
   // How many values were added.

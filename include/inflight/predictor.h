@@ -22,6 +22,7 @@
 #include "inflight/runtime.h"
 #include "inflight/shutdown.h"
 #include "inflight/status.h"
+#include "inflight/stream.h"
 
 namespace inflight {
 
@@ -41,10 +42,11 @@ struct Frame {
   std::optional<TimePoint> due;  // when the frame should have been submitted; latency counts from here
   // A frame that has not started by then expires. Like `due`, a moment of the predictor's clock.
   std::optional<TimePoint> deadline;
+  Stream stream;  // which camera or client it comes from; empty: none in particular
 
   // A frame for a model with one input. Throws std::bad_alloc.
   static Frame of(NDArray array, std::uint64_t tag = 0) {
-    return {{{"", std::move(array)}}, tag, std::nullopt, std::nullopt};
+    return {{{"", std::move(array)}}, tag, std::nullopt, std::nullopt, {}};
   }
 };
 
@@ -54,9 +56,9 @@ enum class Outcome : std::uint8_t {
   kCompleted,  // its outputs can be read
   kFailed,     // the model, the device or an input failed: see status()
   kRejected,   // refused by submit(); there is no Prediction
-  kDropped,    // removed for a newer frame
+  kDropped,    // it had not started, and gave its place to another frame
   kExpired,    // its deadline passed before it started
-  kCancelled,  // cancelled before it started, by cancel() or by the predictor's end
+  kCancelled,  // by cancel() or by the predictor's end
 };
 // "pending", "completed" and so on. Requires an Outcome of the enum.
 std::string_view outcome_name(Outcome outcome);
@@ -88,6 +90,8 @@ class Prediction {
   std::uint64_t id() const noexcept;
   // Frame::tag.
   std::uint64_t tag() const noexcept;
+  // Frame::stream.
+  Stream stream() const noexcept;
 
   // True: finished, with any outcome. One acquire load; never blocks, throws or goes back to false.
   bool can_read() const noexcept { return completion_->ready(); }
@@ -117,8 +121,10 @@ class Prediction {
     internal::on_ready(*completion_, executor, [fn = std::move(fn), self = *this]() mutable { fn(self); });
   }
 
-  // Cancels it if it has not started: the outcome is then kCancelled, at once. Never blocks.
-  //   returns  false: it has started or finished, and goes on to its own outcome
+  // Cancels it. If it has not started, the outcome is kCancelled at once. If it runs on a device that can stop
+  // an inference (BoundProgram::can_stop()), the outcome will be kCancelled, and its slot is free once the
+  // device has stopped: on the CPU, after the operator of the network that is being computed. Never blocks.
+  //   returns  false: it has finished, or runs and cannot be stopped, and goes on to its own outcome
   bool cancel() const;
 
   internal::Completion& completion() const noexcept { return *completion_; }
@@ -128,12 +134,6 @@ class Prediction {
  private:
   internal::Ref<internal::PredictionState> state_;
   internal::Completion* completion_ = nullptr;  // the state's, so that polling needs no other header
-};
-
-// What submit() does when in_flight_limit predictions are in flight.
-enum class OverloadPolicy : std::uint8_t {
-  kReject,  // refuses at once
-  kBlock,   // waits for a place, block_timeout at most
 };
 
 // How a predictor is made. create() checks every bound.
@@ -146,8 +146,10 @@ struct PredictorOptions {
   // 1,000.
   double weight = 1;
   int in_flight_limit = 8;  // predictions admitted and not finished, at most; 1 to kInFlightLimitMax
+  // For frames without a stream, as of StreamOptions.
   OverloadPolicy overload = OverloadPolicy::kReject;
-  Duration block_timeout = Duration::max();  // for kBlock
+  Duration block_timeout = Duration::max();
+  Delivery delivery = Delivery::kAsCompleted;  // other than kAsCompleted only with keep_finished
   Precision precision = Precision::kAuto;
   Width width = Width::kNarrow;  // how much of the device each prediction uses
   // Predictions that run at once, 0 to kSlotsMax; 0: as many as the program can use. Never more than the
@@ -170,22 +172,13 @@ struct PredictorOptions {
   const Clock* clock = &steady_clock();
 };
 
-// How many submissions had which outcome. At every instant that a caller can observe,
-// submitted == completed + failed + rejected + dropped + expired + cancelled + in_flight.
-struct Statistics {
-  std::uint64_t submitted = 0, completed = 0, failed = 0, rejected = 0, dropped = 0, expired = 0,
-                cancelled = 0;
-  std::uint64_t in_flight = 0;
-  std::uint64_t in_flight_max = 0;     // the most there ever were
-  std::uint64_t wide = 0, narrow = 0;  // of those that ran, by width
-};
-
 // Where the time of completed predictions went, in ns.
 struct StageLatencies {
   Histogram input_wait;  // from submitted to ready
   Histogram slot_wait;   // from ready to launched
   Histogram running;     // from launched to finished
   Histogram total;       // from due to finished
+  Histogram age;         // Stream::age() of all streams together, frames without a stream among them
 };
 
 // Keeps up to in_flight_limit predictions of one model in flight.
@@ -199,6 +192,9 @@ class Predictor {
   static constexpr int kFinishedLimitMax = 1 << 20;
   static constexpr int kSlotsMax = 1024;
   static constexpr double kWeightMax = 1000;
+  static constexpr int kStreamsMax = 1 << 16;
+  static constexpr int kPriorityMin = -8;
+  static constexpr int kPriorityMax = 7;
 
   // Compiles the model and binds the slots. It may take seconds.
   //   errors   kInvalidArgument: an option out of bounds; kOutOfMemory: memory or threads ran out, and
@@ -210,6 +206,16 @@ class Predictor {
   // Cancels what has not started and waits for what runs. Not from an inline callback of its own predictions.
   ~Predictor();
 
+  // Opens a stream of frames (Frame::stream). While streams are open, each that has submitted a frame in the
+  // last two seconds has its share of the places, by its weight and at least one: where the policy is kReject
+  // or kBlock, it takes no more than that. Frames of kDropOldest and kKeepLatest streams use any free place,
+  // and give it to a frame of another stream whose turn comes before theirs.
+  //   thread   any
+  //   bound    kStreamsMax open at a time
+  //   errors   kInvalidArgument: an option out of bounds; kOverloaded: kStreamsMax are open; kOutOfMemory;
+  //            kShuttingDown
+  Result<Stream> open_stream(StreamOptions options = {});
+
   // Submits one frame. Never blocks, unless the policy is kBlock.
   //   frame    one input for each of the model's inputs, of exactly its dtype and shape; moved from only on
   //            success
@@ -217,13 +223,15 @@ class Predictor {
   //   thread   any
   //   bound    in_flight_limit
   //   errors   each leaves the frame as it was, and the outcome is kRejected.
-  //            kOverloaded: every place is taken (retry_after() says when to try again), or finished_limit
-  //            predictions wait to be taken; kInvalidArgument: the frame does not fit; kDeadlineExceeded: its
-  //            deadline has passed; kOutOfMemory; kShuttingDown
+  //            kOverloaded: every place that the stream may have is taken (retry_after() says when to try
+  //            again), or finished_limit
+  //            predictions wait to be taken; kInvalidArgument: the frame does not fit, or its
+  //            stream is another predictor's; kDeadlineExceeded: its deadline has passed; kOutOfMemory;
+  //            kShuttingDown
   Result<Prediction> submit(Frame&& frame);
 
-  // Every prediction that finished since the last call, in the order in which they finished; each is handed
-  // out once. Never blocks. Empty if keep_finished is false.
+  // Every prediction that finished since the last call, in the order in which they finished or as the delivery
+  // of their stream says; each is handed out once. Never blocks. Empty if keep_finished is false.
   //   errors   throws std::bad_alloc, having changed nothing
   std::vector<Prediction> take_finished();
   // The same into `finished`, which is cleared first: no allocation once it has grown.

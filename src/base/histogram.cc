@@ -32,11 +32,12 @@ std::int64_t upper_bound_of(std::size_t bucket) {
 
 }  // namespace
 
-void Histogram::add(std::int64_t value) {
+void Histogram::add(std::int64_t value, std::uint64_t times) {
+  if (times == 0) return;
   value = std::max<std::int64_t>(value, 0);
   max_ = std::max(max_, value);
-  ++buckets_[bucket_of(std::min(value, kValueMax))];
-  ++count_;
+  buckets_[bucket_of(std::min(value, kValueMax))] += times;
+  count_ += times;
 }
 
 void Histogram::merge(const Histogram& other) {

@@ -26,6 +26,8 @@ void PredictionState::recycle() noexcept {
   completion.reset();
   launched.reset();
   launch_failed = false;
+  stopping = false;
+  stream_state.reset();
 }
 
 PredictionState* prediction_of(const NDArray& array) noexcept {

@@ -11,6 +11,7 @@
 #include "inflight/internal/var_state.h"
 #include "inflight/predictor.h"
 #include "predictor/scheduler.h"
+#include "predictor/stream_state.h"
 
 namespace inflight::internal {
 
@@ -35,18 +36,21 @@ class PredictionState final : public Version, public Job {
   // The predictor, for the names of outputs and for the pool. Set while the state is not in the pool.
   std::shared_ptr<PredictorCore> core;
 
+  std::shared_ptr<StreamState> stream_state;  // null: its frame named no stream
+
   std::uint64_t tag = 0;
   std::vector<NDArray> inputs;  // in the order of the model's; empty handles once the prediction is done
   std::unique_ptr<InputWaiter[]> waiters;  // one an input
   std::atomic<std::uint32_t> inputs_to_come{0};
 
   // For predictions that come after it on the device. `launched` is published once its outputs have their
-  // memory and the device has its launch, or at its end. `bound` and `generation` are written before that;
-  // `bound` is cleared at the end, under the core's mutex.
+  // memory and the device has its launch, or at its end. `bound` and `generation` are written when it gets its
+  // slot, and `bound` is cleared at the end, both under the core's mutex.
   Completion launched;
   bool launch_failed = false;  // it ended before it was launched: its end publishes `launched`
   std::shared_ptr<BoundProgram> bound;
   std::uint64_t generation = 0;
+  bool stopping = false;  // cancel() has told the device to stop it; under the core's mutex
 
   // The claim that keeps operations of an engine from reading the outputs before they are ready.
   Access write;

@@ -54,6 +54,7 @@ Prediction::~Prediction() = default;
 
 std::uint64_t Prediction::id() const noexcept { return state_->id; }
 std::uint64_t Prediction::tag() const noexcept { return state_->tag; }
+Stream Prediction::stream() const noexcept { return Stream(state_->stream_state); }
 Outcome Prediction::outcome() const noexcept { return can_read() ? state_->outcome : Outcome::kPending; }
 std::size_t Prediction::output_count() const noexcept { return state_->values.size(); }
 
@@ -119,6 +120,28 @@ Status check_bounds(std::string_view what, int got, int low, int high) {
   return Status(StatusCode::kInvalidArgument, fmt::format("{}: got {}, want {} to {}", what, got, low, high));
 }
 
+Status check_weight(double weight) {
+  if (weight > 0 && weight <= Predictor::kWeightMax) return Status();
+  return Status(StatusCode::kInvalidArgument,
+                fmt::format("weight: got {}, want above 0, to {}", weight, Predictor::kWeightMax));
+}
+
+Status check_options(const StreamOptions& options, int in_flight_limit) {
+  INFLIGHT_TRY(check_bounds("in_flight_limit", options.in_flight_limit, 0, in_flight_limit));
+  INFLIGHT_TRY(check_bounds("priority", options.priority, Predictor::kPriorityMin, Predictor::kPriorityMax));
+  if (options.block_timeout < Duration(0)) {
+    return Status(StatusCode::kInvalidArgument, "block_timeout: got a negative time, want 0 or more");
+  }
+  return check_weight(options.weight);
+}
+
+Status check_delivery(Delivery delivery, bool keep_finished) {
+  if (delivery == Delivery::kAsCompleted || keep_finished) return Status();
+  return Status(StatusCode::kInvalidArgument,
+                fmt::format("delivery: got {} without keep_finished, so nothing is handed out; want {}",
+                            delivery_name(delivery), delivery_name(Delivery::kAsCompleted)));
+}
+
 Status check_options(const PredictorOptions& options) {
   INFLIGHT_TRY(check_bounds("in_flight_limit", options.in_flight_limit, 1, Predictor::kInFlightLimitMax));
   INFLIGHT_TRY(check_bounds("finished_limit", options.finished_limit, 1, Predictor::kFinishedLimitMax));
@@ -130,10 +153,8 @@ Status check_options(const PredictorOptions& options) {
     return Status(StatusCode::kInvalidArgument,
                   fmt::format("watch_share: got {}, want 0 to 1", options.watch_share));
   }
-  if (!(options.weight > 0 && options.weight <= Predictor::kWeightMax)) {
-    return Status(StatusCode::kInvalidArgument,
-                  fmt::format("weight: got {}, want above 0, to {}", options.weight, Predictor::kWeightMax));
-  }
+  INFLIGHT_TRY(check_weight(options.weight));
+  INFLIGHT_TRY(check_delivery(options.delivery, options.keep_finished));
   if (options.clock == nullptr) return Status(StatusCode::kInvalidArgument, "clock: got null");
   if (options.runtime && options.threads != 0) {
     return Status(StatusCode::kInvalidArgument,
@@ -189,6 +210,15 @@ Result<Predictor> Predictor::create(const Model& model, PredictorOptions options
                                                         std::move(program), units, slots));
     INFLIGHT_TRY(predictor.core_->start());
     return predictor;
+  });
+}
+
+Result<Stream> Predictor::open_stream(StreamOptions options) {
+  if (core_ == nullptr) return moved_from();
+  return internal::call_user([&]() -> Result<Stream> {
+    INFLIGHT_TRY(check_options(options, core_->options().in_flight_limit));
+    INFLIGHT_TRY(check_delivery(options.delivery, core_->options().keep_finished));
+    return core_->open_stream(std::move(options));
   });
 }
 

@@ -26,6 +26,7 @@ SchedulerOptions scheduler_options(const PredictorOptions& options, int slots) {
           .finished_limit = static_cast<std::size_t>(options.finished_limit),
           .keep_finished = options.keep_finished,
           .policy = options.overload,
+          .delivery = options.delivery,
           .width = options.width,
           .slots = slots};
 }
@@ -35,6 +36,7 @@ PredictionState& state_of(Job& job) { return static_cast<PredictionState&>(job);
 }  // namespace
 
 Status cancelled() { return Status(StatusCode::kCancelled, "cancelled before it started"); }
+Status stopped() { return Status(StatusCode::kCancelled, "cancelled while it ran"); }
 Status expired() { return Status(StatusCode::kDeadlineExceeded, "its deadline passed before it started"); }
 
 PredictorCore::PredictorCore(PredictorOptions options, std::shared_ptr<RuntimeOwner> runtime,
@@ -54,7 +56,13 @@ PredictorCore::PredictorCore(PredictorOptions options, std::shared_ptr<RuntimeOw
           fmt::format("{} finished predictions wait for take_finished(), as many as may; a caller that reads "
                       "its handles instead clears keep_finished",
                       options_.finished_limit)),
+      share_(StatusCode::kOverloaded, "the stream has as many predictions in flight as it may have"),
+      streams_full_(StatusCode::kOverloaded,
+                    fmt::format("{0} of {0} streams are open", Predictor::kStreamsMax)),
+      too_late_(StatusCode::kDeadlineExceeded, "frame: its deadline passed while it waited for a place"),
+      dropped_(StatusCode::kOverloaded, "dropped for another frame before it started"),
       shut_down_(StatusCode::kShuttingDown, "the predictor has been shut down"),
+      watch_share_(watch_share(options_)),
       output_pool_(runtime_core_->backend().output_allocator()),
       runtime_(std::move(runtime)),
       program_(std::move(program)),
@@ -134,11 +142,25 @@ void PredictorCore::time_passed() noexcept {
 // ---- The end
 
 bool PredictorCore::cancel(PredictionState& state) {
+  std::shared_ptr<BoundProgram> bound;
+  std::uint64_t generation = 0;
   {
     const MutexLock lock(mutex_);
-    if (!scheduler_.withdraw(state)) return false;
+    if (state.stage == Stage::kRunning) {
+      const Slot& slot = *slots_[static_cast<std::size_t>(state.slot)];
+      if (!slot.bound()->can_stop()) return false;
+      if (std::exchange(state.stopping, true)) return true;
+      bound = slot.bound();
+      generation = slot.generation;
+    } else if (!scheduler_.withdraw(state)) {
+      return false;
+    }
   }
-  finish(state, nullptr, Outcome::kCancelled, cancelled());
+  if (bound != nullptr) {
+    bound->stop(generation);
+  } else {
+    finish(state, nullptr, Outcome::kCancelled, cancelled());
+  }
   return true;
 }
 
@@ -160,34 +182,64 @@ void PredictorCore::finish(PredictionState& state, Slot* slot, Outcome outcome,
   release_inputs(state);
   const TimePoint now = options_.clock->now();
   PlaceWaiters granted;
+  List<Job> superseded;
   Doorbell::Wake whom = Doorbell::Wake::kNobody;
+  Status end = status;
   {
     const MutexLock lock(mutex_);
+    if (state.stopping) {
+      outcome = Outcome::kCancelled;
+      end = stopped();
+    }
+    const std::size_t takeable = scheduler_.takeable();
     scheduler_.finished(state, outcome, now, granted);
     state.bound.reset();
     if (slot != nullptr) {
-      const bool ran = outcome == Outcome::kCompleted || outcome == Outcome::kFailed;
+      const bool ran = state.times.launched != TimePoint();
       whom = runtime_core_->release(*this, *slot, ran ? now - state.times.launched : Duration(0));
     }
-    // Published here, notified below: a thread that sees the result also sees its place free and the counts
-    // settled.
-    if (chains_ && !state.launched.ready()) {
-      state.launch_failed = true;
-      state.launched.publish(status);
-    }
-    state.completion.publish(status);
-    if (options_.keep_finished) {
-      Ref<PredictionState>(reference).release();
-      // Under the lock, so that the descriptor shows at every instant what take_finished() would find.
-      if (scheduler_.untaken() == 1) event_fd_.raise();
-    }
+    publish_end(state, end);
+    while (Job* const job = scheduler_.take_superseded()) superseded.push_back(*job);
+    raise_event_fd(takeable);
   }
   runtime_core_->wake(whom);
   wake_granted(granted);
   finished_.notify_all();
+  notify_end(state, end);
+  while (Job* const job = superseded.pop_front()) Ref<PredictionState>::adopt(&state_of(*job));
+}
+
+// Published under the lock, notified after it: a thread that sees the result also sees its place free and the
+// counts settled.
+void PredictorCore::publish_end(PredictionState& state, const Status& status) noexcept {
+  if (chains_ && !state.launched.ready()) {
+    state.launch_failed = true;
+    state.launched.publish(status);
+  }
+  state.completion.publish(status);
+  if (options_.keep_finished) Ref<PredictionState>::share(&state).release();
+}
+
+// Under the lock, so that the descriptor shows at every instant what take_finished() would find.
+void PredictorCore::raise_event_fd(std::size_t takeable_before) noexcept {
+  if (takeable_before == 0 && scheduler_.takeable() > 0) event_fd_.raise();
+}
+
+void PredictorCore::notify_end(PredictionState& state, const Status& status) noexcept {
   if (state.launch_failed) state.launched.notify(&state);
   state.completion.notify(&state);
   release_and_start(state.write, status);
+}
+
+// The rest of the end of a prediction whose place another one has taken, as part of that one's admission: its
+// inputs are released after its end shows, since its submitter's lock is held until then.
+void PredictorCore::end_dropped(const Dropped& dropped) noexcept {
+  PredictionState& state = *dropped.state;
+  const auto reference = Ref<PredictionState>::adopt(&state);
+  if (dropped.superseded) Ref<PredictionState>::adopt(&state);  // what would have been handed out
+  release_inputs(state);
+  finished_.notify_all();
+  notify_end(state, dropped_);
 }
 
 // ---- Looking and waiting
@@ -195,8 +247,8 @@ void PredictorCore::finish(PredictionState& state, Slot* slot, Outcome outcome,
 void PredictorCore::take_finished(std::vector<Prediction>& finished) {
   finished.clear();
   const MutexLock lock(mutex_);
-  if (scheduler_.untaken() == 0) return;
-  finished.reserve(scheduler_.untaken());  // the last step that can fail
+  if (scheduler_.takeable() == 0) return;
+  finished.reserve(scheduler_.takeable());  // the last step that can fail
   event_fd_.lower();
   while (Job* const job = scheduler_.take()) {
     finished.emplace_back(Ref<PredictionState>::adopt(&state_of(*job)));
@@ -215,14 +267,14 @@ void PredictorCore::discard_finished() noexcept {
 
 bool PredictorCore::wait_any(const TimePoint* until) {
   MutexLock lock(mutex_);
-  while (scheduler_.untaken() == 0 && scheduler_.statistics().in_flight > 0) {
+  while (scheduler_.takeable() == 0 && scheduler_.statistics().in_flight > 0) {
     if (until == nullptr) {
       finished_.wait(lock);
     } else if (!finished_.wait_until(lock, *until)) {
       break;
     }
   }
-  return scheduler_.untaken() > 0;
+  return scheduler_.takeable() > 0;
 }
 
 Result<int> PredictorCore::event_fd() {
@@ -231,7 +283,7 @@ Result<int> PredictorCore::event_fd() {
                   "event_fd: keep_finished is not set, so nothing is ever there to be taken");
   }
   const MutexLock lock(mutex_);
-  return event_fd_.open(scheduler_.untaken() > 0);
+  return event_fd_.open(scheduler_.takeable() > 0);
 }
 
 void PredictorCore::close_event_fd() {

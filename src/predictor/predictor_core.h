@@ -2,6 +2,7 @@
 // What a Predictor is inside: the scheduler, and what carries its decisions out.
 #pragma once
 
+#include <array>
 #include <memory>
 #include <string>
 #include <vector>
@@ -11,6 +12,7 @@
 #include "inflight/predictor.h"
 #include "predictor/scheduler.h"
 #include "predictor/slot.h"
+#include "predictor/stream_state.h"
 #include "runtime/lane.h"
 #include "runtime/runtime_core.h"
 
@@ -19,6 +21,8 @@ namespace inflight::internal {
 // Why a prediction ended before it started.
 Status cancelled();
 Status expired();
+// Why one ended while it ran.
+Status stopped();
 
 // A thin shell around the scheduler: it takes the lock (its runtime's), passes events in, and carries out
 // what the scheduler decides. It has no thread: the runtime's threads call it as a lane. It lives as long as
@@ -32,6 +36,12 @@ class PredictorCore final : public Lane, public std::enable_shared_from_this<Pre
   // Binds and warms up the slots, makes the memory for the first frames, and enters the runtime. Once, before
   // anything else. May throw std::bad_alloc.
   Status start();
+
+  Result<Stream> open_stream(StreamOptions&& options);
+  // When its last handle and its last prediction have gone.
+  void close(StreamState& stream) noexcept;
+  Mutex& mutex() const noexcept { return mutex_; }
+  const PredictorOptions& options() const noexcept { return options_; }
 
   Result<Prediction> submit(Frame&& frame);
   void take_finished(std::vector<Prediction>& finished);
@@ -76,16 +86,39 @@ class PredictorCore final : public Lane, public std::enable_shared_from_this<Pre
   // Submission (submission.cc).
   Status check_fits(const Frame& frame) const;
   Result<PredictionState*> admit(const Frame& frame, const Status& fits);
+  // A prediction that ended for another one, and what is still to be done about it.
+  struct Dropped {
+    PredictionState* state = nullptr;
+    bool superseded = false;  // it will not be handed out
+  };
+  Result<PredictionState*> admit_locked(const Frame& frame, MutexLock& lock, Dropped& dropped)
+      INFLIGHT_REQUIRES(mutex_);
+  void replace(Dropped& dropped, PredictionState& state, TimePoint now) noexcept INFLIGHT_REQUIRES(mutex_);
+  SchedulerStream& stream_of(const Frame& frame) noexcept INFLIGHT_REQUIRES(mutex_);
+  TimePoint block_until(const Frame& frame) const noexcept;
+  const Status& refusal(Admission decision, const Frame& frame) const noexcept;
   PredictionState* take_idle_state() noexcept INFLIGHT_REQUIRES(mutex_);
-  Admission wait_for_place(MutexLock& lock) noexcept INFLIGHT_REQUIRES(mutex_);
+  Admission wait_for_place(SchedulerStream& stream, TimePoint until, MutexLock& lock) noexcept
+      INFLIGHT_REQUIRES(mutex_);
   void fill(PredictionState& state, Frame& frame) noexcept;
   void await_inputs(PredictionState& state) noexcept;
   Completion& available(const NDArray& input) const noexcept;
   void input_came(PredictionState& state) noexcept;
+  void arrived(const PredictionState& state, TimePoint now) noexcept INFLIGHT_REQUIRES(mutex_);
+  PredictionState* withdraw_overtaken(const SchedulerStream& stream) noexcept INFLIGHT_REQUIRES(mutex_);
   void enqueue(PredictionState& state) noexcept;
   static void wake_granted(PlaceWaiters& granted) noexcept;
 
+  // The end (predictor_core.cc).
   void release_inputs(PredictionState& state) noexcept;
+  void publish_end(PredictionState& state, const Status& status) noexcept INFLIGHT_REQUIRES(mutex_);
+  void raise_event_fd(std::size_t takeable_before) noexcept INFLIGHT_REQUIRES(mutex_);
+  void notify_end(PredictionState& state, const Status& status) noexcept;
+  void end_dropped(const Dropped& dropped) noexcept;
+
+  // Streams (stream.cc).
+  void watch(StreamState& stream) noexcept INFLIGHT_REQUIRES(mutex_);
+  void share_watch() noexcept INFLIGHT_REQUIRES(mutex_);
 
   const PredictorOptions options_;
   const std::vector<TensorSpec> inputs_;
@@ -94,9 +127,14 @@ class PredictorCore final : public Lane, public std::enable_shared_from_this<Pre
   const bool launch_blocks_;
   const bool chains_;  // an input may come from a launch that is out
   const int slots_count_;
-  const Status full_;       // made at the start, so that a refusal allocates nothing
-  const Status untaken_;    // likewise
+  const Status full_;     // made at the start, so that a refusal allocates nothing
+  const Status untaken_;  // likewise
+  const Status share_;    // likewise
+  const Status streams_full_;
+  const Status too_late_;   // likewise
+  const Status dropped_;    // likewise
   const Status shut_down_;  // likewise
+  const double watch_share_;
   BufferPool output_pool_;
   // Until shutdown() has ended.
   std::shared_ptr<RuntimeOwner> runtime_;
@@ -111,6 +149,11 @@ class PredictorCore final : public Lane, public std::enable_shared_from_this<Pre
   List<Job> idle_states_ INFLIGHT_GUARDED_BY(mutex_);
   EventFd event_fd_ INFLIGHT_GUARDED_BY(mutex_);  // raised exactly while something is untaken
   bool cancelling_ INFLIGHT_GUARDED_BY(mutex_) = false;
+  int open_streams_ INFLIGHT_GUARDED_BY(mutex_) = 0;
+  // The streams that have a line in the arrival watch.
+  static constexpr std::size_t kWatchedStreamsMax = 32;
+  std::array<StreamState*, kWatchedStreamsMax> watched_ INFLIGHT_GUARDED_BY(mutex_){};
+  int watched_count_ INFLIGHT_GUARDED_BY(mutex_) = 0;
   enum class Ending : std::uint8_t { kNotYet, kNow, kDone };
   Ending ending_ INFLIGHT_GUARDED_BY(mutex_) = Ending::kNotYet;
   CondVar finished_;  // a prediction finished, or ending_ is kDone

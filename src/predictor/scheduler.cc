@@ -2,51 +2,125 @@
 #include "predictor/scheduler.h"
 
 #include <algorithm>
+#include <chrono>
+#include <utility>
 
 #include "base/check.h"
 
 namespace inflight::internal {
 
+namespace {
+
+// For how long after a submission a stream keeps its share of the places.
+constexpr Duration kShareKept = std::chrono::seconds(2);
+
+StreamOptions unnamed_options(const SchedulerOptions& options) {
+  return {.policy = options.policy, .delivery = options.delivery};
+}
+
+}  // namespace
+
 Scheduler::Scheduler(const SchedulerOptions& options)
-    : options_(options), deadlines_(static_cast<std::size_t>(options.in_flight_limit)) {
+    : options_(options),
+      unnamed_(unnamed_options(options), options.in_flight_limit, false),
+      queue_(static_cast<std::size_t>(options.in_flight_limit)),
+      deadlines_(static_cast<std::size_t>(options.in_flight_limit)) {
   // The last one is handed out first, so that a lone frame always runs on the slot whose memory is warm.
   free_slots_.reserve(static_cast<std::size_t>(options.slots));
   for (int slot = options.slots - 1; slot >= 0; --slot) free_slots_.push_back(slot);
 }
 
+// ---- Streams
+
+void Scheduler::close(SchedulerStream& stream) noexcept {
+  INFLIGHT_CHECK(stream.in_flight == 0 && stream.submitters == 0 && stream.undelivered.empty());
+  --open_streams_;
+  forget(stream);
+}
+
+void Scheduler::forget(SchedulerStream& stream) noexcept {
+  if (!stream.linked()) return;
+  active_.remove(stream);
+  active_weight_ = active_.empty() ? 0 : active_weight_ - stream.weight;
+}
+
+void Scheduler::seen(SchedulerStream& stream, TimePoint now) noexcept {
+  if (stream.linked()) {
+    active_.remove(stream);
+  } else {
+    active_weight_ += stream.weight;
+  }
+  active_.push_back(stream);
+  stream.seen = now;
+  while (now - active_.front()->seen > kShareKept) forget(*active_.front());
+}
+
+// Whether the stream may have one more place, as far as the other streams are concerned.
+bool Scheduler::has_share(const SchedulerStream& stream) const noexcept {
+  if (stream.in_flight >= stream.limit) return false;
+  // What a stream would drop gives way to others when they need it.
+  if (open_streams_ == 0 || stream.drops() || stream.in_flight == 0) return true;
+  const double share = options_.in_flight_limit * stream.weight / std::max(active_weight_, stream.weight);
+  // The next place is part of the share if no more than a rounding error is missing.
+  return static_cast<double>(stream.in_flight + 1) <= share + 1e-6;
+}
+
 // ---- Submission
 
-Admission Scheduler::ask() const noexcept {
+Admission Scheduler::ask(const SchedulerStream& stream) const noexcept {
   if (shutting_down_) return Admission::kRefuseShuttingDown;
   // Also under kBlock: the thread that would wait here may be the one that takes the finished predictions.
   if (untaken_ >= options_.finished_limit) return Admission::kRefuseUntaken;
-  const auto limit = static_cast<std::uint64_t>(options_.in_flight_limit);
-  INFLIGHT_CHECK(statistics_.in_flight <= limit);
-  // Submitters that wait come first: a place that is free while one waits is about to be granted to it.
-  if (statistics_.in_flight < limit && place_waiters_.empty()) return Admission::kAdmit;
-  switch (options_.policy) {
-    case OverloadPolicy::kReject:
-      return Admission::kRefuseFull;
-    case OverloadPolicy::kBlock:
-      return Admission::kWait;
-  }
-  check_failed("overload policy", __FILE__, __LINE__);
+  INFLIGHT_CHECK(statistics_.in_flight <= static_cast<std::uint64_t>(options_.in_flight_limit));
+  if (stream.policy == OverloadPolicy::kKeepLatest && !stream.waiting.empty()) return Admission::kReplace;
+  const bool share = has_share(stream);
+  // Submitters that wait come first. A place that is free while some wait is for none of them (their streams
+  // have their shares), or it is about to be granted.
+  if (has_room() && share && stream.submitters == 0) return Admission::kAdmit;
+  if (find_victim(stream) != nullptr) return Admission::kReplace;
+  if (stream.policy == OverloadPolicy::kBlock) return Admission::kWait;
+  return share || !has_room() ? Admission::kRefuseFull : Admission::kRefuseShare;
 }
 
-void Scheduler::refuse() noexcept {
+// The job that gives its place to a new one of `stream`, for which there is no place; null: none does.
+Job* Scheduler::find_victim(const SchedulerStream& stream) const noexcept {
+  if (!stream.waiting.empty()) return stream.waiting.front();
+  return has_share(stream) && stream.submitters == 0 ? queue_.victim_for(stream) : nullptr;
+}
+
+Job& Scheduler::victim(const SchedulerStream& stream) const noexcept { return *find_victim(stream); }
+
+void Scheduler::refuse(SchedulerStream& stream) noexcept {
   ++statistics_.submitted;
   ++statistics_.rejected;
+  if (!stream.named) return;
+  ++stream.books.submitted;
+  ++stream.books.rejected;
 }
 
-void Scheduler::take_place() noexcept {
+void Scheduler::take_place(SchedulerStream& stream) noexcept {
   ++statistics_.submitted;
   ++statistics_.in_flight;
   statistics_.in_flight_max = std::max(statistics_.in_flight_max, statistics_.in_flight);
+  ++stream.in_flight;
+  if (!stream.named) return;
+  Statistics& books = stream.books;
+  ++books.submitted;
+  books.in_flight = stream.in_flight;
+  books.in_flight_max = std::max(books.in_flight_max, books.in_flight);
 }
 
 void Scheduler::admit(Job& job, TimePoint now) noexcept {
-  take_place();
+  if (job.stream == nullptr) job.stream = &unnamed_;
+  take_place(*job.stream);
   admit_granted(job, now);
+}
+
+void Scheduler::replace(Job& victim, Job& job, TimePoint now) noexcept {
+  const bool withdrawn = withdraw(victim);
+  INFLIGHT_CHECK(withdrawn);
+  settle(victim, Outcome::kDropped, now);
+  admit(job, now);
 }
 
 void Scheduler::admit_granted(Job& job, TimePoint now) noexcept {
@@ -56,29 +130,53 @@ void Scheduler::admit_granted(Job& job, TimePoint now) noexcept {
   job.times = {};
   job.times.submitted = now;
   job.times.due = now;
+  if (job.stream == nullptr) job.stream = &unnamed_;
+  if (job.stream->delivery == Delivery::kInOrder) job.stream->undelivered.push_back(job);
+}
+
+void Scheduler::wait_for_place(PlaceWaiter& waiter) noexcept {
+  if (waiter.stream == nullptr) waiter.stream = &unnamed_;
+  ++waiter.stream->submitters;
+  place_waiters_.push_back(waiter);
 }
 
 bool Scheduler::stop_waiting(PlaceWaiter& waiter) noexcept {
   if (waiter.decision != Admission::kWait) return false;
+  --waiter.stream->submitters;
   place_waiters_.remove(waiter);
   return true;
 }
 
-// Decides for the submitters that wait, in the order in which they came, as far as a decision is possible. A
-// grant takes the place at once, so a place is never offered to a submitter that does not use it.
+// The submitter for which a free place is: of the highest priority among those whose stream may have one more,
+// the one that has waited longest. Null: there is none.
+PlaceWaiter* Scheduler::next_waiter() const noexcept {
+  PlaceWaiter* next = place_waiters_.front();
+  if (open_streams_ == 0 || next == nullptr) return next;
+  next = nullptr;
+  for (PlaceWaiter* waiter = place_waiters_.front(); waiter != nullptr;
+       waiter = place_waiters_.after(*waiter)) {
+    if (!has_share(*waiter->stream)) continue;
+    if (next == nullptr || waiter->stream->priority > next->stream->priority) next = waiter;
+  }
+  return next;
+}
+
+// Decides for the submitters that wait, in their order, as far as a decision is possible. A grant takes the
+// place at once, so a place is never offered to a submitter that does not use it.
 void Scheduler::grant_places(PlaceWaiters& granted) noexcept {
-  const auto limit = static_cast<std::uint64_t>(options_.in_flight_limit);
-  while (PlaceWaiter* const waiter = place_waiters_.front()) {
+  while (!place_waiters_.empty()) {
+    PlaceWaiter* waiter = place_waiters_.front();
     if (shutting_down_) {
       waiter->decision = Admission::kRefuseShuttingDown;
     } else if (untaken_ >= options_.finished_limit) {
       waiter->decision = Admission::kRefuseUntaken;
-    } else if (statistics_.in_flight < limit) {
-      waiter->decision = Admission::kAdmit;
-      take_place();
     } else {
-      return;
+      waiter = has_room() ? next_waiter() : nullptr;
+      if (waiter == nullptr) return;
+      waiter->decision = Admission::kAdmit;
+      take_place(*waiter->stream);
     }
+    --waiter->stream->submitters;
     place_waiters_.remove(*waiter);
     granted.push_back(*waiter);
   }
@@ -90,6 +188,7 @@ void Scheduler::await_inputs(Job& job) noexcept {
   INFLIGHT_CHECK(job.stage == Stage::kAdmitted);
   job.stage = Stage::kAwaitingInputs;
   awaiting_.push_back(job);
+  queue_.enter(job);
   if (job.deadline != TimePoint::max()) deadlines_.add(job);
 }
 
@@ -98,16 +197,17 @@ void Scheduler::inputs_came(Job& job, TimePoint now) noexcept {
     awaiting_.remove(job);
   } else {
     INFLIGHT_CHECK(job.stage == Stage::kAdmitted);
+    queue_.enter(job);
     if (job.deadline != TimePoint::max()) deadlines_.add(job);
   }
   job.stage = Stage::kQueued;
   job.times.ready = now;
-  queued_.push_back(job);
+  queue_.push(job);
 }
 
 Job* Scheduler::launch(TimePoint now) noexcept {
   if (!can_launch()) return nullptr;
-  Job& job = *queued_.pop_front();
+  Job& job = queue_.pop();
   deadlines_.remove(job);
   job.stage = Stage::kRunning;
   job.width = options_.width;
@@ -117,46 +217,63 @@ Job* Scheduler::launch(TimePoint now) noexcept {
   return &job;
 }
 
+Job* Scheduler::overtaken(const SchedulerStream& stream) const noexcept {
+  if (stream.policy != OverloadPolicy::kKeepLatest || stream.waiting_count < 2) return nullptr;
+  Job* const first = stream.waiting.front();
+  Job* const second = stream.waiting.after(*first);
+  return first->id < second->id ? first : second;
+}
+
 // ---- The end of a job
 
 bool Scheduler::withdraw(Job& job) noexcept {
   if (job.stage == Stage::kAwaitingInputs) {
     awaiting_.remove(job);
   } else if (job.stage == Stage::kQueued) {
-    queued_.remove(job);
+    queue_.remove(job);
   } else {
     return false;
   }
+  queue_.leave(job);
   deadlines_.remove(job);
   job.stage = Stage::kEnding;
   return true;
 }
 
 Job* Scheduler::withdraw_any() noexcept {
-  Job* const job = queued_.empty() ? awaiting_.front() : queued_.front();
+  Job* const job = queue_.empty() ? awaiting_.front() : queue_.front();
   if (job != nullptr) withdraw(*job);
   return job;
 }
 
 Job* Scheduler::expire(TimePoint now) noexcept {
-  Job* const job = deadlines_.earliest();
+  Job* const job = deadlines_.first();
   if (job == nullptr || job->deadline > now) return nullptr;
   withdraw(*job);
   return job;
 }
 
 std::optional<TimePoint> Scheduler::wake_at() const noexcept {
-  const Job* const job = deadlines_.earliest();
+  const Job* const job = deadlines_.first();
   if (job == nullptr) return std::nullopt;
   return job->deadline;
 }
 
 void Scheduler::finished(Job& job, Outcome outcome, TimePoint now, PlaceWaiters& granted) noexcept {
+  settle(job, outcome, now);
+  grant_places(granted);
+}
+
+// All of finished(), but for who gets the place.
+void Scheduler::settle(Job& job, Outcome outcome, TimePoint now) noexcept {
   INFLIGHT_CHECK(job.stage == Stage::kAdmitted || job.stage == Stage::kRunning ||
                  job.stage == Stage::kEnding);
+  SchedulerStream& stream = *job.stream;
   if (job.slot >= 0) {
     if (outcome == Outcome::kCompleted || outcome == Outcome::kFailed) {
-      ++(job.width == Width::kWide ? statistics_.wide : statistics_.narrow);
+      const auto ran = job.width == Width::kWide ? &Statistics::wide : &Statistics::narrow;
+      ++(statistics_.*ran);
+      if (stream.named) ++(stream.books.*ran);
     }
     free_slots_.push_back(job.slot);
     job.slot = -1;
@@ -165,35 +282,40 @@ void Scheduler::finished(Job& job, Outcome outcome, TimePoint now, PlaceWaiters&
   job.outcome = outcome;
   job.times.finished = now;
   --statistics_.in_flight;
+  --stream.in_flight;
   count(job);
-  if (options_.keep_finished) {
-    done_.push_back(job);
-    ++untaken_;
-  }
-  grant_places(granted);
+  if (options_.keep_finished) deliver(job);
 }
 
 void Scheduler::count(const Job& job) noexcept {
-  switch (job.outcome) {
-    case Outcome::kCompleted:
-      ++statistics_.completed;
-      break;
-    case Outcome::kFailed:
-      ++statistics_.failed;
-      return;
-    case Outcome::kDropped:
-      ++statistics_.dropped;
-      return;
-    case Outcome::kExpired:
-      ++statistics_.expired;
-      return;
-    case Outcome::kCancelled:
-      ++statistics_.cancelled;
-      return;
-    case Outcome::kPending:
-    case Outcome::kRejected:
-      check_failed("outcome of an admitted job", __FILE__, __LINE__);
+  const auto counter = [&job] {
+    switch (job.outcome) {
+      case Outcome::kCompleted:
+        return &Statistics::completed;
+      case Outcome::kFailed:
+        return &Statistics::failed;
+      case Outcome::kDropped:
+        return &Statistics::dropped;
+      case Outcome::kExpired:
+        return &Statistics::expired;
+      case Outcome::kCancelled:
+        return &Statistics::cancelled;
+      case Outcome::kPending:
+      case Outcome::kRejected:
+        break;
+    }
+    check_failed("outcome of an admitted job", __FILE__, __LINE__);
+  }();
+  ++(statistics_.*counter);
+  SchedulerStream& stream = *job.stream;
+  if (stream.named) {
+    ++(stream.books.*counter);
+    stream.books.in_flight = stream.in_flight;
   }
+  if (job.outcome == Outcome::kCompleted) count_times(job);
+}
+
+void Scheduler::count_times(const Job& job) noexcept {
   const PredictionTimes& times = job.times;
   const Duration service = times.finished - times.launched;
   service_mean_ += (service - service_mean_) / 8;
@@ -201,13 +323,69 @@ void Scheduler::count(const Job& job) noexcept {
   latencies_.slot_wait.add((times.launched - times.ready).count());
   latencies_.running.add(service.count());
   latencies_.total.add((times.finished - times.due).count());
+  SchedulerStream& stream = *job.stream;
+  const bool newest = stream.result_age.came(times.due, times.finished);
+  if (newest) stream.result_age.enter(latencies_.age);
+  if (!stream.named) return;
+  stream.latency.add((times.finished - times.due).count());
+  if (newest) stream.result_age.enter(stream.age);
 }
 
 // ---- Finished jobs
 
+void Scheduler::put_takeable(Job& job) noexcept {
+  done_.push_back(job);
+  ++takeable_;
+}
+
+void Scheduler::deliver(Job& job) noexcept {
+  SchedulerStream& stream = *job.stream;
+  switch (stream.delivery) {
+    case Delivery::kAsCompleted:
+      ++untaken_;
+      return put_takeable(job);
+    case Delivery::kInOrder:
+      ++untaken_;
+      while (Job* const first = stream.undelivered.front()) {
+        if (first->stage != Stage::kDone) return;
+        stream.undelivered.remove(*first);
+        put_takeable(*first);
+      }
+      return;
+    case Delivery::kNewestOnly:
+      return deliver_newest(job);
+  }
+}
+
+void Scheduler::deliver_newest(Job& job) noexcept {
+  SchedulerStream& stream = *job.stream;
+  const bool result = job.outcome == Outcome::kCompleted || job.outcome == Outcome::kFailed;
+  const bool newer = result && job.id >= stream.delivered_ids;
+  Job* const older = newer ? std::exchange(stream.newest, &job) : nullptr;
+  if (newer) stream.delivered_ids = job.id + 1;
+  if (older != nullptr) {
+    done_.remove(*older);
+    superseded_.push_back(*older);
+  } else if (newer) {
+    ++untaken_;
+    ++takeable_;
+  }
+  if (newer) {
+    done_.push_back(job);
+  } else {
+    superseded_.push_back(job);
+  }
+  if (!result || (newer && older == nullptr)) return;
+  ++statistics_.superseded;
+  if (stream.named) ++stream.books.superseded;
+}
+
 Job* Scheduler::take() noexcept {
   Job* const job = done_.pop_front();
-  if (job != nullptr) --untaken_;
+  if (job == nullptr) return nullptr;
+  --untaken_;
+  --takeable_;
+  if (job->stream->newest == job) job->stream->newest = nullptr;
   return job;
 }
 

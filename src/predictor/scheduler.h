@@ -4,13 +4,14 @@
 // the predictor.
 //
 //   event                    call                    action that comes out
-//   a frame is submitted     ask(), admit()          admitted, to wait, or refused with a reason
+//   a frame is submitted     ask(), admit()          admitted, also in place of another job; to wait; or
+//                            or replace()            refused with a reason
 //   its inputs are there     inputs_came()           may be launched: can_launch()
 //   the device has room      launch()                this job on that slot at this width
 //   time passes              expire(), wake_at()     this job has expired; call again at that time
 //   a user gives up          withdraw()              this job is to end as cancelled
 //   a job has ended          finished()              place and slot are free; waiting submitters are granted
-//   the user takes           take()                  the oldest finished job
+//   the user takes           take()                  the next finished job of those to be delivered
 //   the predictor ends       shut_down()             waiting submitters are refused
 #pragma once
 
@@ -22,31 +23,18 @@
 #include "inflight/clock.h"
 #include "inflight/internal/list.h"
 #include "inflight/predictor.h"
-#include "predictor/deadline_heap.h"
+#include "predictor/indexed_heap.h"
+#include "predictor/job.h"
+#include "predictor/stream_queue.h"
 
 namespace inflight::internal {
 
-// The stage of a job:
-//   kAdmitted -> (kAwaitingInputs ->) kQueued -> kRunning -> kEnding -> kDone
-// From each stage before kRunning it may also go straight to kEnding: cancelled, expired, or an input has
-// failed.
-enum class Stage : std::uint8_t { kAdmitted, kAwaitingInputs, kQueued, kRunning, kEnding, kDone };
-
-// What the scheduler keeps of one prediction. The owner keeps it alive from admit() to take(), or to
-// finished() if keep_finished is false.
-struct Job : ListLink<>, DeadlineLink {
-  Stage stage = Stage::kAdmitted;
-  Outcome outcome = Outcome::kPending;
-  Width width = Width::kNarrow;
-  int slot = -1;  // from launch() to finished()
-  std::uint64_t id = 0;
-  PredictionTimes times;
-};
-
 enum class Admission : std::uint8_t {
   kAdmit,
-  kWait,  // until the scheduler decides: see PlaceWaiter
+  kReplace,  // victim() gives its place: replace()
+  kWait,     // until the scheduler decides: see PlaceWaiter
   kRefuseFull,
+  kRefuseShare,  // the stream has as many places as it may have
   kRefuseUntaken,
   kRefuseShuttingDown,
 };
@@ -55,14 +43,16 @@ enum class Admission : std::uint8_t {
 // list.
 struct PlaceWaiter : ListLink<> {
   Admission decision = Admission::kWait;
+  SchedulerStream* stream = nullptr;
 };
 using PlaceWaiters = List<PlaceWaiter>;
 
 struct SchedulerOptions {
   int in_flight_limit = 8;
   std::size_t finished_limit = 1024;
-  bool keep_finished = true;  // finished jobs wait for take()
-  OverloadPolicy policy = OverloadPolicy::kReject;
+  bool keep_finished = true;                        // finished jobs wait for take()
+  OverloadPolicy policy = OverloadPolicy::kReject;  // of frames without a stream
+  Delivery delivery = Delivery::kAsCompleted;       // likewise
   Width width = Width::kNarrow;
   int slots = 1;
 };
@@ -73,17 +63,35 @@ class Scheduler {
  public:
   explicit Scheduler(const SchedulerOptions& options);
 
+  // ---- Streams
+
+  // The stream of the frames that name none.
+  SchedulerStream& unnamed() noexcept { return unnamed_; }
+  bool has_streams() const noexcept { return open_streams_ > 0; }
+  void open(SchedulerStream&) noexcept { ++open_streams_; }
+  // Requires that nothing refers to the stream.
+  void close(SchedulerStream& stream) noexcept;
+  // A stream submits a frame. Before ask(), if has_streams(): it has its share of the places from now on.
+  void seen(SchedulerStream& stream, TimePoint now) noexcept;
+
   // ---- Submission
 
   // What a submission gets at this instant. Each policy is a case here and nowhere else.
-  Admission ask() const noexcept;
+  Admission ask(const SchedulerStream& stream) const noexcept;
+  Admission ask() const noexcept { return ask(unnamed_); }
+  // The job that gives its place. Requires that ask() has returned kReplace at this instant.
+  Job& victim(const SchedulerStream& stream) const noexcept;
   // Counts a submission that is refused, for any reason.
-  void refuse() noexcept;
-  // Gives the job a place, which ask() has granted at this instant.
+  void refuse(SchedulerStream& stream) noexcept;
+  void refuse() noexcept { refuse(unnamed_); }
+  // Gives the job a place, which ask() has granted at this instant. job.stream is set; null: unnamed().
   void admit(Job& job, TimePoint now) noexcept;
+  // Ends victim() as dropped, and gives its place to the job. job.stream is set, as for admit().
+  void replace(Job& victim, Job& job, TimePoint now) noexcept;
   // Puts a submitter for which ask() returned kWait behind those that wait already. A later event grants or
-  // refuses it. A grant takes the place at once, and admit_granted() must follow.
-  void wait_for_place(PlaceWaiter& waiter) noexcept { place_waiters_.push_back(waiter); }
+  // refuses it. A grant takes the place at once, and admit_granted() must follow. waiter.stream is
+  // set; null: unnamed().
+  void wait_for_place(PlaceWaiter& waiter) noexcept;
   // The submitter gives up waiting. False: it was granted or refused meanwhile.
   bool stop_waiting(PlaceWaiter& waiter) noexcept;
   void admit_granted(Job& job, TimePoint now) noexcept;
@@ -95,9 +103,13 @@ class Scheduler {
   // All inputs are there: the job joins the queue.
   void inputs_came(Job& job, TimePoint now) noexcept;
   // Whether launch() would return a job.
-  bool can_launch() const noexcept { return !queued_.empty() && !free_slots_.empty(); }
+  bool can_launch() const noexcept { return !queue_.empty() && !free_slots_.empty(); }
   // The device has room for a launch: the job to launch, with its slot and width set; null: there is none.
   Job* launch(TimePoint now) noexcept;
+
+  // A keep-latest stream has more than one job that waits, since several threads submit to it: the older one.
+  // Null: it has not.
+  Job* overtaken(const SchedulerStream& stream) const noexcept;
 
   // ---- The end of a job. Each is followed by finished().
 
@@ -115,13 +127,20 @@ class Scheduler {
 
   // ---- Finished jobs
 
-  // The oldest finished job that nobody has taken; null: there is none.
+  // The next finished job to hand out; null: there is none.
   Job* take() noexcept;
+  // How many take() would return now.
+  std::size_t takeable() const noexcept { return takeable_; }
+  // The same, and those that wait for older ones of their stream: counts towards finished_limit.
   std::size_t untaken() const noexcept { return untaken_; }
+  // A finished job that will not be handed out, since a newer one of its stream has overtaken it; null: none.
+  // The owner asks after each finished() and replace() until there is none.
+  Job* take_superseded() noexcept { return superseded_.pop_front(); }
 
   // Refuses submissions from now on.
   //   granted   receives the submitters that waited, all refused
   void shut_down(PlaceWaiters& granted) noexcept;
+  bool is_shutting_down() const noexcept { return shutting_down_; }
 
   // ---- The counts
 
@@ -131,20 +150,38 @@ class Scheduler {
   Duration retry_after() const noexcept;
 
  private:
-  void take_place() noexcept;
+  bool has_room() const noexcept {
+    return statistics_.in_flight < static_cast<std::uint64_t>(options_.in_flight_limit);
+  }
+  bool has_share(const SchedulerStream& stream) const noexcept;
+  Job* find_victim(const SchedulerStream& stream) const noexcept;
+  void take_place(SchedulerStream& stream) noexcept;
+  PlaceWaiter* next_waiter() const noexcept;
   void grant_places(PlaceWaiters& granted) noexcept;
+  void settle(Job& job, Outcome outcome, TimePoint now) noexcept;
   void count(const Job& job) noexcept;
+  void count_times(const Job& job) noexcept;
+  void deliver(Job& job) noexcept;
+  void deliver_newest(Job& job) noexcept;
+  void put_takeable(Job& job) noexcept;
+  void forget(SchedulerStream& stream) noexcept;
 
   const SchedulerOptions options_;
   Statistics statistics_;
   StageLatencies latencies_;
   Duration service_mean_{0};
   std::uint64_t next_id_ = 0;
+  SchedulerStream unnamed_;
+  int open_streams_ = 0;
+  List<SchedulerStream> active_;  // that have submitted lately, the one that is silent for longest first
+  double active_weight_ = 0;
   PlaceWaiters place_waiters_;
   List<Job> awaiting_;  // inputs still to come
-  List<Job> queued_;    // inputs there, waiting for a slot
+  StreamQueue queue_;   // inputs there, waiting for a slot
   List<Job> done_;      // finished, waiting to be taken
+  List<Job> superseded_;
   std::size_t untaken_ = 0;
+  std::size_t takeable_ = 0;
   DeadlineHeap<Job> deadlines_;  // of those that have not started
   std::vector<int> free_slots_;
   bool shutting_down_ = false;

@@ -172,7 +172,7 @@ TEST(DeadlineHeapTest, HandsOutTheEarliestInAnyOrderOfAddingAndRemoving) {
   std::vector<Item*> inside;
   for (int step = 0; step < 20'000; ++step) {
     Item& item = items[random() % items.size()];
-    if (item.place == DeadlineLink::kNowhere) {
+    if (item.place == kInNoHeap) {
       item.deadline = at(static_cast<int>(random() % 1000));
       heap.add(item);
       inside.push_back(&item);
@@ -181,12 +181,12 @@ TEST(DeadlineHeapTest, HandsOutTheEarliestInAnyOrderOfAddingAndRemoving) {
       std::erase(inside, &item);
     }
     if (inside.empty()) {
-      ASSERT_EQ(heap.earliest(), nullptr);
+      ASSERT_EQ(heap.first(), nullptr);
       continue;
     }
     const auto earliest = std::min_element(
         inside.begin(), inside.end(), [](const Item* a, const Item* b) { return a->deadline < b->deadline; });
-    ASSERT_EQ(heap.earliest()->deadline, (*earliest)->deadline);
+    ASSERT_EQ(heap.first()->deadline, (*earliest)->deadline);
   }
 }
 

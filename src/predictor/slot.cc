@@ -26,6 +26,11 @@ Slot::Slot(PredictorCore& core, Program& program, std::shared_ptr<BoundProgram> 
 
 void Slot::assign(PredictionState& state) noexcept {
   state_ = &state;
+  ++generation;
+  if (core_.chains()) {
+    state.bound = bound_;
+    state.generation = generation;
+  }
   after_.clear();
   for (std::size_t i = 0; i < inputs_.size(); ++i) {
     chained_[i] = !state.inputs[i].can_read();
@@ -55,11 +60,7 @@ bool Slot::start() noexcept {
     end();
     return false;
   }
-  if (core_.chains()) {
-    state.bound = bound_;
-    state.generation = generation;
-    state.launched.complete(Status(), &state);
-  }
+  if (core_.chains()) state.launched.complete(Status(), &state);
   return true;
 }
 
@@ -90,7 +91,6 @@ Status Slot::launch() {
     }
     outputs_[i] = value.mutable_view();
   }
-  ++generation;
   return bound_->launch({inputs_, outputs_, state_->width, generation, after_});
 }
 

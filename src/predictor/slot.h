@@ -22,6 +22,8 @@ class Slot final : public Work {
   // after: no other prediction can end meanwhile.
   void assign(PredictionState& state) noexcept;
 
+  const std::shared_ptr<BoundProgram>& bound() const noexcept { return bound_; }
+
   bool start() noexcept override;
   void end() noexcept override;
   void lose(const Status& why) noexcept override;

@@ -79,6 +79,10 @@ Status PredictorCore::check_fits(const Frame& frame) const {
                                 array->device().to_string(), runtime_core_->backend().device().to_string()));
     }
   }
+  if (frame.stream && frame.stream.state_->core.get() != this) {
+    return Status(StatusCode::kInvalidArgument,
+                  fmt::format("frame: its stream \"{}\" is of another predictor", frame.stream.name()));
+  }
   if (frame.deadline && *frame.deadline <= options_.clock->now()) {
     return Status(StatusCode::kDeadlineExceeded, "frame: its deadline had passed when it was submitted");
   }
@@ -106,11 +110,12 @@ PredictionState* PredictorCore::take_idle_state() noexcept {
   }
 }
 
-// Waits until the scheduler has decided or block_timeout is over. Releases the mutex meanwhile. Clang's
-// analysis cannot follow a lock that is passed in.
-Admission PredictorCore::wait_for_place(MutexLock& lock) noexcept INFLIGHT_NO_THREAD_SAFETY_ANALYSIS {
-  const TimePoint until = deadline_after(options_.block_timeout);
+// Waits until the scheduler has decided or the time has come. Releases the mutex meanwhile. Clang's analysis
+// cannot follow a lock that is passed in.
+Admission PredictorCore::wait_for_place(SchedulerStream& stream, TimePoint until,
+                                        MutexLock& lock) noexcept INFLIGHT_NO_THREAD_SAFETY_ANALYSIS {
   BlockedSubmitter waiter;
+  waiter.stream = &stream;
   scheduler_.wait_for_place(waiter);
   lock.unlock();
   const bool in_time = waiter.wait_until(&until);
@@ -124,50 +129,94 @@ Admission PredictorCore::wait_for_place(MutexLock& lock) noexcept INFLIGHT_NO_TH
   return waiter.decision;
 }
 
+const Status& PredictorCore::refusal(Admission decision, const Frame& frame) const noexcept {
+  switch (decision) {
+    case Admission::kRefuseUntaken:
+      return untaken_;
+    case Admission::kRefuseShuttingDown:
+      return shut_down_;
+    case Admission::kRefuseShare:
+      return share_;
+    default:
+      return frame.deadline && *frame.deadline <= options_.clock->now() ? too_late_ : full_;
+  }
+}
+
 // Takes a place and a state for it, or counts a refusal.
 Result<PredictionState*> PredictorCore::admit(const Frame& frame, const Status& fits) {
-  MutexLock lock(mutex_);
-  const auto refuse = [this](const Status& why) INFLIGHT_NO_THREAD_SAFETY_ANALYSIS {
-    scheduler_.refuse();
-    return why;
-  };
-  if (!fits.ok()) return refuse(fits);
-  Admission decision = scheduler_.ask();
+  Dropped dropped;
+  Result<PredictionState*> admitted = [&]() -> Result<PredictionState*> {
+    MutexLock lock(mutex_);
+    Result<PredictionState*> state = fits.ok() ? admit_locked(frame, lock, dropped) : fits;
+    if (!state.ok()) scheduler_.refuse(stream_of(frame));
+    return state;
+  }();
+  if (dropped.state != nullptr) end_dropped(dropped);
+  return admitted;
+}
+
+//   dropped   receives the prediction that has ended for this one, for end_dropped()
+Result<PredictionState*> PredictorCore::admit_locked(const Frame& frame, MutexLock& lock, Dropped& dropped) {
+  SchedulerStream& stream = stream_of(frame);
+  if (scheduler_.has_streams()) scheduler_.seen(stream, options_.clock->now());
+  Admission decision = scheduler_.ask(stream);
   const bool waits = decision == Admission::kWait;
-  PredictionState* state = nullptr;
-  if (waits || decision == Admission::kAdmit) {
-    // Before the place is taken: a place cannot be given back without an outcome.
-    state = take_idle_state();
-    if (state == nullptr) return refuse(Status::out_of_memory("prediction", sizeof(PredictionState)));
-  }
+  if (!waits && decision != Admission::kAdmit && decision != Admission::kReplace)
+    return refusal(decision, frame);
+  // Before the place is taken: a place cannot be given back without an outcome.
+  PredictionState* const state = take_idle_state();
+  if (state == nullptr) return Status::out_of_memory("prediction", sizeof(PredictionState));
   if (waits) {
-    decision = wait_for_place(lock);
-    if (decision != Admission::kAdmit) idle_states_.push_back(*state);
-  }
-  switch (decision) {
-    case Admission::kAdmit:
-      break;
-    case Admission::kRefuseUntaken:
-      return refuse(untaken_);
-    case Admission::kRefuseShuttingDown:
-      return refuse(shut_down_);
-    case Admission::kWait:
-    case Admission::kRefuseFull:
-      return refuse(full_);
+    decision = wait_for_place(stream, block_until(frame), lock);
+    if (decision != Admission::kAdmit) {
+      idle_states_.push_back(*state);
+      return refusal(decision, frame);
+    }
   }
   const TimePoint now = options_.clock->now();
-  if (waits)
+  state->stream = &stream;
+  if (waits) {
     scheduler_.admit_granted(*state, now);
-  else
+  } else if (decision == Admission::kReplace) {
+    dropped.state = static_cast<PredictionState*>(&scheduler_.victim(stream));
+    replace(dropped, *state, now);
+  } else {
     scheduler_.admit(*state, now);
+  }
   state->times.due = frame.due.value_or(now);
   state->deadline = frame.deadline.value_or(TimePoint::max());
   return state;
 }
 
+// Gives the place of one prediction to another one, in one step.
+void PredictorCore::replace(Dropped& dropped, PredictionState& state, TimePoint now) noexcept {
+  const std::size_t takeable = scheduler_.takeable();
+  scheduler_.replace(*dropped.state, state, now);
+  publish_end(*dropped.state, dropped_);
+  dropped.superseded = scheduler_.take_superseded() != nullptr;
+  raise_event_fd(takeable);
+}
+
+// A stream of another predictor is none of this one's.
+SchedulerStream& PredictorCore::stream_of(const Frame& frame) noexcept {
+  StreamState* const stream = frame.stream.state_.get();
+  if (stream == nullptr || stream->core.get() != this) return scheduler_.unnamed();
+  return *stream;
+}
+
+// For how long the frame may wait for a place.
+TimePoint PredictorCore::block_until(const Frame& frame) const noexcept {
+  const StreamState* const stream = frame.stream.state_.get();
+  const TimePoint until =
+      deadline_after(stream == nullptr ? options_.block_timeout : stream->options.block_timeout);
+  // Only a real clock moves while a thread sleeps.
+  return frame.deadline && options_.clock->real() ? std::min(until, *frame.deadline) : until;
+}
+
 void PredictorCore::fill(PredictionState& state, Frame& frame) noexcept {
   state.core = shared_from_this();
   state.tag = frame.tag;
+  state.stream_state = std::move(frame.stream.state_);
   for (std::size_t i = 0; i < inputs_.size(); ++i)
     state.inputs[i] = *find_input(frame, inputs_[i], inputs_.size());
   frame.inputs.clear();
@@ -205,12 +254,15 @@ void PredictorCore::await_inputs(PredictionState& state) noexcept {
     }
   }
   bool cancelling = false;
+  PredictionState* overtaken = nullptr;
   {
     const MutexLock lock(mutex_);
     scheduler_.await_inputs(state);
+    overtaken = withdraw_overtaken(*state.stream);
     runtime_core_->wake_at_changed(wake_at());
     cancelling = cancelling_;
   }
+  if (overtaken != nullptr) finish(*overtaken, nullptr, Outcome::kDropped, dropped_);
   if (cancelling) cancel(state);  // shutdown() may have looked through the list before
   input_came(state);
 }
@@ -224,11 +276,30 @@ void PredictorCore::input_came(PredictionState& state) noexcept {
   if (state.inputs_to_come.fetch_sub(1, std::memory_order_acq_rel) == 1) enqueue(state);
 }
 
+// For the watch: on the stream's own line, if it has one.
+void PredictorCore::arrived(const PredictionState& state, TimePoint now) noexcept {
+  StreamState* const stream = state.stream_state.get();
+  if (stream != nullptr && stream->line && stream->line->linked()) {
+    runtime_core_->arrived(*stream->line, now);
+  } else {
+    runtime_core_->arrived(*this, now);
+  }
+}
+
+// Of a keep-latest stream to which several threads submit: what more than one frame waits. It is to end as
+// dropped.
+PredictionState* PredictorCore::withdraw_overtaken(const SchedulerStream& stream) noexcept {
+  Job* const job = scheduler_.overtaken(stream);
+  if (job != nullptr) scheduler_.withdraw(*job);
+  return static_cast<PredictionState*>(job);
+}
+
 // Puts a prediction whose inputs are ready into the queue, or ends it if an input failed. Does nothing if it
 // has ended meanwhile (cancelled, expired).
 void PredictorCore::enqueue(PredictionState& state) noexcept {
   Status why;
   Outcome outcome = Outcome::kFailed;
+  PredictionState* overtaken = nullptr;
   Doorbell::Wake whom = Doorbell::Wake::kNobody;
   {
     const MutexLock lock(mutex_);
@@ -245,8 +316,9 @@ void PredictorCore::enqueue(PredictionState& state) noexcept {
       // A frame that waited for an input arrives with that input and not with submit(), so it does not count
       // for the watch.
       const TimePoint now = waited ? options_.clock->now() : state.times.submitted;
-      if (!waited) runtime_core_->arrived(*this, now);
+      if (!waited) arrived(state, now);
       scheduler_.inputs_came(state, now);
+      overtaken = withdraw_overtaken(*state.stream);
       if (scheduler_.can_launch()) whom = runtime_core_->announce(now);
       if (state.deadline != TimePoint::max()) runtime_core_->wake_at_changed(wake_at());
     } else if (waited) {
@@ -255,6 +327,7 @@ void PredictorCore::enqueue(PredictionState& state) noexcept {
   }
   if (why.ok()) {
     runtime_core_->wake(whom);  // another thread may own the state by now
+    if (overtaken != nullptr) finish(*overtaken, nullptr, Outcome::kDropped, dropped_);
     return;
   }
   finish(state, nullptr, outcome, why);

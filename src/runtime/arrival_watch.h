@@ -43,6 +43,7 @@ class ArrivalWatch {
   //   share    0 to 1, of one processor's time; 0: never a watch
   explicit ArrivalWatch(double share) noexcept : share_(share) {}
 
+  void set_share(double share) noexcept { share_ = share; }
   void arrived(TimePoint when) noexcept;
   // The watch for the next frame, as seen from `now`; nothing: the frame is too uncertain, or the allowance
   // is used up.
@@ -56,7 +57,7 @@ class ArrivalWatch {
   void begin(TimePoint when, int belief) noexcept;
   void follow(Duration error) noexcept;
 
-  const double share_;
+  double share_;
   TimePoint last_;
   Duration gap_{0};       // between the last two
   int same_gaps_ = 0;     // equal gaps in succession that the line did not predict

@@ -66,6 +66,9 @@ class Lane : public ListLink<>, private FairShare::Share {
   }
   virtual ~Lane() = default;  // never deleted through this type
 
+  // Under the runtime's mutex.
+  void set_watch_share(double share) noexcept { line_.watch.set_share(share); }
+
  private:
   friend class RuntimeCore;
   const int units_;  // of the device's capacity that each of its launches takes

@@ -54,6 +54,13 @@ class RuntimeCore {
     mutex_.assert_held();
     lane.line_.watch.arrived(when);
   }
+  // The same for a line beside the lane's: frames of one stream of the predictor.
+  void arrived(Doorbell::Line& line, TimePoint when) noexcept {
+    mutex_.assert_held();
+    line.watch.arrived(when);
+  }
+  void add_line(Doorbell::Line& line) noexcept { doorbell_.add(line); }
+  void remove_line(Doorbell::Line& line) noexcept { doorbell_.remove(line); }
   // The lane has something new to launch. wake() must follow, after the mutex was released.
   Doorbell::Wake announce(TimePoint now) noexcept;
   // A launch has ended: its units of the device are free.

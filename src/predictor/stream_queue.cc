@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "predictor/stream_queue.h"
+
+#include <algorithm>
+
+namespace inflight::internal {
+
+Job& StreamQueue::pop() noexcept {
+  SchedulerStream& stream = *ready_.first();
+  Job& job = *stream.queued.pop_front();
+  now(stream.priority) = stream.turn;
+  stream.turn += 1 / stream.weight;
+  if (stream.queued.empty()) {
+    ready_.remove(stream);
+  } else {
+    ready_.moved(stream);
+  }
+  leave(job);
+  return job;
+}
+
+void StreamQueue::enter(Job& job) noexcept {
+  SchedulerStream& stream = *job.stream;
+  ++stream.waiting_count;
+  if (!stream.drops()) return;
+  stream.waiting.push_back(job);
+  if (stream.waiting_count == 1) {
+    stream.turn = std::max(stream.turn, now(stream.priority));
+    victims_.add(stream);
+  } else {
+    victims_.moved(stream);
+  }
+}
+
+void StreamQueue::leave(Job& job) noexcept {
+  SchedulerStream& stream = *job.stream;
+  --stream.waiting_count;
+  if (!stream.drops()) return;
+  stream.waiting.remove(job);
+  if (stream.waiting_count == 0) {
+    victims_.remove(stream);
+  } else {
+    victims_.moved(stream);  // also because its turn may have changed
+  }
+}
+
+void StreamQueue::push(Job& job) noexcept {
+  SchedulerStream& stream = *job.stream;
+  const bool first = stream.queued.empty();
+  stream.queued.push_back(job);
+  if (!first) return;
+  stream.turn = std::max(stream.turn, now(stream.priority));
+  ready_.add(stream);
+  victims_.moved(stream);
+}
+
+void StreamQueue::remove(Job& job) noexcept {
+  SchedulerStream& stream = *job.stream;
+  stream.queued.remove(job);
+  if (stream.queued.empty()) ready_.remove(stream);
+}
+
+Job* StreamQueue::victim_for(const SchedulerStream& stream) const noexcept {
+  SchedulerStream* const last = victims_.first();
+  if (last == nullptr || last == &stream) return nullptr;
+  if (stream.priority < last->priority) return nullptr;
+  // Without the correction of push(): a stream that was refused for long has the smaller turn.
+  const double turn = stream.turn + static_cast<double>(stream.waiting_count) / stream.weight;
+  if (stream.priority == last->priority && turn >= last_turn(*last)) return nullptr;
+  return last->waiting.front();
+}
+
+}  // namespace inflight::internal
