@@ -91,8 +91,8 @@ class PredictorCore final : public Lane, public std::enable_shared_from_this<Pre
     PredictionState* state = nullptr;
     bool superseded = false;  // it will not be handed out
   };
-  Result<PredictionState*> admit_locked(const Frame& frame, MutexLock& lock, Dropped& dropped)
-      INFLIGHT_REQUIRES(mutex_);
+  Admission admit_otherwise(Admission decision, const Frame& frame, PredictionState& state, MutexLock& lock,
+                            Dropped& dropped) noexcept INFLIGHT_REQUIRES(mutex_);
   void replace(Dropped& dropped, PredictionState& state, TimePoint now) noexcept INFLIGHT_REQUIRES(mutex_);
   SchedulerStream& stream_of(const Frame& frame) noexcept INFLIGHT_REQUIRES(mutex_);
   TimePoint block_until(const Frame& frame) const noexcept;

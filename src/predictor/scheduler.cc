@@ -55,11 +55,7 @@ void Scheduler::seen(SchedulerStream& stream, TimePoint now) noexcept {
   while (now - active_.front()->seen > kShareKept) forget(*active_.front());
 }
 
-// Whether the stream may have one more place, as far as the other streams are concerned.
-bool Scheduler::has_share(const SchedulerStream& stream) const noexcept {
-  if (stream.in_flight >= stream.limit) return false;
-  // What a stream would drop gives way to others when they need it.
-  if (open_streams_ == 0 || stream.drops() || stream.in_flight == 0) return true;
+bool Scheduler::share_allows(const SchedulerStream& stream) const noexcept {
   const double share = options_.in_flight_limit * stream.weight / std::max(active_weight_, stream.weight);
   // The next place is part of the share if no more than a rounding error is missing.
   return static_cast<double>(stream.in_flight + 1) <= share + 1e-6;
@@ -98,40 +94,11 @@ void Scheduler::refuse(SchedulerStream& stream) noexcept {
   ++stream.books.rejected;
 }
 
-void Scheduler::take_place(SchedulerStream& stream) noexcept {
-  ++statistics_.submitted;
-  ++statistics_.in_flight;
-  statistics_.in_flight_max = std::max(statistics_.in_flight_max, statistics_.in_flight);
-  ++stream.in_flight;
-  if (!stream.named) return;
-  Statistics& books = stream.books;
-  ++books.submitted;
-  books.in_flight = stream.in_flight;
-  books.in_flight_max = std::max(books.in_flight_max, books.in_flight);
-}
-
-void Scheduler::admit(Job& job, TimePoint now) noexcept {
-  if (job.stream == nullptr) job.stream = &unnamed_;
-  take_place(*job.stream);
-  admit_granted(job, now);
-}
-
 void Scheduler::replace(Job& victim, Job& job, TimePoint now) noexcept {
   const bool withdrawn = withdraw(victim);
   INFLIGHT_CHECK(withdrawn);
   settle(victim, Outcome::kDropped, now);
   admit(job, now);
-}
-
-void Scheduler::admit_granted(Job& job, TimePoint now) noexcept {
-  job.stage = Stage::kAdmitted;
-  job.outcome = Outcome::kPending;
-  job.id = next_id_++;
-  job.times = {};
-  job.times.submitted = now;
-  job.times.due = now;
-  if (job.stream == nullptr) job.stream = &unnamed_;
-  if (job.stream->delivery == Delivery::kInOrder) job.stream->undelivered.push_back(job);
 }
 
 void Scheduler::wait_for_place(PlaceWaiter& waiter) noexcept {
@@ -217,8 +184,7 @@ Job* Scheduler::launch(TimePoint now) noexcept {
   return &job;
 }
 
-Job* Scheduler::overtaken(const SchedulerStream& stream) const noexcept {
-  if (stream.policy != OverloadPolicy::kKeepLatest || stream.waiting_count < 2) return nullptr;
+Job* Scheduler::older_of_waiting(const SchedulerStream& stream) const noexcept {
   Job* const first = stream.waiting.front();
   Job* const second = stream.waiting.after(*first);
   return first->id < second->id ? first : second;

@@ -15,6 +15,7 @@
 //   the predictor ends       shut_down()             waiting submitters are refused
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -109,7 +110,10 @@ class Scheduler {
 
   // A keep-latest stream has more than one job that waits, since several threads submit to it: the older one.
   // Null: it has not.
-  Job* overtaken(const SchedulerStream& stream) const noexcept;
+  Job* overtaken(const SchedulerStream& stream) const noexcept {
+    const bool several = stream.policy == OverloadPolicy::kKeepLatest && stream.waiting_count > 1;
+    return several ? older_of_waiting(stream) : nullptr;
+  }
 
   // ---- The end of a job. Each is followed by finished().
 
@@ -153,7 +157,14 @@ class Scheduler {
   bool has_room() const noexcept {
     return statistics_.in_flight < static_cast<std::uint64_t>(options_.in_flight_limit);
   }
-  bool has_share(const SchedulerStream& stream) const noexcept;
+  // Whether the stream may have one more place, as far as the other streams are concerned.
+  bool has_share(const SchedulerStream& stream) const noexcept {
+    if (stream.in_flight >= stream.limit) return false;
+    // What a stream would drop gives way to others when they need it.
+    return open_streams_ == 0 || stream.drops() || stream.in_flight == 0 || share_allows(stream);
+  }
+  bool share_allows(const SchedulerStream& stream) const noexcept;
+  Job* older_of_waiting(const SchedulerStream& stream) const noexcept;
   Job* find_victim(const SchedulerStream& stream) const noexcept;
   void take_place(SchedulerStream& stream) noexcept;
   PlaceWaiter* next_waiter() const noexcept;
@@ -186,5 +197,33 @@ class Scheduler {
   std::vector<int> free_slots_;
   bool shutting_down_ = false;
 };
+
+inline void Scheduler::take_place(SchedulerStream& stream) noexcept {
+  ++statistics_.submitted;
+  ++statistics_.in_flight;
+  statistics_.in_flight_max = std::max(statistics_.in_flight_max, statistics_.in_flight);
+  ++stream.in_flight;
+  if (!stream.named) return;
+  Statistics& books = stream.books;
+  ++books.submitted;
+  books.in_flight = stream.in_flight;
+  books.in_flight_max = std::max(books.in_flight_max, books.in_flight);
+}
+
+inline void Scheduler::admit_granted(Job& job, TimePoint now) noexcept {
+  job.stage = Stage::kAdmitted;
+  job.outcome = Outcome::kPending;
+  job.id = next_id_++;
+  job.times = {};
+  job.times.submitted = now;
+  job.times.due = now;
+  if (job.stream->delivery == Delivery::kInOrder) job.stream->undelivered.push_back(job);
+}
+
+inline void Scheduler::admit(Job& job, TimePoint now) noexcept {
+  if (job.stream == nullptr) job.stream = &unnamed_;
+  take_place(*job.stream);
+  admit_granted(job, now);
+}
 
 }  // namespace inflight::internal

@@ -19,10 +19,8 @@ Job& StreamQueue::pop() noexcept {
   return job;
 }
 
-void StreamQueue::enter(Job& job) noexcept {
+void StreamQueue::enter_dropping(Job& job) noexcept {
   SchedulerStream& stream = *job.stream;
-  ++stream.waiting_count;
-  if (!stream.drops()) return;
   stream.waiting.push_back(job);
   if (stream.waiting_count == 1) {
     stream.turn = std::max(stream.turn, now(stream.priority));
@@ -32,10 +30,8 @@ void StreamQueue::enter(Job& job) noexcept {
   }
 }
 
-void StreamQueue::leave(Job& job) noexcept {
+void StreamQueue::leave_dropping(Job& job) noexcept {
   SchedulerStream& stream = *job.stream;
-  --stream.waiting_count;
-  if (!stream.drops()) return;
   stream.waiting.remove(job);
   if (stream.waiting_count == 0) {
     victims_.remove(stream);
@@ -44,11 +40,7 @@ void StreamQueue::leave(Job& job) noexcept {
   }
 }
 
-void StreamQueue::push(Job& job) noexcept {
-  SchedulerStream& stream = *job.stream;
-  const bool first = stream.queued.empty();
-  stream.queued.push_back(job);
-  if (!first) return;
+void StreamQueue::make_ready(SchedulerStream& stream) noexcept {
   stream.turn = std::max(stream.turn, now(stream.priority));
   ready_.add(stream);
   victims_.moved(stream);

@@ -29,11 +29,22 @@ class StreamQueue {
   Job& pop() noexcept;
 
   // The job waits: for its inputs or for its turn. Before push().
-  void enter(Job& job) noexcept;
+  void enter(Job& job) noexcept {
+    ++job.stream->waiting_count;
+    if (job.stream->drops()) enter_dropping(job);
+  }
   // It has ended before it started. After remove(), if it was queued.
-  void leave(Job& job) noexcept;
+  void leave(Job& job) noexcept {
+    --job.stream->waiting_count;
+    if (job.stream->drops()) leave_dropping(job);
+  }
   // Its inputs are there.
-  void push(Job& job) noexcept;
+  void push(Job& job) noexcept {
+    SchedulerStream& stream = *job.stream;
+    const bool first = stream.queued.empty();
+    stream.queued.push_back(job);
+    if (first) make_ready(stream);
+  }
   // Removes a queued job.
   void remove(Job& job) noexcept;
 
@@ -55,6 +66,9 @@ class StreamQueue {
     }
     static std::size_t& place(SchedulerStream& stream) noexcept { return stream.victim_place; }
   };
+  void enter_dropping(Job& job) noexcept;
+  void leave_dropping(Job& job) noexcept;
+  void make_ready(SchedulerStream& stream) noexcept;
   static double last_turn(const SchedulerStream& stream) noexcept {
     return stream.turn + (static_cast<double>(stream.waiting_count) - 1) / stream.weight;
   }

@@ -16,12 +16,16 @@
 namespace inflight::internal {
 namespace {
 
-// The frame's array for an input, or null.
-const NDArray* find_input(const Frame& frame, const TensorSpec& wanted, std::size_t count) {
+// The frame's array for an input, or null. Requires as many inputs as the model has.
+const NDArray* find_named(const Frame& frame, const TensorSpec& wanted) {
   for (const Frame::Input& input : frame.inputs) {
-    if (input.name == wanted.name || (count == 1 && input.name.empty())) return &input.array;
+    if (input.name == wanted.name) return &input.array;
   }
   return nullptr;
+}
+inline const NDArray* find_input(const Frame& frame, const TensorSpec& wanted) {
+  const bool only = frame.inputs.size() == 1 && frame.inputs[0].name.empty();
+  return only ? &frame.inputs[0].array : find_named(frame, wanted);
 }
 
 }  // namespace
@@ -54,7 +58,7 @@ Status PredictorCore::check_fits(const Frame& frame) const {
                   fmt::format("frame: got {} inputs, want {}", frame.inputs.size(), inputs_.size()));
   }
   for (const TensorSpec& wanted : inputs_) {
-    const NDArray* const array = find_input(frame, wanted, inputs_.size());
+    const NDArray* const array = find_input(frame, wanted);
     if (array == nullptr) {
       return Status(
           StatusCode::kInvalidArgument,
@@ -110,6 +114,13 @@ PredictionState* PredictorCore::take_idle_state() noexcept {
   }
 }
 
+// A stream of another predictor is none of this one's.
+SchedulerStream& PredictorCore::stream_of(const Frame& frame) noexcept {
+  StreamState* const stream = frame.stream.state_.get();
+  if (stream == nullptr || stream->core.get() != this) return scheduler_.unnamed();
+  return *stream;
+}
+
 // Waits until the scheduler has decided or the time has come. Releases the mutex meanwhile. Clang's analysis
 // cannot follow a lock that is passed in.
 Admission PredictorCore::wait_for_place(SchedulerStream& stream, TimePoint until,
@@ -145,47 +156,54 @@ const Status& PredictorCore::refusal(Admission decision, const Frame& frame) con
 // Takes a place and a state for it, or counts a refusal.
 Result<PredictionState*> PredictorCore::admit(const Frame& frame, const Status& fits) {
   Dropped dropped;
-  Result<PredictionState*> admitted = [&]() -> Result<PredictionState*> {
+  const auto admitted = [&]() -> Result<PredictionState*> {
     MutexLock lock(mutex_);
-    Result<PredictionState*> state = fits.ok() ? admit_locked(frame, lock, dropped) : fits;
-    if (!state.ok()) scheduler_.refuse(stream_of(frame));
+    SchedulerStream& stream = stream_of(frame);
+    const auto refuse = [&](const Status& why) INFLIGHT_NO_THREAD_SAFETY_ANALYSIS {
+      scheduler_.refuse(stream);
+      return why;
+    };
+    if (!fits.ok()) return refuse(fits);
+    if (scheduler_.has_streams()) scheduler_.seen(stream, options_.clock->now());
+    const Admission decision = scheduler_.ask(stream);
+    const bool can = decision == Admission::kAdmit || decision == Admission::kReplace;
+    if (!can && decision != Admission::kWait) return refuse(refusal(decision, frame));
+    // Before the place is taken: a place cannot be given back without an outcome.
+    PredictionState* const state = take_idle_state();
+    if (state == nullptr) return refuse(Status::out_of_memory("prediction", sizeof(PredictionState)));
+    state->stream = &stream;
+    TimePoint now;
+    if (decision == Admission::kAdmit) {
+      now = options_.clock->now();
+      scheduler_.admit(*state, now);
+    } else if (const Admission came = admit_otherwise(decision, frame, *state, lock, dropped);
+               came == Admission::kAdmit) {
+      now = state->times.submitted;
+    } else {
+      idle_states_.push_back(*state);
+      return refuse(refusal(came, frame));
+    }
+    state->times.due = frame.due.value_or(now);
+    state->deadline = frame.deadline.value_or(TimePoint::max());
     return state;
   }();
   if (dropped.state != nullptr) end_dropped(dropped);
   return admitted;
 }
 
+// Takes the place of another prediction, or waits for a place.
 //   dropped   receives the prediction that has ended for this one, for end_dropped()
-Result<PredictionState*> PredictorCore::admit_locked(const Frame& frame, MutexLock& lock, Dropped& dropped) {
-  SchedulerStream& stream = stream_of(frame);
-  if (scheduler_.has_streams()) scheduler_.seen(stream, options_.clock->now());
-  Admission decision = scheduler_.ask(stream);
-  const bool waits = decision == Admission::kWait;
-  if (!waits && decision != Admission::kAdmit && decision != Admission::kReplace)
-    return refusal(decision, frame);
-  // Before the place is taken: a place cannot be given back without an outcome.
-  PredictionState* const state = take_idle_state();
-  if (state == nullptr) return Status::out_of_memory("prediction", sizeof(PredictionState));
-  if (waits) {
-    decision = wait_for_place(stream, block_until(frame), lock);
-    if (decision != Admission::kAdmit) {
-      idle_states_.push_back(*state);
-      return refusal(decision, frame);
-    }
+//   returns   kAdmit, or why not
+Admission PredictorCore::admit_otherwise(Admission decision, const Frame& frame, PredictionState& state,
+                                         MutexLock& lock, Dropped& dropped) noexcept {
+  if (decision == Admission::kReplace) {
+    dropped.state = static_cast<PredictionState*>(&scheduler_.victim(*state.stream));
+    replace(dropped, state, options_.clock->now());
+    return Admission::kAdmit;
   }
-  const TimePoint now = options_.clock->now();
-  state->stream = &stream;
-  if (waits) {
-    scheduler_.admit_granted(*state, now);
-  } else if (decision == Admission::kReplace) {
-    dropped.state = static_cast<PredictionState*>(&scheduler_.victim(stream));
-    replace(dropped, *state, now);
-  } else {
-    scheduler_.admit(*state, now);
-  }
-  state->times.due = frame.due.value_or(now);
-  state->deadline = frame.deadline.value_or(TimePoint::max());
-  return state;
+  const Admission came = wait_for_place(*state.stream, block_until(frame), lock);
+  if (came == Admission::kAdmit) scheduler_.admit_granted(state, options_.clock->now());
+  return came;
 }
 
 // Gives the place of one prediction to another one, in one step.
@@ -195,13 +213,6 @@ void PredictorCore::replace(Dropped& dropped, PredictionState& state, TimePoint 
   publish_end(*dropped.state, dropped_);
   dropped.superseded = scheduler_.take_superseded() != nullptr;
   raise_event_fd(takeable);
-}
-
-// A stream of another predictor is none of this one's.
-SchedulerStream& PredictorCore::stream_of(const Frame& frame) noexcept {
-  StreamState* const stream = frame.stream.state_.get();
-  if (stream == nullptr || stream->core.get() != this) return scheduler_.unnamed();
-  return *stream;
 }
 
 // For how long the frame may wait for a place.
@@ -216,9 +227,8 @@ TimePoint PredictorCore::block_until(const Frame& frame) const noexcept {
 void PredictorCore::fill(PredictionState& state, Frame& frame) noexcept {
   state.core = shared_from_this();
   state.tag = frame.tag;
-  state.stream_state = std::move(frame.stream.state_);
-  for (std::size_t i = 0; i < inputs_.size(); ++i)
-    state.inputs[i] = *find_input(frame, inputs_[i], inputs_.size());
+  if (frame.stream) state.stream_state = std::move(frame.stream.state_);
+  for (std::size_t i = 0; i < inputs_.size(); ++i) state.inputs[i] = *find_input(frame, inputs_[i]);
   frame.inputs.clear();
   state.write = {.op = nullptr, .var = &state, .write = true};
   INFLIGHT_CHECK(state.acquire(state.write));  // a new version: no other code can have claimed it
@@ -233,6 +243,25 @@ Completion& PredictorCore::available(const NDArray& input) const noexcept {
   const bool follows =
       source != nullptr && source->core->runtime_core_ == runtime_core_ && input.shape().is_static();
   return follows ? source->launched : ready;
+}
+
+// For the watch: on the stream's own line, if it has one.
+void PredictorCore::arrived(const PredictionState& state, TimePoint now) noexcept {
+  StreamState* const stream = state.stream_state.get();
+  if (stream != nullptr && stream->line && stream->line->linked()) {
+    runtime_core_->arrived(*stream->line, now);
+  } else {
+    runtime_core_->arrived(*this, now);
+  }
+}
+
+// Of a keep-latest stream to which several threads submit: what more than one frame waits. It is to end as
+// dropped.
+PredictionState* PredictorCore::withdraw_overtaken(const SchedulerStream& stream) noexcept {
+  Job* const job = scheduler_.overtaken(stream);
+  if (job == nullptr) return nullptr;
+  scheduler_.withdraw(*job);
+  return static_cast<PredictionState*>(job);
 }
 
 void PredictorCore::await_inputs(PredictionState& state) noexcept {
@@ -274,24 +303,6 @@ void PredictionState::InputWaiter::completed() {
 
 void PredictorCore::input_came(PredictionState& state) noexcept {
   if (state.inputs_to_come.fetch_sub(1, std::memory_order_acq_rel) == 1) enqueue(state);
-}
-
-// For the watch: on the stream's own line, if it has one.
-void PredictorCore::arrived(const PredictionState& state, TimePoint now) noexcept {
-  StreamState* const stream = state.stream_state.get();
-  if (stream != nullptr && stream->line && stream->line->linked()) {
-    runtime_core_->arrived(*stream->line, now);
-  } else {
-    runtime_core_->arrived(*this, now);
-  }
-}
-
-// Of a keep-latest stream to which several threads submit: what more than one frame waits. It is to end as
-// dropped.
-PredictionState* PredictorCore::withdraw_overtaken(const SchedulerStream& stream) noexcept {
-  Job* const job = scheduler_.overtaken(stream);
-  if (job != nullptr) scheduler_.withdraw(*job);
-  return static_cast<PredictionState*>(job);
 }
 
 // Puts a prediction whose inputs are ready into the queue, or ends it if an input failed. Does nothing if it
