@@ -207,9 +207,10 @@ class Predictor {
   ~Predictor();
 
   // Opens a stream of frames (Frame::stream). While streams are open, each that has submitted a frame in the
-  // last two seconds has its share of the places, by its weight and at least one: where the policy is kReject
-  // or kBlock, it takes no more than that. Frames of kDropOldest and kKeepLatest streams use any free place,
-  // and give it to a frame of another stream whose turn comes before theirs.
+  // last two seconds has its share of the places, at least one: a part by weight among the streams of its
+  // priority and higher ones. Where the policy is kReject or kBlock, a stream takes no more than its share.
+  // Frames of kDropOldest and kKeepLatest streams take any free place, and give it to a frame of another stream
+  // whose turn comes before theirs.
   //   thread   any
   //   bound    kStreamsMax open at a time
   //   errors   kInvalidArgument: an option out of bounds; kOverloaded: kStreamsMax are open; kOutOfMemory;

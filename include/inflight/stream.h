@@ -21,7 +21,7 @@ class StreamState;
 enum class OverloadPolicy : std::uint8_t {
   kReject,      // refuses it at once
   kBlock,       // waits for a place: until block_timeout is over or the frame's deadline comes
-  kDropOldest,  // drops the oldest frame of its stream that has not started, and takes its place
+  kDropOldest,  // takes the place of a frame that has not started: the oldest of its stream, which is dropped
   // Drops the frame of its stream that has not started, also where places are free: at most one frame waits,
   // the newest.
   kKeepLatest,

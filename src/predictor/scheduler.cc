@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <numeric>
 #include <utility>
 
 #include "base/check.h"
@@ -41,22 +42,28 @@ void Scheduler::close(SchedulerStream& stream) noexcept {
 void Scheduler::forget(SchedulerStream& stream) noexcept {
   if (!stream.linked()) return;
   active_.remove(stream);
-  active_weight_ = active_.empty() ? 0 : active_weight_ - stream.weight;
+  double& weight = active_weights_[index_of(stream.priority)];
+  weight -= stream.weight;
+  if (active_.empty()) active_weights_.fill(0);  // no error of rounding stays
 }
 
 void Scheduler::seen(SchedulerStream& stream, TimePoint now) noexcept {
   if (stream.linked()) {
     active_.remove(stream);
   } else {
-    active_weight_ += stream.weight;
+    active_weights_[index_of(stream.priority)] += stream.weight;
   }
   active_.push_back(stream);
   stream.seen = now;
   while (now - active_.front()->seen > kShareKept) forget(*active_.front());
 }
 
+// Of the places that streams of its priority and higher ones have, by weight.
 bool Scheduler::share_allows(const SchedulerStream& stream) const noexcept {
-  const double share = options_.in_flight_limit * stream.weight / std::max(active_weight_, stream.weight);
+  const double weights =
+      std::accumulate(active_weights_.begin() + static_cast<std::ptrdiff_t>(index_of(stream.priority)),
+                      active_weights_.end(), 0.0);
+  const double share = options_.in_flight_limit * stream.weight / std::max(weights, stream.weight);
   // The next place is part of the share if no more than a rounding error is missing.
   return static_cast<double>(stream.in_flight + 1) <= share + 1e-6;
 }
@@ -78,10 +85,13 @@ Admission Scheduler::ask(const SchedulerStream& stream) const noexcept {
   return share || !has_room() ? Admission::kRefuseFull : Admission::kRefuseShare;
 }
 
-// The job that gives its place to a new one of `stream`, for which there is no place; null: none does.
+// The job that gives its place to a new one of `stream`, for which there is no place; null: none does. First
+// one of another stream that has more waiting than its part, then the stream's own oldest.
 Job* Scheduler::find_victim(const SchedulerStream& stream) const noexcept {
-  if (!stream.waiting.empty()) return stream.waiting.front();
-  return has_share(stream) && stream.submitters == 0 ? queue_.victim_for(stream) : nullptr;
+  Job* const own = stream.waiting.front();
+  if (own != nullptr && stream.policy == OverloadPolicy::kKeepLatest) return own;
+  Job* const others = has_share(stream) && stream.submitters == 0 ? queue_.victim_for(stream) : nullptr;
+  return others != nullptr ? others : own;
 }
 
 Job& Scheduler::victim(const SchedulerStream& stream) const noexcept { return *find_victim(stream); }

@@ -185,7 +185,7 @@ class Scheduler {
   SchedulerStream unnamed_;
   int open_streams_ = 0;
   List<SchedulerStream> active_;  // that have submitted lately, the one that is silent for longest first
-  double active_weight_ = 0;
+  PerPriority active_weights_{};  // of their weights, the sums
   PlaceWaiters place_waiters_;
   List<Job> awaiting_;  // inputs still to come
   StreamQueue queue_;   // inputs there, waiting for a slot

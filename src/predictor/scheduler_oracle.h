@@ -55,7 +55,9 @@ class SchedulerOracle {
     if (mine >= stream.stream.limit) return false;
     if (streams.size() == 1 || stream.stream.drops() || mine == 0) return true;
     double weights = 0;
-    for (const auto& each : streams) weights += each->seen ? each->stream.weight : 0;
+    for (const auto& each : streams) {
+      if (each->seen && each->stream.priority >= stream.stream.priority) weights += each->stream.weight;
+    }
     weights = std::max(weights, stream.stream.weight);
     return static_cast<double>(mine + 1) <= options_.in_flight_limit * stream.stream.weight / weights + 1e-6;
   }
@@ -72,8 +74,9 @@ class SchedulerOracle {
   }
   // The stream one of whose jobs gives way to a new one of `stream`; null: none does.
   OracleStream* victim_stream(OracleStream& stream) const {
-    if (stream.stream.drops() && !stream.waiting.empty()) return &stream;
-    if (!has_share(stream) || has_submitters(stream)) return nullptr;
+    OracleStream* const own = stream.stream.drops() && !stream.waiting.empty() ? &stream : nullptr;
+    if (own != nullptr && stream.stream.policy == OverloadPolicy::kKeepLatest) return own;
+    if (!has_share(stream) || has_submitters(stream)) return own;
     OracleStream* last = nullptr;
     for (const auto& each : streams) {
       if (!each->stream.drops() || each->waiting.empty()) continue;
@@ -81,9 +84,9 @@ class SchedulerOracle {
           (each->stream.priority == last->stream.priority && each->last_turn() > last->last_turn()))
         last = each.get();
     }
-    if (last == nullptr || last->stream.priority > stream.stream.priority) return nullptr;
+    if (last == nullptr || last == &stream || last->stream.priority > stream.stream.priority) return own;
     const double turn = stream.turn + static_cast<double>(stream.waiting.size()) / stream.stream.weight;
-    return last->stream.priority == stream.stream.priority && turn >= last->last_turn() ? nullptr : last;
+    return last->stream.priority == stream.stream.priority && turn >= last->last_turn() ? own : last;
   }
   Admission ask(OracleStream& stream) const {
     if (shutting_down) return Admission::kRefuseShuttingDown;
@@ -142,12 +145,12 @@ class SchedulerOracle {
   }
   void enter(Simulated& job) {
     OracleStream& stream = *job.stream;
-    if (stream.stream.drops() && stream.waiting.empty()) stream.turn = std::max(stream.turn, now_of(stream));
+    if (stream.stream.drops() && stream.waiting.empty()) catch_up(stream);
     stream.waiting.push_back(&job);
   }
   void queue(Simulated& job) {
     OracleStream& stream = *job.stream;
-    if (stream.queued.empty()) stream.turn = std::max(stream.turn, now_of(stream));
+    if (stream.queued.empty()) catch_up(stream);
     job.stage = Stage::kQueued;
     stream.queued.push_back(&job);
   }
@@ -233,6 +236,9 @@ class SchedulerOracle {
  private:
   double& now_of(const OracleStream& stream) {
     return now_[static_cast<std::size_t>(stream.stream.priority - Predictor::kPriorityMin)];
+  }
+  void catch_up(OracleStream& stream) {
+    stream.turn = std::max(stream.turn, now_of(stream) - 4 / stream.stream.weight);
   }
   void deliver(Simulated& job, Outcome outcome) {
     OracleStream& stream = *job.stream;

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "predictor/stream_queue.h"
 
-#include <algorithm>
-
 namespace inflight::internal {
 
 Job& StreamQueue::pop() noexcept {
@@ -23,7 +21,7 @@ void StreamQueue::enter_dropping(Job& job) noexcept {
   SchedulerStream& stream = *job.stream;
   stream.waiting.push_back(job);
   if (stream.waiting_count == 1) {
-    stream.turn = std::max(stream.turn, now(stream.priority));
+    catch_up(stream);
     victims_.add(stream);
   } else {
     victims_.moved(stream);
@@ -41,7 +39,7 @@ void StreamQueue::leave_dropping(Job& job) noexcept {
 }
 
 void StreamQueue::make_ready(SchedulerStream& stream) noexcept {
-  stream.turn = std::max(stream.turn, now(stream.priority));
+  catch_up(stream);
   ready_.add(stream);
   victims_.moved(stream);
 }

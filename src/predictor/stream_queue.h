@@ -2,6 +2,7 @@
 // StreamQueue: which frame of a predictor runs next, and which one gives its place away. Pure, as the scheduler.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 
@@ -10,16 +11,25 @@
 
 namespace inflight::internal {
 
+// Something for each priority, the lowest first.
+using PerPriority = std::array<double, Predictor::kPriorityMax - Predictor::kPriorityMin + 1>;
+constexpr std::size_t index_of(int priority) noexcept {
+  return static_cast<std::size_t>(priority - Predictor::kPriorityMin);
+}
+
 // The jobs of one predictor that have not started. Streams of higher priority go first; among those of the same
 // priority, start-time fair queueing: each stream has a virtual time, which advances by 1 / weight with every
 // job that it launches, and the one furthest behind comes next. All frames of a predictor need the same model,
-// so each costs the same. A stream that had nothing to launch gets no credit for that time. Within a stream,
-// the oldest job whose inputs are there goes first.
+// so each costs the same. A stream that had nothing to launch gets credit for kCredit launches of that time: a
+// stream whose next frame comes a moment after several slots became free must not lose its turn by that. Within
+// a stream, the oldest job whose inputs are there goes first.
 //   bound    capacity jobs; allocates nothing after its construction
 //   thread   one at a time: its owner has a lock
 //   source   P. Goyal, H. Vin, H. Cheng, Start-Time Fair Queueing (1997)
 class StreamQueue {
  public:
+  static constexpr double kCredit = 4;
+
   explicit StreamQueue(std::size_t capacity) : ready_(capacity), victims_(capacity) {}
 
   bool empty() const noexcept { return ready_.first() == nullptr; }
@@ -73,13 +83,14 @@ class StreamQueue {
     return stream.turn + (static_cast<double>(stream.waiting_count) - 1) / stream.weight;
   }
   // The virtual time of a priority: the turn of its last launch.
-  double& now(int priority) noexcept {
-    return now_[static_cast<std::size_t>(priority - Predictor::kPriorityMin)];
+  double& now(int priority) noexcept { return now_[index_of(priority)]; }
+  void catch_up(SchedulerStream& stream) noexcept {
+    stream.turn = std::max(stream.turn, now(stream.priority) - kCredit / stream.weight);
   }
 
   IndexedHeap<SchedulerStream, ComesFirst> ready_;   // streams with queued jobs
   IndexedHeap<SchedulerStream, ComesLast> victims_;  // streams that drop, with jobs that have not started
-  std::array<double, Predictor::kPriorityMax - Predictor::kPriorityMin + 1> now_{};
+  PerPriority now_{};
 };
 
 }  // namespace inflight::internal
