@@ -50,7 +50,11 @@ class NullDevice {
   void remove_slot(NullSlot& slot) noexcept;
   // Lets the device finish the slot's launch after `time`, counted from now or from the end of the last
   // launch that it comes after.
-  Status enqueue(NullSlot& slot, Duration time, std::span<const LaunchPoint> after);
+  Status enqueue(NullSlot& slot, std::uint64_t generation, Duration time, std::span<const LaunchPoint> after);
+  // Finishes the slot's launch of this generation now, or once it comes.
+  void stop(NullSlot& slot, std::uint64_t generation) noexcept;
+  // On the slot's thread: until the time of its launch is over or it is stopped.
+  void pass_time(NullSlot& slot, std::uint64_t generation, Duration time) noexcept;
   std::uint64_t finished() const noexcept { return finished_.load(std::memory_order_acquire); }
 
   const NullScript script;
@@ -68,6 +72,7 @@ class NullDevice {
 
   Mutex mutex_;
   CondVar wake_;
+  CondVar stop_;                                          // wakes a slot that passes time
   std::vector<Entry> queue_ INFLIGHT_GUARDED_BY(mutex_);  // a heap, the earliest first
   std::size_t slots_ INFLIGHT_GUARDED_BY(mutex_) = 0;
   std::uint64_t launches_ INFLIGHT_GUARDED_BY(mutex_) = 0;
@@ -124,6 +129,8 @@ class NullSlot final : public BoundProgram {
 
   Status launch(const Launch& launch) override;
   const std::atomic<std::uint64_t>& completion_word() const noexcept override { return word_; }
+  bool can_stop() const noexcept override { return program_.device().script.stoppable; }
+  void stop(std::uint64_t generation) noexcept override { program_.device().stop(*this, generation); }
   Status outcome() override { return outcome_; }
   TensorView dynamic_output(std::size_t) override {
     check_failed("an opaque model's outputs are static", __FILE__, __LINE__);
@@ -144,6 +151,7 @@ class NullSlot final : public BoundProgram {
   // Of the newest launch. Under the device's mutex.
   TimePoint finishes_at;
   std::uint64_t finishes = 0;
+  std::uint64_t stopped = 0;  // the newest generation that was stopped; likewise
 
  private:
   NullProgram& program_;
@@ -170,16 +178,22 @@ Status NullSlot::launch(const Launch& launch) {
   input_ = has_bytes ? static_cast<const std::byte*>(launch.inputs[0].data) : nullptr;
   INFLIGHT_CHECK(launch.generation > generation_);
   generation_ = launch.generation;
-  finishes = generation_;
-  if (script.asynchronous) return device.enqueue(*this, time, launch.after);
-  if (time.count() > 0) script.clock->sleep_until(script.clock->now() + time);
+  if (script.asynchronous) return device.enqueue(*this, generation_, time, launch.after);
+  if (script.stoppable) {
+    device.pass_time(*this, generation_, time);
+  } else if (time.count() > 0) {
+    script.clock->sleep_until(script.clock->now() + time);
+  }
   finish();
   return Status();
 }
 
-Status NullDevice::enqueue(NullSlot& slot, Duration time, std::span<const LaunchPoint> after) {
+Status NullDevice::enqueue(NullSlot& slot, std::uint64_t generation, Duration time,
+                           std::span<const LaunchPoint> after) {
   {
     const MutexLock lock(mutex_);
+    slot.finishes = generation;
+    if (slot.stopped == generation) time = Duration(0);
     TimePoint begins = script.clock->now();
     for (const LaunchPoint& point : after) {
       auto& other = static_cast<NullSlot&>(*point.bound);
@@ -193,6 +207,25 @@ Status NullDevice::enqueue(NullSlot& slot, Duration time, std::span<const Launch
   }
   wake_.notify_all();
   return Status();
+}
+
+void NullDevice::stop(NullSlot& slot, std::uint64_t generation) noexcept {
+  {
+    const MutexLock lock(mutex_);
+    slot.stopped = std::max(slot.stopped, generation);
+    for (Entry& entry : queue_) {
+      if (entry.slot == &slot && slot.finishes == generation) entry.when = TimePoint::min();
+    }
+    std::make_heap(queue_.begin(), queue_.end(), later);
+  }
+  wake_.notify_all();
+  stop_.notify_all();
+}
+
+void NullDevice::pass_time(NullSlot& slot, std::uint64_t generation, Duration time) noexcept {
+  const TimePoint until = steady_clock().now() + time;
+  MutexLock lock(mutex_);
+  while (slot.stopped != generation && steady_clock().now() < until) stop_.wait_until(lock, until);
 }
 
 // A lost device may still have its launch in the queue.

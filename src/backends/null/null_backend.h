@@ -28,6 +28,8 @@ struct NullScript {
   // True: launch() only enqueues, and a thread of the device stores the word later, as a GPU would. Launches
   // may then come after others.
   bool asynchronous = false;
+  // True: a launch can be stopped, and then finishes at once. Not while one of these functions runs.
+  bool stoppable = false;
   // True: outputs are in memory of the device "null", which the host cannot read.
   bool device_memory = false;
   int concurrency_wide = 1;

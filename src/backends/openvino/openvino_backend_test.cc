@@ -12,11 +12,16 @@
 #include <filesystem>
 #include <fstream>
 #include <openvino/core/model.hpp>
+#include <openvino/op/constant.hpp>
+#include <openvino/op/matmul.hpp>
+#include <openvino/op/parameter.hpp>
+#include <openvino/op/result.hpp>
 #include <openvino/runtime/core.hpp>
 #include <openvino/runtime/properties.hpp>
 #include <random>
 #include <thread>
 
+#include "inflight/clock.h"
 #include "model/network.h"
 #include "onnx_writer.h"
 
@@ -401,6 +406,65 @@ TEST(OpenVinoBackend, MemoryDoesNotGrowWithLaunches) {
   const std::size_t before = resident_bytes();
   launches(10000);
   EXPECT_LT(resident_bytes(), before + (std::size_t{4} << 20));
+}
+
+// A chain of products of matrices that takes long enough to be stopped in the middle.
+std::shared_ptr<ov::Model> long_network(int operators) {
+  constexpr std::size_t kSize = 512;
+  auto input = std::make_shared<ov::op::v0::Parameter>(ov::element::f32, ov::Shape{kSize, kSize});
+  input->get_output_tensor(0).set_names({"x"});
+  std::vector<float> weights(kSize * kSize);
+  for (std::size_t i = 0; i < weights.size(); ++i) weights[i] = static_cast<float>(i % 7) / 2000;
+  const auto constant = ov::op::v0::Constant::create(ov::element::f32, {kSize, kSize}, weights);
+  ov::Output<ov::Node> value = input;
+  for (int i = 0; i < operators; ++i) value = std::make_shared<ov::op::v0::MatMul>(value, constant);
+  auto result = std::make_shared<ov::op::v0::Result>(value);
+  value.get_tensor().set_names({"y"});
+  return std::make_shared<ov::Model>(ov::ResultVector{result}, ov::ParameterVector{input}, "long");
+}
+
+TEST(OpenVinoBackend, StopsBetweenTwoOperatorsAndRunsAgain) {
+  using std::chrono::duration;
+  const auto program =
+      compile(Model(*internal::make_rep(long_network(300), "long")), {.precision = Precision::kF32});
+  Slot slot(program);
+  ASSERT_TRUE(slot.bound().can_stop());
+  std::fill_n(slot.input<float>(), 512 * 512, 1.0F);
+  slot.run();
+  const std::vector<float> wanted = slot.output<float>();
+  const TimePoint began = steady_clock().now();
+  slot.run();
+  const Duration whole = steady_clock().now() - began;
+
+  const Launch launch = slot.launch();
+  TimePoint told;
+  std::thread stopper([&] {
+    steady_clock().sleep_until(steady_clock().now() + whole / 4);
+    told = steady_clock().now();
+    slot.bound().stop(launch.generation);
+  });
+  ASSERT_TRUE(slot.bound().launch(launch).ok());
+  const TimePoint ended = steady_clock().now();
+  stopper.join();
+  EXPECT_EQ(slot.bound().completion_word().load(), launch.generation);
+  EXPECT_FALSE(slot.bound().outcome().ok());
+  std::printf("whole %.1f ms, from stop() to the end %.2f ms\n", duration<double, std::milli>(whole).count(),
+              duration<double, std::milli>(ended - told).count());
+  EXPECT_LT(ended - told, whole / 4) << "it ran on";
+
+  // What is told too late, or of another launch, stops nothing.
+  slot.bound().stop(launch.generation);
+  slot.run();
+  EXPECT_EQ(slot.output<float>(), wanted);
+  // What is told before the launch is made stops it.
+  const Launch next = slot.launch();
+  slot.bound().stop(next.generation);
+  const TimePoint at_once = steady_clock().now();
+  ASSERT_TRUE(slot.bound().launch(next).ok());
+  EXPECT_LT(steady_clock().now() - at_once, whole / 4);
+  EXPECT_EQ(slot.bound().completion_word().load(), next.generation);
+  slot.run();
+  EXPECT_EQ(slot.output<float>(), wanted);
 }
 
 }  // namespace

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "inflight/internal/mutex.h"
 #include "model/openvino_error.h"
 
 namespace inflight::internal {
@@ -62,8 +63,9 @@ class OpenVinoSlot final : public BoundProgram {
       return {StatusCode::kDeviceError, distil_openvino_error(error.what())};
     }
     last_ = index_of(launch.width);
+    const Running running(*this, *request, launch.generation);
     try {
-      request->request.infer();
+      if (!running.stopped()) request->request.infer();
       copy_aliases(launch);
       outcome_ = check_ranks(*request);
     } catch (const std::exception& error) {
@@ -73,6 +75,20 @@ class OpenVinoSlot final : public BoundProgram {
     }
     word_.store(launch.generation, std::memory_order_release);
     return {};
+  }
+
+  // The CPU looks between two operators of the network whether to go on. In the few microseconds before it has
+  // begun, it does not notice.
+  bool can_stop() const noexcept override { return true; }
+  void stop(std::uint64_t generation) noexcept override {
+    const MutexLock lock(running_mutex_);
+    stopped_ = std::max(stopped_, generation);
+    if (running_ == nullptr || generation != running_generation_) return;
+    try {
+      running_->request.cancel();
+    } catch (...) {
+      // It goes on to its end.
+    }
   }
 
   const std::atomic<std::uint64_t>& completion_word() const noexcept override { return word_; }
@@ -104,6 +120,28 @@ class OpenVinoSlot final : public BoundProgram {
     ov::InferRequest request;
     std::vector<const void*> inputs;  // the memory that each tensor of the request wraps now
     std::vector<const void*> outputs;
+  };
+
+  // Shows stop() what runs, for as long as it lives.
+  class Running {
+   public:
+    Running(OpenVinoSlot& slot, Request& request, std::uint64_t generation) : slot_(slot) {
+      const MutexLock lock(slot_.running_mutex_);
+      stopped_ = slot_.stopped_ == generation;
+      slot_.running_ = &request;
+      slot_.running_generation_ = generation;
+    }
+    ~Running() {
+      const MutexLock lock(slot_.running_mutex_);
+      slot_.running_ = nullptr;
+    }
+    Running(const Running&) = delete;
+    Running& operator=(const Running&) = delete;
+    bool stopped() const noexcept { return stopped_; }
+
+   private:
+    OpenVinoSlot& slot_;
+    bool stopped_;
   };
 
   static ov::Shape shape_of_view(const TensorView& view) {
@@ -194,6 +232,11 @@ class OpenVinoSlot final : public BoundProgram {
   std::size_t last_ = 0;  // the width of the last launch
   Status outcome_;
   std::atomic<std::uint64_t> word_{0};
+
+  Mutex running_mutex_;
+  Request* running_ INFLIGHT_GUARDED_BY(running_mutex_) = nullptr;
+  std::uint64_t running_generation_ INFLIGHT_GUARDED_BY(running_mutex_) = 0;
+  std::uint64_t stopped_ INFLIGHT_GUARDED_BY(running_mutex_) = 0;  // the newest that was to stop
 };
 
 }  // namespace
