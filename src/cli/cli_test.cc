@@ -22,7 +22,7 @@ namespace {
 TEST(ParseRun, HasTheStatedDefaults) {
   const Result<RunOptions> options = parse_run({});
   ASSERT_TRUE(options.ok());
-  EXPECT_EQ(options->source, "synthetic");
+  EXPECT_EQ(options->sources, std::vector<std::string>{"synthetic"});
   EXPECT_EQ(options->limit, 8);
   EXPECT_EQ(options->policy, OverloadPolicy::kReject);
   EXPECT_EQ(options->device, Device::cpu());
@@ -61,12 +61,48 @@ TEST(ParseRun, MessagesShowTheBeginningOfALongWord) {
 
 TEST(ParseRun, NothingIsAcceptedAndIgnored) {
   RunWords words;
-  words.source = "film.mp4";
+  words.sources = {"film.mp4"};
   words.seed = "1";
   EXPECT_EQ(refusal(words), "--seed: only the synthetic source has one");
   words = {};
   words.top = "3";
   EXPECT_EQ(refusal(words), "--top: only for --results and --output, neither of which is given");
+}
+
+TEST(ParseRun, SeveralSourcesAreStreams) {
+  RunWords words;
+  words.sources = {"a.mp4", "b.mp4"};
+  EXPECT_EQ(parse_run(words)->sources.size(), 2U);
+  EXPECT_EQ(parse_run(words)->limit, 8);
+  words.streams = "2";
+  EXPECT_EQ(refusal(words), "--streams: copies of one source, and there are several");
+  words.sources = {"-"};
+  EXPECT_EQ(refusal(words), "--streams: standard input can be read only once");
+  words.sources = {};
+  words.streams = "60";
+  EXPECT_EQ(parse_run(words)->sources, std::vector<std::string>(60, "synthetic"));
+  EXPECT_EQ(parse_run(words)->limit, 120);
+  words.limit = "8";
+  EXPECT_EQ(parse_run(words)->limit, 8);
+  words.output = "out.mp4";
+  EXPECT_EQ(refusal(words), "--output: only for one source, and there are several");
+  words.output = std::nullopt;
+  words.streams = "257";
+  EXPECT_EQ(refusal(words), "--streams: got 257, want 1 to 256");
+  words.streams = std::nullopt;
+  words.sources.assign(257, "a.mp4");
+  EXPECT_EQ(refusal(words), "--source: got 257 sources, want 256 at most");
+}
+
+TEST(ParseRun, KnowsTheFourPolicies) {
+  RunWords words;
+  for (const OverloadPolicy policy : {OverloadPolicy::kReject, OverloadPolicy::kBlock,
+                                      OverloadPolicy::kDropOldest, OverloadPolicy::kKeepLatest}) {
+    words.policy = policy_name(policy);
+    EXPECT_EQ(parse_run(words)->policy, policy);
+  }
+  words.policy = "drop";
+  EXPECT_EQ(refusal(words), "--policy: got drop, want reject, block, drop-oldest or keep-latest");
 }
 
 TEST(ParseRun, DeadlineIsInMilliseconds) {
@@ -85,7 +121,7 @@ TEST(ParseRun, DeadlineIsInMilliseconds) {
 TEST(ParseRun, TakesAnyBytes) {
   using Word = std::optional<std::string> RunWords::*;
   constexpr std::array<Word, 18> kWords = {
-      &RunWords::model,  &RunWords::source,    &RunWords::fps,        &RunWords::limit, &RunWords::policy,
+      &RunWords::model,  &RunWords::streams,   &RunWords::fps,        &RunWords::limit, &RunWords::policy,
       &RunWords::device, &RunWords::precision, &RunWords::width,      &RunWords::color, &RunWords::mean,
       &RunWords::scale,  &RunWords::frames,    &RunWords::duration,   &RunWords::seed,  &RunWords::top,
       &RunWords::json,   &RunWords::results,   &RunWords::deadline_ms};
@@ -99,6 +135,7 @@ TEST(ParseRun, TakesAnyBytes) {
     }
     RunWords words;
     words.*kWords.at(random() % kWords.size()) = bytes;
+    if (round % 16 == 0) words.sources = {bytes};
     const std::string message = one_line(refusal(words));
     EXPECT_LT(message.size(), 300U) << message;
     EXPECT_EQ(message.find('\n'), std::string::npos);

@@ -27,10 +27,11 @@ std::size_t terminal_columns() {
 }  // namespace
 
 std::string progress_line(const Progress& progress) {
-  return fmt::format("{:6.1f} s  {}/s  in flight {}  p50 {} us  p99 {} us  refused {}",
+  return fmt::format("{:6.1f} s  {}/s  in flight {}  p50 {} us  p99 {} us  age {} us  refused {}",
                      std::chrono::duration<double>(progress.elapsed).count(),
                      fmt::format("{:.1f}", progress.rate), progress.in_flight, microseconds(progress.p50_ns),
-                     microseconds(progress.p99_ns), with_commas(progress.refused));
+                     microseconds(progress.p99_ns), microseconds(progress.age_ns),
+                     with_commas(progress.refused));
 }
 
 Display::Display() : terminal_(isatty(STDOUT_FILENO) == 1) {

@@ -18,6 +18,7 @@ struct Progress {
   std::uint64_t in_flight = 0;
   std::int64_t p50_ns = 0;  // latency, since the start
   std::int64_t p99_ns = 0;
+  std::int64_t age_ns = 0;  // of the newest result, not exceeded for 99% of the time
   std::uint64_t refused = 0;
 };
 

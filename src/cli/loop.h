@@ -14,6 +14,7 @@
 
 #include "cli/annotator.h"
 #include "cli/display.h"
+#include "cli/frame_bell.h"
 #include "cli/report.h"
 #include "cli/results.h"
 #include "cli/sized_predictors.h"
@@ -41,8 +42,24 @@ struct LoopPlan {
   OverloadPolicy policy = OverloadPolicy::kReject;
   int in_flight_limit = 8;    // as the predictor was told
   int finished_limit = 1024;  // likewise
+  Duration offset{0};         // every frame is due that much later: cameras do not shoot at the same instant
   double shown_fps = 25;      // what tells when frames are shown that do not say so themselves
   bool judge = false;  // the model's only output is a score for each of the truths that the source tells
+};
+
+// One source of a run and how its frames are submitted: one stream of the predictor, if there are several.
+struct Feed {
+  Feed(PrefetchedSource& its_source, const LoopPlan& its_plan, const Clock& clock)
+      : source(its_source), plan(its_plan), pacer(its_plan.rate, clock) {}
+
+  PrefetchedSource& source;
+  const LoopPlan plan;
+  Pacer pacer;
+  std::int64_t submitted = 0;
+  std::optional<VideoFrame> frame;       // the next one to submit, once it has been decoded
+  TimePoint frame_taken;                 // when that was seen
+  std::optional<TimePoint> waits_since;  // for a place, under the policy block
+  bool ended = false;                    // nothing more comes of it, or is wanted
 };
 
 // Sleeps until the next frame is due or a prediction has finished, submits, takes, accounts. Waits for
@@ -58,18 +75,32 @@ class RunLoop {
 
   //   results   null: no results are written
   //   output    null: no frames are written
-  RunLoop(SizedPredictors& predictor, PrefetchedSource& source, const LoopPlan& plan, ResultsWriter* results,
-          Annotator* output, Display& display);
+  //   feeds     at least one, kFeedsMax at most. Several are the streams of the predictor, in this order.
+  static constexpr std::size_t kFeedsMax = 256;
+  RunLoop(SizedPredictors& predictor, std::vector<Feed> feeds, ResultsWriter* results, Annotator* output,
+          Display& display);
 
   // Runs to the end and returns when nothing is in flight any more. Once.
   Tally run();
 
  private:
   // What stands between the loop and the next submission.
-  enum class Need : std::uint8_t { kNothing, kDue, kFrame, kPlace, kResultsRoom, kOutputRoom, kEnd };
+  enum class Need : std::uint8_t {
+    kNothing,
+    kDue,
+    kFrame,
+    kPlace,
+    kResultsRoom,
+    kOutputRoom,
+    kAnything,
+    kEnd
+  };
 
-  void take_first_frame();
+  void take_first_frames();
+  Need advance_one();
   Need advance();
+  std::size_t feed_index() const noexcept { return static_cast<std::size_t>(feed_ - feeds_.data()); }
+  FeedTally& feed_tally() noexcept { return tally_.feeds[feed_index()]; }
   Need take_frame(Taken taken);
   TimePoint due(const VideoFrame& frame) const;
   Need need_place();
@@ -80,6 +111,7 @@ class RunLoop {
   void put_lost(const VideoFrame& video, TimePoint due, Outcome outcome, const Status& why);
   void wait(Need need);
   void wait_finished_until(TimePoint when);
+  void wait_anything_until(TimePoint when);
   void drain();
 
   void account();
@@ -87,18 +119,18 @@ class RunLoop {
   void show_progress();
 
   SizedPredictors& predictor_;
-  PrefetchedSource& source_;
-  const LoopPlan plan_;
+  std::vector<Feed> feeds_;
+  Feed* feed_;                 // the one that the loop looks at
+  std::size_t next_feed_ = 0;  // the one that it looks at first
+  const LoopPlan plan_;        // of the first feed
   ResultsWriter* const results_;
   Annotator* const output_;
   Display& display_;
   const Clock& clock_ = steady_clock();
-  Pacer pacer_;
+  TimePoint start_;
+  FrameBell bell_;     // of several feeds
+  TimePoint wake_at_;  // of several feeds: when the next frame is due
 
-  std::int64_t submitted_ = 0;
-  std::optional<VideoFrame> frame_;       // the next one to submit, once it has been decoded
-  TimePoint frame_taken_;                 // when that was seen
-  std::optional<TimePoint> waits_since_;  // for a place, under the policy block
   // What the results say of a frame in flight beside its prediction.
   struct Shown {
     std::optional<Duration> pts;
@@ -106,7 +138,7 @@ class RunLoop {
     int height = 0;
     int width = 0;
   };
-  std::unordered_map<std::int64_t, Shown> shown_;  // by the frame's number; used where there are results
+  std::unordered_map<std::uint64_t, Shown> shown_;  // by frame and feed; used where there are results
   std::uint64_t admitted_ = 0;
   std::uint64_t taken_ = 0;
   std::vector<Prediction> finished_;  // taken; those from settled_ on wait for room in the results

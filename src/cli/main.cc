@@ -26,6 +26,11 @@ void add(CLI::App& command, const std::string& name, std::optional<std::string>&
   command.add_option(name, word, text)->type_name(value)->take_last();
 }
 
+void add_all(CLI::App& command, const std::string& name, std::vector<std::string>& words,
+             const std::string& value, const std::string& text) {
+  command.add_option(name, words, text)->type_name(value)->expected(1)->take_all();
+}
+
 void add_input_shapes(CLI::App& command, std::vector<std::string>& words) {
   command
       .add_option("--input-shape", words,
@@ -37,18 +42,24 @@ void add_input_shapes(CLI::App& command, std::vector<std::string>& words) {
 
 void add_run_options(CLI::App& run, RunWords& words) {
   add(run, "MODEL", words.model, "", "a model file; without one, the embedded classifier of shapes");
-  add(run, "--source", words.source, "SOURCE",
-      "synthetic (the default), a video or picture, a directory of pictures, an address such as "
-      "rtsp://host/cam, a "
-      "device or a camera's number, or - for standard input");
+  add_all(run, "--source", words.sources, "SOURCE",
+          "where frames come from; several times for cameras side by side: synthetic (the default), a video "
+          "or picture, a directory of pictures, an address such as "
+          "rtsp://host/cam, a "
+          "device or a camera's number, or - for standard input");
+  add(run, "--streams", words.streams, "K",
+      "so many copies of the source side by side, spread over the time of a frame: 1 to 256");
   add(run, "--fps", words.fps, "N",
-      "frames a second; 0: as fast as accepted; default: when the source's time stamps say");
-  add(run, "--frames", words.frames, "N", "end after N frames");
+      "frames a second of each source; 0: as fast as accepted; default: when the source's time stamps say");
+  add(run, "--frames", words.frames, "N", "end after N frames of each source");
   add(run, "--duration", words.duration, "S",
       "end after S seconds; the synthetic source, told neither, runs for 10");
-  add(run, "--limit", words.limit, "N", "predictions in flight at most: 1 to 65536, default 8");
-  add(run, "--policy", words.policy, "reject|block",
-      "what happens to a frame when that many are, default reject");
+  add(run, "--limit", words.limit, "N",
+      "predictions in flight at most: 1 to 65536, default 8, or twice the number of sources if that is more");
+  add(run, "--policy", words.policy, "reject|block|drop-oldest|keep-latest",
+      "what happens when that many are: the frame is refused (the default) or waits, or a frame of its "
+      "source "
+      "that has not started is dropped; keep-latest: never more than the newest frame of a source waits");
   add(run, "--deadline-ms", words.deadline_ms, "MS",
       "a frame that has not started MS after it was due expires; default: none does");
   add(run, "--device", words.device, "cpu|cuda[:N]|null",

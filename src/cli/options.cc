@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <cmath>
@@ -70,8 +71,10 @@ Result<T> as_option(Result<T> parsed) {
   return Status(parsed.status().code(), "--" + one_line(parsed.status().message()));
 }
 
-constexpr std::array<Choice<OverloadPolicy>, 2> kPolicies = {
-    {{"reject", OverloadPolicy::kReject}, {"block", OverloadPolicy::kBlock}}};
+constexpr std::array<Choice<OverloadPolicy>, 4> kPolicies = {{{"reject", OverloadPolicy::kReject},
+                                                              {"block", OverloadPolicy::kBlock},
+                                                              {"drop-oldest", OverloadPolicy::kDropOldest},
+                                                              {"keep-latest", OverloadPolicy::kKeepLatest}}};
 constexpr std::array<Choice<ColorOrder>, 2> kColors = {
     {{"rgb", ColorOrder::kRgb}, {"bgr", ColorOrder::kBgr}}};
 
@@ -169,19 +172,50 @@ Status check_vision(const RunWords& words, const RunOptions& options) {
   return {};
 }
 
+Status set_sources(RunOptions& options, const RunWords& words) {
+  if (!words.sources.empty()) options.sources = words.sources;
+  for (const std::string& source : options.sources) {
+    if (source.empty())
+      return invalid("--source", "", "synthetic, a file, a directory of pictures, an address or a device");
+  }
+  constexpr auto kMost = static_cast<int>(RunOptions::kSourcesMax);
+  if (options.sources.size() > RunOptions::kSourcesMax)
+    return invalid("--source", fmt::format("{} sources", options.sources.size()),
+                   fmt::format("{} at most", kMost));
+  if (words.streams) {
+    INFLIGHT_TRY_ASSIGN(const int streams, parse_between("--streams", *words.streams, 1, kMost));
+    if (options.sources.size() > 1)
+      return {StatusCode::kInvalidArgument, "--streams: copies of one source, and there are several"};
+    if (streams > 1 && options.sources.front() == "-")
+      return {StatusCode::kInvalidArgument, "--streams: standard input can be read only once"};
+    options.copies = true;
+    options.sources.resize(static_cast<std::size_t>(streams), options.sources.front());
+  }
+  options.limit =
+      std::max(options.limit, options.sources.size() > 1 ? 2 * static_cast<int>(options.sources.size()) : 0);
+  return {};
+}
+
+bool any_source(const RunOptions& options, bool (*is)(const std::string&)) {
+  return std::any_of(options.sources.begin(), options.sources.end(), is);
+}
+bool is_synthetic(const std::string& source) { return source == "synthetic"; }
+bool is_not_synthetic(const std::string& source) { return source != "synthetic"; }
+
 // What would be accepted and ignored is refused.
 Status check_together(const RunWords& words, const RunOptions& options) {
-  if (words.seed && options.source != "synthetic") {
+  if (words.seed && !any_source(options, is_synthetic)) {
     return {StatusCode::kInvalidArgument, "--seed: only the synthetic source has one"};
   }
-  if (words.stall_timeout && !is_live(options.source)) {
+  if (words.stall_timeout &&
+      !any_source(options, [](const std::string& source) { return is_live(source); })) {
     return {StatusCode::kInvalidArgument,
             "--stall-timeout: only for a live source: a camera, rtsp:// or udp://"};
   }
-  if (words.no_rotate && options.source == "synthetic") {
+  if (words.no_rotate && !any_source(options, is_not_synthetic)) {
     return {StatusCode::kInvalidArgument, "--no-rotate: the synthetic source is not turned"};
   }
-  if (words.strict && options.source == "synthetic") {
+  if (words.strict && !any_source(options, is_not_synthetic)) {
     return {StatusCode::kInvalidArgument, "--strict: the synthetic source has no damage"};
   }
   if (words.top && !words.results && !words.output) {
@@ -190,6 +224,9 @@ Status check_together(const RunWords& words, const RunOptions& options) {
   }
   if (!words.input_shapes.empty() && !words.model) {
     return {StatusCode::kInvalidArgument, "--input-shape: the embedded model's shapes are fixed"};
+  }
+  if (words.output && options.sources.size() > 1) {
+    return {StatusCode::kInvalidArgument, "--output: only for one source, and there are several"};
   }
   INFLIGHT_TRY(check_vision(words, options));
   return {};
@@ -208,17 +245,10 @@ Result<Precision> parse_precision(const std::string& word) {
   return as_option(inflight::parse_precision(clipped(word)));
 }
 
-std::string_view policy_name(OverloadPolicy policy) {
-  return policy == OverloadPolicy::kBlock ? "block" : "reject";
-}
-
 Result<RunOptions> parse_run(const RunWords& words) {
   RunOptions options;
   options.model = words.model;
-  if (words.source) options.source = *words.source;
-  if (options.source.empty()) {
-    return invalid("--source", "", "synthetic, a file, a directory of pictures, an address or a device");
-  }
+  INFLIGHT_TRY(set_sources(options, words));
   INFLIGHT_TRY(set(options.fps, words.fps, parse_fps));
   INFLIGHT_TRY(set(options.limit, words.limit, [](const std::string& word) {
     return parse_between("--limit", word, 1, Predictor::kInFlightLimitMax);

@@ -21,12 +21,12 @@ namespace inflight::cli {
 
 // The words as written; nothing where an option was not given.
 struct RunWords {
-  std::optional<std::string> model, source, fps, limit, policy, device, precision, width, color, mean, scale,
+  std::optional<std::string> model, streams, fps, limit, policy, device, precision, width, color, mean, scale,
       frames, duration, deadline_ms, seed, top, json, results, stall_timeout, fit, output, task, head, labels,
       score, iou;
   bool no_rotate = false;
   bool strict = false;
-  std::vector<std::string> input_shapes;
+  std::vector<std::string> sources, input_shapes;
 };
 
 // What a model does.
@@ -34,11 +34,14 @@ enum class Task : std::uint8_t { kClassify, kDetect };
 
 struct RunOptions {
   std::optional<std::string> model;  // nothing: the embedded default model
-  std::string source = "synthetic";
+  // What is read: a stream of the predictor each, if there are several; kSourcesMax at most.
+  std::vector<std::string> sources = {"synthetic"};
+  static constexpr std::size_t kSourcesMax = 256;
+  bool copies = false;  // they are copies of one
   SourceOptions source_options;
   bool strict = false;           // damage that is passed over makes the run a failed one
   std::optional<FrameRate> fps;  // nothing: the source's own
-  int limit = 8;
+  int limit = 8;  // if it was not given and there are more than four sources, twice their number
   OverloadPolicy policy = OverloadPolicy::kReject;
   Device device = Device::cpu();
   Precision precision = Precision::kAuto;
@@ -68,6 +71,5 @@ Result<RunOptions> parse_run(const RunWords& words);
 
 Result<Device> parse_device(const std::string& word);
 Result<Precision> parse_precision(const std::string& word);
-std::string_view policy_name(OverloadPolicy policy);
 
 }  // namespace inflight::cli

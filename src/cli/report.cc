@@ -16,9 +16,9 @@ double us(std::int64_t ns) { return static_cast<double>(ns) / 1e3; }
 
 double seconds(Duration duration) { return std::chrono::duration<double>(duration).count(); }
 
-double completed_per_second(const RunReport& report) {
+double completed_per_second(const RunReport& report, const Statistics& statistics) {
   const double wall_s = seconds(report.tally.wall);
-  return wall_s > 0 ? static_cast<double>(report.statistics.completed) / wall_s : 0;
+  return wall_s > 0 ? static_cast<double>(statistics.completed) / wall_s : 0;
 }
 
 Json quantiles(const Histogram& ns) {
@@ -47,6 +47,36 @@ std::string outcomes_text(const Statistics& s) {
   return text;
 }
 
+Json counts(const Statistics& s) {
+  return {{"submitted", s.submitted}, {"completed", s.completed}, {"failed", s.failed},
+          {"rejected", s.rejected},   {"dropped", s.dropped},     {"expired", s.expired},
+          {"cancelled", s.cancelled}, {"in_flight", s.in_flight}, {"in_flight_max", s.in_flight_max}};
+}
+
+std::string stream_text(const StreamReport& stream, double rate) {
+  std::string text = fmt::format("{}; {:.1f} a second", outcomes_text(stream.statistics), rate);
+  if (stream.latency_ns.count() > 0) {
+    text += fmt::format(", p50 {}  p99 {} us", microseconds(stream.latency_ns.quantile(0.5)),
+                        microseconds(stream.latency_ns.quantile(0.99)));
+  }
+  if (stream.age_ns.count() > 0)
+    text += fmt::format(", age p99 {} us", microseconds(stream.age_ns.quantile(0.99)));
+  return text + "; " + stream.source;
+}
+
+Json streams_json(const RunReport& report) {
+  Json streams = Json::array();
+  for (const StreamReport& stream : report.streams) {
+    Json json = counts(stream.statistics);
+    json["source"] = stream.source;
+    json["fps"] = completed_per_second(report, stream.statistics);
+    json["latency_us"] = quantiles(stream.latency_ns);
+    json["age_us"] = quantiles(stream.age_ns);
+    streams.push_back(std::move(json));
+  }
+  return streams;
+}
+
 }  // namespace
 
 std::string summary_text(const RunReport& report) {
@@ -60,7 +90,7 @@ std::string summary_text(const RunReport& report) {
   line("device", report.device);
   line("source", report.source);
   line("frames", outcomes_text(s));
-  line("rate", fmt::format("{:.1f} completed a second, over {:.2f} s", completed_per_second(report),
+  line("rate", fmt::format("{:.1f} completed a second, over {:.2f} s", completed_per_second(report, s),
                            seconds(tally.wall)));
   line("in flight", fmt::format("{} at most, of {} allowed", s.in_flight_max, report.limit));
   if (tally.latencies.total.count() > 0) {
@@ -69,9 +99,18 @@ std::string summary_text(const RunReport& report) {
                                 microseconds(ns.quantile(0.5)), microseconds(ns.quantile(0.9)),
                                 microseconds(ns.quantile(0.99)), microseconds(ns.max())));
   }
+  if (tally.latencies.age.count() > 0) {
+    const Histogram& ns = tally.latencies.age;
+    line("age", fmt::format("p50 {}  p99 {}  max {} us, of the newest result", microseconds(ns.quantile(0.5)),
+                            microseconds(ns.quantile(0.99)), microseconds(ns.max())));
+  }
   if (tally.submit_ns.count() > 0) {
     line("submit", fmt::format("p99 {}  max {} us", microseconds(tally.submit_ns.quantile(0.99)),
                                microseconds(tally.submit_ns.max())));
+  }
+  for (std::size_t i = 0; i < report.streams.size(); ++i) {
+    const StreamReport& stream = report.streams[i];
+    line(fmt::format("stream {}", i), stream_text(stream, completed_per_second(report, stream.statistics)));
   }
   if (!report.task.empty()) line("task", report.task);
   if (report.output) {
@@ -92,15 +131,14 @@ std::string summary_text(const RunReport& report) {
 std::string json_text(const RunReport& report) {
   const Statistics& s = report.statistics;
   const Tally& tally = report.tally;
-  Json json = {{"submitted", s.submitted}, {"completed", s.completed}, {"failed", s.failed},
-               {"rejected", s.rejected},   {"dropped", s.dropped},     {"expired", s.expired},
-               {"cancelled", s.cancelled}, {"in_flight", s.in_flight}, {"in_flight_max", s.in_flight_max}};
+  Json json = counts(s);
   json["latency_us"] = quantiles(tally.latencies.total);
+  json["age_us"] = quantiles(tally.latencies.age);
   json["input_wait_us"] = quantiles(tally.latencies.input_wait);
   json["slot_wait_us"] = quantiles(tally.latencies.slot_wait);
   json["running_us"] = quantiles(tally.latencies.running);
   json["submit_us"] = quantiles(tally.submit_ns);
-  json["fps"] = completed_per_second(report);
+  json["fps"] = completed_per_second(report, s);
   json["device"] = report.device;
   json["width"] = {{"wide", s.wide}, {"narrow", s.narrow}};
   if (report.judged) {
@@ -128,6 +166,7 @@ std::string json_text(const RunReport& report) {
                       {"frames", report.output->written},
                       {"dropped", report.output->dropped}};
   }
+  if (!report.streams.empty()) json["streams"] = streams_json(report);
   json["exit_code"] = report.exit_code;
   if (!first_error(tally).ok()) json["error"] = one_line(first_error(tally).to_string());
   return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";

@@ -196,6 +196,7 @@ void ResultLine::append(const FrameResult& result, TimePoint start, Out& out) {
   const Outcome outcome = prediction ? prediction->outcome() : result.outcome;
   print(out, "{{\"frame\":{},\"outcome\":\"{}\",\"due_us\":{:.3f}", result.frame, outcome_name(outcome),
         us(result.due - start));
+  if (result.stream) print(out, ",\"stream\":{}", *result.stream);
   if (result.pts) print(out, ",\"pts_us\":{:.3f}", us(*result.pts));
   if (result.file != nullptr) print(out, ",\"source\":{}", json_string(*result.file));
   if (prediction) {

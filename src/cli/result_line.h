@@ -39,6 +39,7 @@ struct FrameResult {
   std::optional<Duration> pts = {};                   // where the media says
   int height = 0;                                     // of the frame; of those that were predicted
   int width = 0;
+  std::optional<std::size_t> stream = {};  // where there are several
 };
 
 // Appends the line with its line end; formats without allocating once `out` has grown.

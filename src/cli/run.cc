@@ -2,6 +2,7 @@
 #include "cli/run.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdlib>
 #include <memory>
 #include <optional>
@@ -35,9 +36,9 @@ namespace {
 struct Session {
   RunOptions options;
   OutputFile json;
-  std::unique_ptr<FrameSource> source;
+  std::vector<std::unique_ptr<FrameSource>> sources;  // as of the options
   LoadedModel loaded;
-  LoopPlan plan;
+  std::vector<LoopPlan> plans;  // one a source
   std::unique_ptr<SizedPredictors> predictor;
   std::unique_ptr<ResultsWriter> results;  // null: none are asked for
   Interpretation meaning;
@@ -59,7 +60,9 @@ Status check_files(const RunOptions& options) {
   if (options.model) {
     for (std::string& path : files_of_model(*options.model)) inputs.push_back({"the model", std::move(path)});
   }
-  if (options.source != kSynthetic) inputs.push_back({"the source", options.source});
+  for (const std::string& source : options.sources) {
+    if (source != kSynthetic) inputs.push_back({"the source", source});
+  }
   if (options.labels) inputs.push_back({"--labels", *options.labels});
   return check_files(outputs, inputs);
 }
@@ -74,7 +77,8 @@ std::size_t results_max(const Model& model) {
   return std::clamp<std::size_t>(kBytesMax / bytes, 16, 256);
 }
 
-Result<LoopPlan> plan_loop(const RunOptions& options, const FrameSource& source) {
+//   name   of the source
+Result<LoopPlan> plan_loop(const RunOptions& options, const std::string& name, const FrameSource& source) {
   LoopPlan plan;
   plan.in_flight_limit = options.limit;
   plan.policy = options.policy;
@@ -88,16 +92,26 @@ Result<LoopPlan> plan_loop(const RunOptions& options, const FrameSource& source)
   // A camera has its own time; asked for another rate, it is read at that.
   if (!options.fps && source.live()) plan.pace = Pace::kLive;
   // A synthetic source has the rate that it is asked for.
-  if (source.fps() > 0 && (options.source != kSynthetic || plan.rate.num == 0))
+  if (source.fps() > 0 && (name != kSynthetic || plan.rate.num == 0))
     plan.shown_fps = source.fps();
   else if (plan.rate.num > 0)
     plan.shown_fps = static_cast<double>(plan.rate.num) / static_cast<double>(plan.rate.den);
   if (options.frames) plan.frames_max = *options.frames;
   plan.duration = options.duration;
   plan.deadline = options.deadline;
-  if (options.source == kSynthetic && !options.frames && !options.duration)
-    plan.duration = kSyntheticDuration;
+  if (name == kSynthetic && !options.frames && !options.duration) plan.duration = kSyntheticDuration;
   return plan;
+}
+
+// Copies of one source are spread over the time of a frame, as cameras are that nobody synchronises.
+void spread(std::vector<LoopPlan>& plans) {
+  for (std::size_t i = 0; i < plans.size(); ++i) {
+    const FrameRate rate = plans[i].rate;
+    if (rate.num == 0) continue;
+    const double period_ns = 1e9 * static_cast<double>(rate.den) / static_cast<double>(rate.num);
+    const double part = static_cast<double>(i) / static_cast<double>(plans.size());
+    plans[i].offset = Duration(std::llround(period_ns * part));
+  }
 }
 
 Result<Predictor> make_predictor(const Model& model, Runtime runtime, const RunOptions& options,
@@ -110,7 +124,7 @@ Result<Predictor> make_predictor(const Model& model, Runtime runtime, const RunO
   wanted.finished_limit = plan.finished_limit;
   // With `block` the loop waits for a place before it submits: it can look at signals and take what has
   // finished meanwhile, which a blocked submit() could not.
-  wanted.overload = OverloadPolicy::kReject;
+  wanted.overload = options.policy == OverloadPolicy::kBlock ? OverloadPolicy::kReject : options.policy;
   Result<Predictor> predictor = Predictor::create(model, std::move(wanted));
   // Every option has been checked: what is wrong is the model.
   if (predictor.ok() || predictor.status().code() != StatusCode::kInvalidArgument) return predictor;
@@ -119,6 +133,19 @@ Result<Predictor> make_predictor(const Model& model, Runtime runtime, const RunO
 
 ModelOptions model_options(const RunOptions& options, int height = 0, int width = 0) {
   return {.input_shapes = options.input_shapes, .frame_height = height, .frame_width = width};
+}
+
+// Of the predictor: one for each source, if there are several.
+std::vector<StreamOptions> stream_options(const RunOptions& options) {
+  std::vector<StreamOptions> streams;
+  for (const std::string& source : options.sources) {
+    streams.push_back(
+        {.name = source,
+         // As for frames without a stream: the loop waits.
+         .policy = options.policy == OverloadPolicy::kBlock ? OverloadPolicy::kReject : options.policy});
+  }
+  if (streams.size() == 1) streams.clear();
+  return streams;
 }
 
 // A predictor for the frames of each size, the first of which is `model`'s.
@@ -142,7 +169,17 @@ Result<std::unique_ptr<SizedPredictors>> make_predictors(const Model& model, con
     return SizedPredictors::Made{std::move(predictor), any_size};
   };
   return std::make_unique<SizedPredictors>(std::move(first), source.height(), source.width(),
-                                           plan.in_flight_limit, plan.finished_limit, make);
+                                           plan.in_flight_limit, plan.finished_limit, make,
+                                           stream_options(options));
+}
+
+bool has_synthetic(const RunOptions& options) {
+  return std::find(options.sources.begin(), options.sources.end(), kSynthetic) != options.sources.end();
+}
+
+bool has_other_than_synthetic(const RunOptions& options) {
+  return std::any_of(options.sources.begin(), options.sources.end(),
+                     [](const std::string& source) { return source != kSynthetic; });
 }
 
 std::unique_ptr<ResultsWriter> make_results(OutputFile file, const Session& session,
@@ -152,7 +189,7 @@ std::unique_ptr<ResultsWriter> make_results(OutputFile file, const Session& sess
   ResultsFormat format;
   format.outputs.assign(predictor.outputs().begin(), predictor.outputs().end());
   format.meaning = session.meaning;
-  if (session.options.source == kSynthetic) format.truths.assign(kShapeNames.begin(), kShapeNames.end());
+  if (has_synthetic(session.options)) format.truths.assign(kShapeNames.begin(), kShapeNames.end());
   format.top = session.options.top;
   return std::make_unique<ResultsWriter>(std::move(file), std::move(format), predictions_max);
 }
@@ -160,12 +197,12 @@ std::unique_ptr<ResultsWriter> make_results(OutputFile file, const Session& sess
 Status open_annotator(Session& session) {
   const RunOptions& options = session.options;
   if (!options.output) return {};
-  const FrameSource& source = *session.source;
+  const FrameSource& source = *session.sources.front();
   VideoWriterOptions wanted;
   wanted.option = "--output";
   wanted.height = source.height();
   wanted.width = source.width();
-  wanted.fps = session.plan.shown_fps;
+  wanted.fps = session.plans.front().shown_fps;
   wanted.stop_time = stop_time;
   INFLIGHT_TRY_ASSIGN(std::unique_ptr<VideoWriter> writer, VideoWriter::open(*options.output, wanted));
   session.output_text = writer->description();
@@ -178,6 +215,28 @@ Status open_annotator(Session& session) {
       std::move(writer), session.meaning, options.top, bytes,
       options.policy == OverloadPolicy::kBlock ? OutputPace::kKeepsPace : OutputPace::kGivesWay);
   return {};
+}
+
+Result<std::vector<std::unique_ptr<FrameSource>>> open_sources(const RunOptions& options) {
+  std::vector<std::unique_ptr<FrameSource>> sources;
+  SourceOptions each = options.source_options;
+  for (const std::string& name : options.sources) {
+    INFLIGHT_TRY_ASSIGN(std::unique_ptr<FrameSource> source, open_source(name, each));
+    sources.push_back(std::move(source));
+    ++each.seed;  // synthetic sources show different frames
+  }
+  return sources;
+}
+
+Result<std::vector<LoopPlan>> plan_loops(const RunOptions& options,
+                                         const std::vector<std::unique_ptr<FrameSource>>& sources) {
+  std::vector<LoopPlan> plans;
+  for (std::size_t i = 0; i < sources.size(); ++i) {
+    INFLIGHT_TRY_ASSIGN(LoopPlan plan, plan_loop(options, options.sources[i], *sources[i]));
+    plans.push_back(std::move(plan));
+  }
+  if (options.copies) spread(plans);
+  return plans;
 }
 
 // Everything that can be wrong with what was asked for is found here, cheapest first.
@@ -195,28 +254,30 @@ Result<Session> prepare(RunOptions options) {
   Result<LoadedModel> read = load_model(options.model, model_options(options));
   const bool reload = !read.ok() && read.status().code() == StatusCode::kInvalidModel;
   if (!read.ok() && !reload) return read.status();
-  Result<std::unique_ptr<FrameSource>> opened = open_source(options.source, options.source_options);
+  Result<std::vector<std::unique_ptr<FrameSource>>> opened = open_sources(options);
   if (reload && !opened.ok()) return read.status();
-  INFLIGHT_TRY_ASSIGN(std::unique_ptr<FrameSource> source, std::move(opened));
+  INFLIGHT_TRY_ASSIGN(std::vector<std::unique_ptr<FrameSource>> sources, std::move(opened));
+  const FrameSource* const source = sources.front().get();
   // Some models can only be read once a frame's size is put in.
   if (reload) read = load_model(options.model, model_options(options, source->height(), source->width()));
   INFLIGHT_TRY_ASSIGN(LoadedModel loaded, std::move(read));
   INFLIGHT_TRY_ASSIGN(const Model model, fit_to_frames(loaded, options, source->height(), source->width()));
-  INFLIGHT_TRY_ASSIGN(LoopPlan plan, plan_loop(options, *source));
+  INFLIGHT_TRY_ASSIGN(std::vector<LoopPlan> plans, plan_loops(options, sources));
   const bool computes = options.device.name() != Device::null().name();
-  plan.judge = loaded.embedded && options.source == kSynthetic && computes && is_classifier(model);
+  const bool judge = loaded.embedded && has_synthetic(options) && computes && is_classifier(model);
   const std::size_t waiting_max = results_max(model);
-  if (results)
-    plan.finished_limit = std::max(options.limit, static_cast<int>(waiting_max));
-  else
-    plan.finished_limit = std::max(options.limit, plan.finished_limit);
+  for (LoopPlan& plan : plans) {
+    plan.judge = judge;
+    plan.finished_limit =
+        std::max(options.limit, results ? static_cast<int>(waiting_max) : plan.finished_limit);
+  }
   INFLIGHT_TRY_ASSIGN(std::unique_ptr<SizedPredictors> predictor,
-                      make_predictors(model, runtime, options, plan, loaded, *source, reload));
+                      make_predictors(model, runtime, options, plans.front(), loaded, *source, reload));
   Session session{std::move(options),
                   std::move(json),
-                  std::move(source),
+                  std::move(sources),
                   std::move(loaded),
-                  plan,
+                  std::move(plans),
                   std::move(predictor),
                   nullptr,
                   {},
@@ -224,7 +285,7 @@ Result<Session> prepare(RunOptions options) {
                   nullptr};
   INFLIGHT_TRY_ASSIGN(session.meaning,
                       interpret(session.loaded, session.predictor->outputs(), session.options,
-                                session.source->height(), session.source->width()));
+                                session.sources.front()->height(), session.sources.front()->width()));
   INFLIGHT_TRY(open_annotator(session));
   session.results = make_results(std::move(results), session, waiting_max);
   return session;
@@ -250,30 +311,48 @@ int exit_code_of(const Tally& tally, const Statistics& statistics, bool strict) 
   return 0;
 }
 
-RunReport make_report(const Session& session, std::string source, Tally tally) {
+// The counts of the loop, beside the predictor's.
+void add_lost(Statistics& statistics, const FeedTally& feed) {
+  statistics.submitted += feed.damaged + feed.dropped;
+  statistics.dropped += feed.dropped;
+  statistics.failed += feed.damaged;
+}
+
+std::vector<StreamReport> stream_reports(const Session& session, const std::vector<std::string>& sources,
+                                         const Tally& tally) {
+  std::vector<StreamReport> reports;
+  for (std::size_t i = 0; sources.size() > 1 && i < sources.size(); ++i) {
+    const SizedPredictors::StreamBooks books = session.predictor->stream_books(i);
+    reports.push_back({sources[i], books.statistics, books.latency, books.age});
+    add_lost(reports.back().statistics, tally.feeds[i]);
+  }
+  return reports;
+}
+
+RunReport make_report(const Session& session, const std::vector<std::string>& sources, Tally tally) {
   const RunOptions& options = session.options;
   RunReport report;
   report.model = session.loaded.title;
-  report.source = std::move(source);
+  report.source = sources.size() == 1 ? sources.front() : fmt::format("{} streams", sources.size());
   report.device = session.predictor->device_description();
   report.policy = policy_name(options.policy);
   report.precision = precision_name(options.precision);
   report.limit = options.limit;
   report.deadline = options.deadline;
   report.slots = session.predictor->slots();
-  if (session.plan.pace == Pace::kPaced || session.plan.pace == Pace::kStamped) {
-    report.fps = static_cast<double>(session.plan.rate.num) / static_cast<double>(session.plan.rate.den);
+  const LoopPlan& plan = session.plans.front();
+  if (plan.pace == Pace::kPaced || plan.pace == Pace::kStamped) {
+    report.fps = static_cast<double>(plan.rate.num) / static_cast<double>(plan.rate.den);
   }
-  report.judged = session.plan.judge;
+  report.judged = plan.judge;
   if (session.meaning.task) report.task = session.meaning.description();
   if (session.output) {
     report.output = OutputReport{*options.output, session.output_text, session.output->written(),
                                  session.output->dropped()};
   }
   report.statistics = session.predictor->statistics();
-  report.statistics.submitted += tally.damaged + tally.dropped;
-  report.statistics.dropped += tally.dropped;
-  report.statistics.failed += tally.damaged;
+  for (const FeedTally& feed : tally.feeds) add_lost(report.statistics, feed);
+  report.streams = stream_reports(session, sources, tally);
   report.exit_code = exit_code_of(tally, report.statistics, options.strict);
   report.tally = std::move(tally);
   return report;
@@ -287,8 +366,10 @@ void fail(RunReport& report, const Status& status) {
 
 // All of it in one line.
 Status damage_of(const Tally& tally) {
-  if (tally.damaged == 1) return tally.first_damage;
-  return tally.first_damage.with_context(fmt::format("{} pictures cannot be read; the first", tally.damaged));
+  std::uint64_t damaged = 0;
+  for (const FeedTally& feed : tally.feeds) damaged += feed.damaged;
+  if (damaged == 1) return tally.first_damage;
+  return tally.first_damage.with_context(fmt::format("{} pictures cannot be read; the first", damaged));
 }
 
 // A signal may also come when the loop has ended, and what is left is to write.
@@ -333,21 +414,31 @@ int run_command(const RunWords& words) {
   }
   Session& session = *prepared;
   watch_signals();
-  std::string source_text = session.source->description();
-  if (const Status reserved = reserve_frames(*session.source, session.options.limit); !reserved.ok()) {
-    print_error(reserved);
-    return exit_code(reserved.code());
+  std::vector<std::string> source_texts;
+  for (const std::unique_ptr<FrameSource>& source : session.sources) {
+    source_texts.push_back(source->description());
+    if (const Status reserved =
+            reserve_frames(*source, session.options.limit / static_cast<int>(session.sources.size()));
+        !reserved.ok()) {
+      print_error(reserved);
+      return exit_code(reserved.code());
+    }
   }
   // Not before: a camera's frames would grow old while the model is compiled.
-  PrefetchedSource source(std::move(session.source));
+  std::vector<std::unique_ptr<PrefetchedSource>> sources;
+  std::vector<Feed> feeds;
+  for (std::size_t i = 0; i < session.sources.size(); ++i) {
+    sources.push_back(std::make_unique<PrefetchedSource>(std::move(session.sources[i])));
+    feeds.emplace_back(*sources.back(), session.plans[i], steady_clock());
+  }
   Display display;
   Tally tally =
-      RunLoop(*session.predictor, source, session.plan, session.results.get(), session.output.get(), display)
+      RunLoop(*session.predictor, std::move(feeds), session.results.get(), session.output.get(), display)
           .run();
   display.finish();
-  const bool may_be_stuck = !tally.source_ended && session.options.source != kSynthetic;
+  const bool may_be_stuck = !tally.source_ended && has_other_than_synthetic(session.options);
   const Status output = session.output ? session.output->finish() : Status();
-  const int code = finish(session, make_report(session, std::move(source_text), std::move(tally)), output);
+  const int code = finish(session, make_report(session, source_texts, std::move(tally)), output);
   // A pipe that nobody writes to holds its reader in a system call that no flag ends, and joining it would
   // hold the program. Everything has been written, so it leaves without.
   if (may_be_stuck) std::_Exit(code);

@@ -24,6 +24,7 @@ void add(Statistics& to, const Statistics& more) {
   to.in_flight_max = std::max(to.in_flight_max, more.in_flight_max);
   to.wide += more.wide;
   to.narrow += more.narrow;
+  to.superseded += more.superseded;
 }
 
 void add(StageLatencies& to, const StageLatencies& more) {
@@ -31,18 +32,27 @@ void add(StageLatencies& to, const StageLatencies& more) {
   to.slot_wait.merge(more.slot_wait);
   to.running.merge(more.running);
   to.total.merge(more.total);
+  to.age.merge(more.age);
+}
+
+void add(SizedPredictors::StreamBooks& to, const Stream& more) {
+  add(to.statistics, more.statistics());
+  to.latency.merge(more.latency());
+  to.age.merge(more.age());
 }
 
 }  // namespace
 
 SizedPredictors::SizedPredictors(Predictor first, int height, int width, int in_flight_limit,
-                                 int finished_limit, Make make)
+                                 int finished_limit, Make make, std::vector<StreamOptions> streams)
     : in_flight_limit_(in_flight_limit),
       finished_limit_(finished_limit),
       make_(std::move(make)),
       first_outputs_(first.outputs().begin(), first.outputs().end()),
       device_(first.device_description()),
-      slots_(first.slots()) {
+      slots_(first.slots()),
+      stream_options_(std::move(streams)),
+      own_streams_(stream_options_.size()) {
   sized_.push_back(std::make_unique<Sized>(Sized{height, width, std::move(first), false, 0}));
 }
 
@@ -61,17 +71,31 @@ Status SizedPredictors::prepare(int height, int width) {
                                          [](const auto& a, const auto& b) { return a->used < b->used; });
     retire(static_cast<std::size_t>(oldest - sized_.begin()));
   }
-  sized_.push_back(
-      std::make_unique<Sized>(Sized{height, width, std::move(made.predictor), made.any_size, ++uses_}));
+  auto sized =
+      std::make_unique<Sized>(Sized{height, width, std::move(made.predictor), made.any_size, ++uses_});
+  INFLIGHT_TRY(open_streams(*sized));
+  sized_.push_back(std::move(sized));
   return {};
 }
 
-Result<Prediction> SizedPredictors::submit(Frame&& frame, int height, int width) {
+Status SizedPredictors::open_streams(Sized& sized) const {
+  while (sized.streams.size() < stream_options_.size()) {
+    INFLIGHT_TRY_ASSIGN(Stream stream, sized.predictor.open_stream(stream_options_[sized.streams.size()]));
+    sized.streams.push_back(std::move(stream));
+  }
+  return {};
+}
+
+Result<Prediction> SizedPredictors::submit(Frame&& frame, int height, int width, std::size_t stream) {
   const bool several = sized_.size() > 1;  // one alone keeps its own limits
   const std::uint64_t in_flight = several ? statistics().in_flight : 0;
   if (several && (is_full(in_flight) || too_many_untaken(in_flight))) {
-    ++own_.submitted;
-    ++own_.rejected;
+    for (Statistics* const books :
+         {&own_, own_streams_.empty() ? nullptr : &own_streams_[stream].statistics}) {
+      if (books == nullptr) continue;
+      ++books->submitted;
+      ++books->rejected;
+    }
     return Status(StatusCode::kOverloaded,
                   is_full(in_flight) ? fmt::format("{0} of {0} predictions are in flight", in_flight_limit_)
                                      : fmt::format("{} finished predictions wait to be taken, as many as may",
@@ -80,6 +104,8 @@ Result<Prediction> SizedPredictors::submit(Frame&& frame, int height, int width)
   Sized* const sized = find(height, width);
   INFLIGHT_CHECK(sized != nullptr);
   sized->used = ++uses_;
+  INFLIGHT_TRY(open_streams(*sized));  // of the first predictor, at its first frame
+  if (!sized->streams.empty()) frame.stream = sized->streams[stream];
   Result<Prediction> prediction = sized->predictor.submit(std::move(frame));
   if (prediction.ok()) {
     ++admitted_;
@@ -110,6 +136,8 @@ void SizedPredictors::retire(std::size_t index) {
   for (Prediction& prediction : predictor.take_finished()) retired_.push_back(std::move(prediction));
   add(own_, predictor.statistics());
   add(retired_latencies_, predictor.latencies());
+  for (std::size_t i = 0; i < sized_[index]->streams.size(); ++i)
+    add(own_streams_[i], sized_[index]->streams[i]);
   sized_.erase(sized_.begin() + static_cast<std::ptrdiff_t>(index));
 }
 
@@ -134,17 +162,22 @@ void SizedPredictors::take_finished(std::vector<Prediction>& finished) {
 bool SizedPredictors::wait_any_until(TimePoint when) {
   if (!retired_.empty()) return true;
   if (sized_.size() == 1) return sized_[0]->predictor.wait_any_until(when);
-  return poll_until(when);
+  return poll_until(when, -1);
+}
+
+bool SizedPredictors::wait_any_until(TimePoint when, int descriptor) {
+  return !retired_.empty() || poll_until(when, descriptor);
 }
 
 // Of several: their descriptors. Where there are none left, it looks each millisecond.
-bool SizedPredictors::poll_until(TimePoint when) {
+bool SizedPredictors::poll_until(TimePoint when, int descriptor) {
   std::vector<pollfd> descriptors;
+  if (descriptor >= 0) descriptors.push_back({descriptor, POLLIN, 0});
   bool all = true;
   for (const std::unique_ptr<Sized>& sized : sized_) {
-    const Result<int> descriptor = sized->predictor.event_fd();
-    if (descriptor.ok())
-      descriptors.push_back({*descriptor, POLLIN, 0});
+    const Result<int> finished = sized->predictor.event_fd();
+    if (finished.ok())
+      descriptors.push_back({*finished, POLLIN, 0});
     else
       all = false;
   }
@@ -173,6 +206,14 @@ Statistics SizedPredictors::statistics() const {
 StageLatencies SizedPredictors::latencies() const {
   StageLatencies sum = retired_latencies_;
   for (const std::unique_ptr<Sized>& sized : sized_) add(sum, sized->predictor.latencies());
+  return sum;
+}
+
+SizedPredictors::StreamBooks SizedPredictors::stream_books(std::size_t stream) const {
+  StreamBooks sum = own_streams_[stream];
+  for (const std::unique_ptr<Sized>& sized : sized_) {
+    if (stream < sized->streams.size()) add(sum, sized->streams[stream]);
+  }
   return sum;
 }
 

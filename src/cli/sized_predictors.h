@@ -32,7 +32,9 @@ class SizedPredictors {
 
   //   first    the predictor for frames of height x width
   //   limits   those that each of the predictors was told
-  SizedPredictors(Predictor first, int height, int width, int in_flight_limit, int finished_limit, Make make);
+  //   streams  of each predictor; empty: frames name none
+  SizedPredictors(Predictor first, int height, int width, int in_flight_limit, int finished_limit, Make make,
+                  std::vector<StreamOptions> streams = {});
 
   // Makes the predictor for frames of a size, where there is none yet.
   //   errors   what making it answers: the model cannot take frames of that size
@@ -40,13 +42,22 @@ class SizedPredictors {
   // Whether a frame would find a place now. The caller is the only one that submits, so a place that is free stays free.
   bool has_place() const;
   // As Predictor::submit. The frame is one array of height x width, for which prepare() was ok.
-  Result<Prediction> submit(Frame&& frame, int height, int width);
+  //   stream   which of the streams, if there are any
+  Result<Prediction> submit(Frame&& frame, int height, int width, std::size_t stream = 0);
   // As of Predictor; what several predictors finished is in the order in which it finished.
   void take_finished(std::vector<Prediction>& finished);
   bool wait_any_until(TimePoint when);
+  // The same, and ends if a descriptor can be read; -1: there is none.
+  bool wait_any_until(TimePoint when, int descriptor);
   void shutdown(Shutdown how);
   Statistics statistics() const;
   StageLatencies latencies() const;
+  // Of one stream, all predictors together.
+  struct StreamBooks {
+    Statistics statistics;
+    Histogram latency, age;
+  };
+  StreamBooks stream_books(std::size_t stream) const;
 
   // Of the first size's.
   std::span<const TensorSpec> outputs() const noexcept { return first_outputs_; }
@@ -60,13 +71,15 @@ class SizedPredictors {
     Predictor predictor;
     bool any_size = false;
     std::uint64_t used = 0;
+    std::vector<Stream> streams = {};
   };
 
   Sized* find(int height, int width);
   void retire(std::size_t index);
   bool is_full(std::uint64_t in_flight) const noexcept;
   bool too_many_untaken(std::uint64_t in_flight) const noexcept;
-  bool poll_until(TimePoint when);
+  bool poll_until(TimePoint when, int descriptor);
+  Status open_streams(Sized& sized) const;
 
   const int in_flight_limit_;
   const int finished_limit_;
@@ -78,8 +91,10 @@ class SizedPredictors {
   std::uint64_t uses_ = 0;
   Statistics own_;                    // of retired predictors, and of what was refused here
   StageLatencies retired_latencies_;  // of retired predictors
-  std::vector<Prediction> retired_;   // finished and not taken when their predictor went
-  std::vector<Prediction> taken_;     // for take_finished()
+  const std::vector<StreamOptions> stream_options_;
+  std::vector<StreamBooks> own_streams_;  // as own_ and retired_latencies_
+  std::vector<Prediction> retired_;       // finished and not taken when their predictor went
+  std::vector<Prediction> taken_;         // for take_finished()
   std::uint64_t admitted_ = 0;
   std::uint64_t handed_out_ = 0;
 };
