@@ -35,6 +35,7 @@ from inflight._inflight import Runtime as Runtime
 from inflight._inflight import Source as Source
 from inflight._inflight import StageLatencies as StageLatencies
 from inflight._inflight import Statistics as Statistics
+from inflight._inflight import Stream as Stream
 from inflight._inflight import TensorSpec as TensorSpec
 from inflight._inflight import Var as Var
 from inflight._inflight import VideoFrame as VideoFrame

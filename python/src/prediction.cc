@@ -79,6 +79,9 @@ void bind_predictions(nb::module_& module) {
       .def_prop_ro(
           "tag", [](const PyPrediction& p) { return p.value.tag(); }, "The tag given to submit().")
       .def_prop_ro(
+          "stream_name", [](const PyPrediction& p) { return std::string(p.value.stream().name()); },
+          "The name of the stream given to submit(); \"\" where there was none.")
+      .def_prop_ro(
           "outcome", [](const PyPrediction& p) { return std::string(outcome_name(p.value.outcome())); },
           nb::sig("def outcome(self) -> typing.Literal[\"pending\", \"completed\", \"failed\", \"rejected\", "
                   "\"dropped\", \"expired\", \"cancelled\"]"),

@@ -36,12 +36,14 @@ std::shared_ptr<Predictor> PyPredictor::get() const {
   return predictor_;
 }
 
-Result<Prediction> PyPredictor::submit(Predictor& predictor, Frame&& frame) {
-  if (block_timeout_ == Duration(0)) {
+Result<Prediction> PyPredictor::submit(Predictor& predictor, Frame&& frame, PyStream* stream) {
+  const Duration timeout = stream != nullptr ? stream->block_timeout : block_timeout_;
+  const Duration slice = stream != nullptr ? stream->slice : slice_;
+  if (timeout == Duration(0)) {
     const WithoutGil release;
     return predictor.submit(std::move(frame));
   }
-  const TimePoint end = deadline_after(block_timeout_);
+  const TimePoint end = deadline_after(timeout);
   while (true) {
     const TimePoint began = steady_clock().now();
     Result<Prediction> admitted = [&] {
@@ -50,11 +52,12 @@ Result<Prediction> PyPredictor::submit(Predictor& predictor, Frame&& frame) {
     }();
     // A refusal before the slice is over has another reason: waiting longer does not help.
     const TimePoint now = steady_clock().now();
-    if (admitted.ok() || admitted.status().code() != StatusCode::kOverloaded || now - began < slice_ ||
+    if (admitted.ok() || admitted.status().code() != StatusCode::kOverloaded || now - began < slice ||
         now >= end) {
       return admitted;
     }
     ++slices_refused_;
+    if (stream != nullptr) ++stream->slices_refused;
     check_signals();
   }
 }
@@ -99,14 +102,15 @@ Frame frame_from(const Predictor& predictor, nb::handle given, std::optional<boo
 }
 
 PyPrediction submit(PyPredictor& self, nb::handle given, std::uint64_t tag, std::optional<double> due,
-                    std::optional<double> deadline, std::optional<bool> copy) {
+                    std::optional<double> deadline, std::optional<bool> copy, PyStream* stream) {
   const std::shared_ptr<Predictor> predictor = self.get();
   drain_releases();
   Frame frame = frame_from(*predictor, given, copy);
   frame.tag = tag;
+  if (stream != nullptr) frame.stream = stream->value;
   if (due) frame.due = moment_from(*due, "due");
   if (deadline) frame.deadline = moment_from(*deadline, "deadline");
-  Result<Prediction> admitted = self.submit(*predictor, std::move(frame));
+  Result<Prediction> admitted = self.submit(*predictor, std::move(frame), stream);
   if (!admitted.ok()) {
     frame = {};
     drain_releases();
@@ -115,10 +119,54 @@ PyPrediction submit(PyPredictor& self, nb::handle given, std::uint64_t tag, std:
   return PyPrediction(std::move(admitted).value());
 }
 
-OverloadPolicy overload_from(const std::string& word) {
-  if (word == "reject") return OverloadPolicy::kReject;
-  if (word == "block") return OverloadPolicy::kBlock;
-  raise_invalid("overload: got \"" + word + "\", want \"reject\" or \"block\"");
+OverloadPolicy policy_from(const char* what, const std::string& word) {
+  for (const OverloadPolicy policy : {OverloadPolicy::kReject, OverloadPolicy::kBlock,
+                                      OverloadPolicy::kDropOldest, OverloadPolicy::kKeepLatest}) {
+    if (word == policy_name(policy)) return policy;
+  }
+  raise_invalid(std::string(what) + ": got \"" + word +
+                "\", want \"reject\", \"block\", \"drop-oldest\" or \"keep-latest\"");
+}
+
+Delivery delivery_from(const std::string& word) {
+  for (const Delivery delivery : {Delivery::kAsCompleted, Delivery::kInOrder, Delivery::kNewestOnly}) {
+    if (word == delivery_name(delivery)) return delivery;
+  }
+  raise_invalid("delivery: got \"" + word + "\", want \"as-completed\", \"in-order\" or \"newest-only\"");
+}
+
+struct BlockTimes {
+  Duration timeout = Duration(0);  // 0: nothing waits
+  Duration slice = Duration::max();
+};
+
+// In slices of the same length, so that Ctrl-C comes through.
+BlockTimes block_times(OverloadPolicy policy, std::optional<double> block_timeout) {
+  if (policy != OverloadPolicy::kBlock) {
+    if (block_timeout) {
+      raise_invalid("block_timeout: nothing waits with \"" + std::string(policy_name(policy)) +
+                    "\"; want None");
+    }
+    return {};
+  }
+  const Duration timeout = block_timeout ? duration_from(*block_timeout, "block_timeout") : Duration::max();
+  return {timeout,
+          timeout == Duration::max() ? kPlaceSlice : timeout / (1 + (timeout - Duration(1)) / kPlaceSlice)};
+}
+
+PyStream open_stream(PyPredictor& self, const std::string& name, const std::string& policy,
+                     std::optional<double> block_timeout, double weight, int priority,
+                     const std::string& delivery, int in_flight_limit) {
+  StreamOptions options;
+  options.name = name;
+  options.policy = policy_from("policy", policy);
+  const BlockTimes times = block_times(options.policy, block_timeout);
+  options.block_timeout = times.slice;
+  options.weight = weight;
+  options.priority = priority;
+  options.delivery = delivery_from(delivery);
+  options.in_flight_limit = in_flight_limit;
+  return {take(self.get()->open_stream(std::move(options))), times.timeout, times.slice};
 }
 
 Shutdown shutdown_from(const std::string& word) {
@@ -130,7 +178,8 @@ Shutdown shutdown_from(const std::string& word) {
 void make(PyPredictor* self, const Model& model, PyRuntime* runtime, nb::handle device, int threads,
           double weight, int in_flight_limit, const std::string& overload,
           std::optional<double> block_timeout, const std::string& precision, const std::string& width,
-          int slots, bool keep_finished, int finished_limit, double watch_share) {
+          int slots, bool keep_finished, int finished_limit, double watch_share,
+          const std::string& delivery) {
   check_startable();
   PredictorOptions options;
   if (runtime != nullptr) {
@@ -142,28 +191,21 @@ void make(PyPredictor* self, const Model& model, PyRuntime* runtime, nb::handle 
   options.threads = threads;
   options.weight = weight;
   options.in_flight_limit = in_flight_limit;
-  options.overload = overload_from(overload);
-  Duration timeout = Duration(0);
-  if (options.overload == OverloadPolicy::kBlock) {
-    timeout = block_timeout ? duration_from(*block_timeout, "block_timeout") : Duration::max();
-    // In slices of the same length, so that Ctrl-C comes through.
-    options.block_timeout =
-        timeout == Duration::max() ? kPlaceSlice : timeout / (1 + (timeout - Duration(1)) / kPlaceSlice);
-  } else if (block_timeout) {
-    raise_invalid("block_timeout: nothing waits with overload=\"reject\"; want None");
-  }
+  options.overload = policy_from("overload", overload);
+  const BlockTimes times = block_times(options.overload, block_timeout);
+  options.block_timeout = times.slice;
+  options.delivery = delivery_from(delivery);
   options.precision = take(parse_precision(precision));
   options.width = take(parse_width(width));
   options.slots = slots;
   options.keep_finished = keep_finished;
   options.finished_limit = finished_limit;
   options.watch_share = watch_share;
-  const Duration slice = options.block_timeout;
   Result<Predictor> created = [&] {
     const WithoutGil release;
     return Predictor::create(model, std::move(options));
   }();
-  new (self) PyPredictor(take(std::move(created)), timeout, slice);
+  new (self) PyPredictor(take(std::move(created)), times.timeout, times.slice);
 }
 
 PyPrediction first_taken(PyPredictor& self) {
@@ -221,6 +263,8 @@ void bind_books(nb::module_& module) {
       .def_ro("in_flight_max", &Statistics::in_flight_max, "The most there ever were.")
       .def_ro("wide", &Statistics::wide, "Of those that ran, at this width.")
       .def_ro("narrow", &Statistics::narrow, "Of those that ran, at this width.")
+      .def_ro("superseded", &Statistics::superseded,
+              "Results that take_finished() did not hand out, since a newer one came first (newest-only).")
       .def("__repr__", [](const Statistics& s) {
         return "<inflight.Statistics submitted=" + std::to_string(s.submitted) +
                " completed=" + std::to_string(s.completed) + " failed=" + std::to_string(s.failed) +
@@ -245,7 +289,28 @@ void bind_books(nb::module_& module) {
       .def_ro("input_wait", &StageLatencies::input_wait, "From submitted to ready.")
       .def_ro("slot_wait", &StageLatencies::slot_wait, "From ready to launched.")
       .def_ro("running", &StageLatencies::running, "From launched to finished.")
-      .def_ro("total", &StageLatencies::total, "From due to finished.");
+      .def_ro("total", &StageLatencies::total, "From due to finished.")
+      .def_ro("age", &StageLatencies::age, "Of the newest results, over time; counts microseconds.");
+  nb::class_<PyStream>(module, "Stream",
+                       "The frames of one camera or client, from Predictor.stream(). Any thread may use it.")
+      .def_prop_ro("name", [](const PyStream& s) { return std::string(s.value.name()); })
+      .def(
+          "statistics",
+          [](const PyStream& s) {
+            Statistics books = s.value.statistics();
+            books.submitted -= s.slices_refused;
+            books.rejected -= s.slices_refused;
+            return books;
+          },
+          "The books of its own frames, as they are at this instant.")
+      .def(
+          "latency", [](const PyStream& s) { return s.value.latency(); },
+          "From due to finished, of its completed predictions.")
+      .def(
+          "age", [](const PyStream& s) { return s.value.age(); },
+          "How old its newest result was over time, from when that frame was due; counts microseconds.")
+      .def("__repr__",
+           [](const PyStream& s) { return "<inflight.Stream \"" + std::string(s.value.name()) + "\">"; });
 }
 
 constexpr const char* kSubmitDoc =
@@ -262,10 +327,22 @@ constexpr const char* kSubmitDoc =
     "copy      None: what somebody may still write to is copied, once, and the caller may use it again at\n"
     "          once. Not copied are arrays of this package, bytes, and read-only arrays that own their\n"
     "          memory or are views of such. False: never copied; the caller does not write to the array\n"
-    "          until the prediction can be read. True: always copied.\n\n"
+    "          until the prediction can be read. True: always copied.\n"
+    "stream    of Predictor.stream(): the camera or client that it comes from\n\n"
     "OverloadedError (a BlockingIOError) with retry_after, in seconds: every place is taken, or\n"
     "finished_limit predictions wait to be taken. InvalidArgumentError: the frame does not fit, and what\n"
     "was wanted. DeadlineExceededError: its deadline has passed. ShuttingDownError. Any thread.";
+
+constexpr const char* kStreamDoc =
+    "Opens a stream for submit(): the frames of one camera or client. Closed when nothing refers to it.\n\n"
+    "policy           for a frame without a place, as Predictor's overload, among the frames of the stream\n"
+    "block_timeout    seconds to wait for a place; None: until the frame's deadline, or for ever\n"
+    "weight           its part when more waits than can run: above 0, to 1,000\n"
+    "priority         streams of higher priority go first: -8 to 7\n"
+    "delivery         \"as-completed\"; \"in-order\": take_finished() hands out predictions as submitted;\n"
+    "                 \"newest-only\": no result that a newer one has overtaken\n"
+    "in_flight_limit  predictions of the stream in flight; 0: as many as of the predictor\n\n"
+    "InvalidArgumentError: an option out of bounds; OverloadedError: 65,536 streams are open.";
 
 constexpr const char* kPredictorDoc =
     "Compiles a model and keeps up to in_flight_limit predictions of it in flight. Any number of threads "
@@ -276,7 +353,10 @@ constexpr const char* kPredictorDoc =
     "threads          CPU threads for a runtime of its own; 0: as many as the process may use\n"
     "weight           its share of a runtime that has too much to do: above 0, to 1,000\n"
     "in_flight_limit  predictions admitted and not finished: 1 to 65,536\n"
-    "overload         past it: \"reject\" raises OverloadedError at once; \"block\" waits for a place\n"
+    "overload         past it: \"reject\" raises OverloadedError at once; \"block\" waits for a place;\n"
+    "                 \"drop-oldest\" drops the oldest frame that has not started; \"keep-latest\" never "
+    "lets\n"
+    "                 more than the newest frame wait\n"
     "block_timeout    seconds to wait for a place; None: for ever\n"
     "precision        \"auto\", \"f32\", \"bf16\" or \"f16\"\n"
     "width            \"narrow\": a prediction uses its share of the device; \"wide\": all of it\n"
@@ -284,7 +364,8 @@ constexpr const char* kPredictorDoc =
     "keep_finished    finished predictions wait for take_finished(); a caller that keeps or awaits each\n"
     "                 prediction and never takes clears it\n"
     "finished_limit   while so many of them wait, submit refuses: 1 to 1,048,576\n"
-    "watch_share      of one processor, that an idle thread may spend awake for an expected frame: 0 to 1\n\n"
+    "watch_share      of one processor, that an idle thread may spend awake for an expected frame: 0 to 1\n"
+    "delivery         what take_finished() hands out, and when: see stream()\n\n"
     "InvalidArgumentError: an option out of bounds; InvalidModelError, UnsupportedError: the device cannot\n"
     "run the model; NoSuchDeviceError; OutOfMemoryError. Compiling may take seconds; the GIL is released.";
 
@@ -301,23 +382,34 @@ void bind_predictors(nb::module_& module) {
            nb::arg("in_flight_limit") = 8, nb::arg("overload") = "reject",
            nb::arg("block_timeout") = nb::none(), nb::arg("precision") = "auto", nb::arg("width") = "narrow",
            nb::arg("slots") = 0, nb::arg("keep_finished") = true, nb::arg("finished_limit") = 1024,
-           nb::arg("watch_share") = 0.05,
+           nb::arg("watch_share") = 0.05, nb::arg("delivery") = "as-completed",
            nb::sig("def __init__(self, model: Model, *, runtime: Runtime | None = None, device: Device | str "
                    "| None = "
                    "None, threads: int = 0, weight: float = 1.0, in_flight_limit: int = 8, overload: "
-                   "typing.Literal[\"reject\", \"block\"] = \"reject\", block_timeout: float | None = None, "
+                   "typing.Literal[\"reject\", \"block\", \"drop-oldest\", \"keep-latest\"] = \"reject\", "
+                   "block_timeout: float | None = None, "
                    "precision: "
                    "typing.Literal[\"auto\", \"f32\", \"bf16\", \"f16\"] = \"auto\", width: "
                    "typing.Literal[\"narrow\", "
                    "\"wide\"] = \"narrow\", slots: int = 0, keep_finished: bool = True, finished_limit: int "
                    "= 1024, "
-                   "watch_share: float = 0.05) -> None"))
+                   "watch_share: float = 0.05, delivery: typing.Literal[\"as-completed\", \"in-order\", "
+                   "\"newest-only\"] = \"as-completed\") -> None"))
       .def("submit", submit, nb::arg("frame").none(), nb::kw_only(), nb::arg("tag") = 0,
            nb::arg("due") = nb::none(), nb::arg("deadline") = nb::none(), nb::arg("copy") = nb::none(),
+           nb::arg("stream") = nb::none(),
            nb::sig("def submit(self, frame: object, *, tag: int = 0, due: float | None = None, deadline: "
                    "float | None = "
-                   "None, copy: bool | None = None) -> Prediction"),
+                   "None, copy: bool | None = None, stream: Stream | None = None) -> Prediction"),
            kSubmitDoc)
+      .def("stream", open_stream, nb::arg("name") = "", nb::kw_only(), nb::arg("policy") = "reject",
+           nb::arg("block_timeout") = nb::none(), nb::arg("weight") = 1.0, nb::arg("priority") = 0,
+           nb::arg("delivery") = "as-completed", nb::arg("in_flight_limit") = 0,
+           nb::sig("def stream(self, name: str = \"\", *, policy: typing.Literal[\"reject\", \"block\", "
+                   "\"drop-oldest\", \"keep-latest\"] = \"reject\", block_timeout: float | None = None, "
+                   "weight: float = 1.0, priority: int = 0, delivery: typing.Literal[\"as-completed\", "
+                   "\"in-order\", \"newest-only\"] = \"as-completed\", in_flight_limit: int = 0) -> Stream"),
+           kStreamDoc)
       .def(
           "take_finished",
           [](PyPredictor& self) {

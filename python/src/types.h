@@ -50,6 +50,14 @@ class PyRuntime final : public Closable {
   Runtime runtime_;
 };
 
+// inflight.Stream
+struct PyStream {
+  Stream value;
+  Duration block_timeout;            // how long a submission waits for a place; 0: the policy is another one
+  Duration slice;                    // of that wait: the stream's own block_timeout
+  std::uint64_t slices_refused = 0;  // guarded by the GIL
+};
+
 // A share in a predictor for as long as a call lasts, so that closing it on another thread takes nothing
 // away.
 class PyPredictor final : public Closable {
@@ -72,8 +80,9 @@ class PyPredictor final : public Closable {
   bool has() const noexcept { return predictor_ != nullptr; }
   bool closed() const noexcept { return predictor_ == nullptr || shut_down_; }
 
-  // Submits; where the policy is to block, waits in slices of the predictor's own block_timeout.
-  Result<Prediction> submit(Predictor& predictor, Frame&& frame);
+  // Submits; where the policy is to block, waits in slices of the predictor's or the stream's own block_timeout.
+  //   stream   null: the frame names none
+  Result<Prediction> submit(Predictor& predictor, Frame&& frame, PyStream* stream);
   // The books, without what the slices added to them.
   Statistics statistics() const;
   void set_shut_down() noexcept { shut_down_ = true; }

@@ -429,3 +429,50 @@ def test_devices() -> None:
     assert inflight.Device().is_host and inflight.Device() == inflight.Device("cpu:0") != inflight.Device("null")
     with pytest.raises(inflight.InvalidArgumentError):
         inflight.Device("CUDA")
+
+
+@needs_plugin
+def test_streams_have_policies_deliveries_and_books(slow_runtime, frame) -> None:
+    with inflight.Predictor(slow_model(), runtime=slow_runtime, in_flight_limit=4, slots=1) as predictor:
+        door = predictor.stream("door", policy="keep-latest", delivery="newest-only")
+        yard = predictor.stream("yard", policy="block", weight=2.0, priority=1, delivery="in-order")
+        shown = [predictor.submit(frame, stream=door, tag=i) for i in range(6)]
+        kept = [predictor.submit(frame, stream=yard, tag=10 + i) for i in range(6)]
+        other = predictor.submit(frame, tag=99) if predictor.statistics().in_flight < 4 else None
+        predictor.drain()
+        assert {p.stream_name for p in shown} == {"door"} and kept[0].stream_name == "yard"
+        assert other is None or other.stream_name == ""
+        assert [p.outcome for p in kept] == ["completed"] * 6
+        outcomes = [p.outcome for p in shown]
+        assert outcomes[-1] == "completed" and "dropped" in outcomes
+        tags = [p.tag for p in predictor.take_finished()]
+        assert [tag for tag in tags if 10 <= tag < 16] == [10, 11, 12, 13, 14, 15]
+        assert [tag for tag in tags if tag < 10] == [5]
+        books, all_books = door.statistics(), predictor.statistics()
+        assert books.submitted == 6 == books.completed + books.dropped
+        assert books.superseded == books.completed - 1 == all_books.superseded
+        assert books.submitted + yard.statistics().submitted + (other is not None) == all_books.submitted
+        assert yard.latency().count == 6 and yard.age().count > 0
+        assert repr(door) == '<inflight.Stream "door">'
+        with pytest.raises(inflight.InvalidArgumentError, match="priority: got 9, want -8 to 7"):
+            predictor.stream(priority=9)
+        with pytest.raises(inflight.InvalidArgumentError, match="nothing waits with"):
+            predictor.stream(block_timeout=1.0)
+        with inflight.Predictor(slow_model(), runtime=slow_runtime) as another:
+            with pytest.raises(inflight.InvalidArgumentError, match="of another predictor"):
+                another.submit(frame, stream=door)
+
+
+@needs_plugin
+def test_a_stream_that_blocks_counts_one_refusal(slow_runtime, frame) -> None:
+    with inflight.Predictor(slow_model(), runtime=slow_runtime, in_flight_limit=1) as predictor:
+        stream = predictor.stream(policy="block", block_timeout=0.0001)
+        refused = 0
+        for _ in range(4):
+            try:
+                predictor.submit(frame, stream=stream)
+            except inflight.OverloadedError:
+                refused += 1
+        predictor.drain()
+        books = stream.statistics()
+        assert refused >= 1 and books.rejected == refused and books.submitted == 4
