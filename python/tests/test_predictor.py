@@ -437,6 +437,7 @@ def test_streams_have_policies_deliveries_and_books(slow_runtime, frame) -> None
         door = predictor.stream("door", policy="keep-latest", delivery="newest-only")
         yard = predictor.stream("yard", policy="block", weight=2.0, priority=1, delivery="in-order")
         shown = [predictor.submit(frame, stream=door, tag=i) for i in range(6)]
+        predictor.drain()  # or a frame of the yard, of higher priority, would take its last one's place
         kept = [predictor.submit(frame, stream=yard, tag=10 + i) for i in range(6)]
         other = predictor.submit(frame, tag=99) if predictor.statistics().in_flight < 4 else None
         predictor.drain()
