@@ -201,6 +201,34 @@ class Runs(Case):
         self.assertEqual(statistics["completed"], 300)
         self.assertLessEqual(statistics["in_flight_max"], 2)
 
+    def test_sources_side_by_side_are_streams(self):
+        path = self.folder / "r.jsonl"
+        statistics, done = self.run_json("--source", "synthetic", "--source", "synthetic", "--device", "null",
+                                         "--fps", "100", "--frames", "50", "--results", path)  # fmt: skip
+        streams = statistics["streams"]
+        self.assertEqual([stream["submitted"] for stream in streams], [50, 50])
+        for key in ("submitted", "completed", "rejected", "dropped", "expired", "cancelled", "failed"):
+            self.assertEqual(sum(stream[key] for stream in streams), statistics[key], key)
+        self.assertEqual([stream["source"][-6:] for stream in streams], ["seed 1", "seed 2"])
+        self.assertGreater(statistics["age_us"]["p50"], 0)
+        lines = self.read_results(path)
+        self.assertEqual(sorted((line["stream"], line["frame"]) for line in lines),
+                         [(stream, frame) for stream in range(2) for frame in range(50)])  # fmt: skip
+        self.assertIn("stream 1", done.stdout)
+        self.assertNotIn("streams", self.run_json("--device", "null", "--frames", "3")[0])
+
+    def test_copies_of_a_source_get_the_same(self):
+        statistics, _ = self.run_json("--streams", "20", "--fps", "60", "--policy", "keep-latest", "--duration", "2")
+        completed = [stream["completed"] for stream in statistics["streams"]]
+        self.assertEqual(statistics["submitted"], 20 * 120)
+        self.assertEqual(statistics["rejected"], 0)
+        self.assertGreaterEqual(min(completed), 0.8 * max(completed))
+
+    def test_drop_oldest_refuses_nothing(self):
+        statistics, _ = self.run_json("--fps", "20000", "--policy", "drop-oldest", "--frames", "4000")
+        self.assertEqual(statistics["rejected"], 0)
+        self.assertLessEqual(statistics["in_flight_max"], 8)
+
     def test_unpaced_is_never_refused(self):
         for policy in ("reject", "block"):
             statistics, _ = self.run_json("--fps", 0, "--frames", 300, "--limit", 4, "--policy", policy)

@@ -294,5 +294,30 @@ TEST(ArrivalWatch, BearsTimesInNoOrderAndAllAtOnce) {
   }
 }
 
+// Four cameras at 30 frames a second that shoot at different instants: with a line for each, and a part of the
+// allowance, nearly every frame is expected; as one line they are irregular.
+TEST(ArrivalWatch, CamerasSideBySideHaveALineEach) {
+  constexpr int kCameras = 4;
+  constexpr std::array<Duration, kCameras> kPhases = {microseconds(0), microseconds(4'300),
+                                                      microseconds(5'900), microseconds(21'700)};
+  std::vector<TimePoint> merged;
+  Duration awake{0};
+  for (const Duration phase : kPhases) {
+    std::vector<TimePoint> times;
+    for (int i = 0; i < 900; ++i) times.push_back(at(phase + 2 * kFrame60 * i));
+    merged.insert(merged.end(), times.begin(), times.end());
+    ArrivalWatch line(0);
+    line.set_share(kShare / (kCameras + 1));
+    const Played played = play(line, times);
+    EXPECT_GE(played.share_watched(), 0.98);
+    awake += played.awake;
+  }
+  EXPECT_LE(awake,
+            Duration(static_cast<std::int64_t>(kShare * 900 * 2 * static_cast<double>(kFrame60.count()))));
+  std::sort(merged.begin(), merged.end());
+  ArrivalWatch one(kShare);
+  EXPECT_LE(play(one, merged, microseconds(500)).share_watched(), 0.5);
+}
+
 }  // namespace
 }  // namespace inflight::internal
