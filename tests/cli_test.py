@@ -40,7 +40,7 @@ class Refusals(Case):
             ("--duration: got -2, want seconds", ["--duration", "-2"]),
             ("--policy: got drop-oldest, want reject or block", ["--policy", "drop-oldest"]),
             ("--policy: got keep-latest, want reject or block", ["--policy", "keep-latest"]),
-            ("--width: got elastic, want wide or narrow", ["--width", "elastic"]),
+            ("--width: got broad, want elastic, wide or narrow", ["--width", "broad"]),
             ("--precision: got f64, want auto, f32, bf16 or f16", ["--precision", "f64"]),
             ("--color: got gray, want rgb or bgr", ["--color", "gray"]),
             ("--mean: got 1,2, want one number or three", ["--mean", "1,2"]),

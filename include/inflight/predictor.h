@@ -136,6 +136,20 @@ enum class OverloadPolicy : std::uint8_t {
   kBlock,   // waits for a place, block_timeout at most
 };
 
+// How wide predictions run.
+enum class WidthPolicy : std::uint8_t {
+  // Chosen for each prediction when it starts, from measured service times and the recent arrivals, so that
+  // latency is that of the better width at every load. Narrow alone if the device has no other width, or if a
+  // wide prediction alone is not clearly faster.
+  kElastic,
+  kWide,
+  kNarrow,
+};
+// "elastic", "wide", "narrow". Requires a WidthPolicy of the enum.
+std::string_view width_policy_name(WidthPolicy policy);
+//   errors   kInvalidArgument: another word
+Result<WidthPolicy> parse_width_policy(std::string_view text);
+
 // How a predictor is made. create() checks every bound.
 struct PredictorOptions {
   // Where it runs: a runtime that other predictors share; empty: one of its own on `device`.
@@ -149,7 +163,9 @@ struct PredictorOptions {
   OverloadPolicy overload = OverloadPolicy::kReject;
   Duration block_timeout = Duration::max();  // for kBlock
   Precision precision = Precision::kAuto;
-  Width width = Width::kNarrow;  // how much of the device each prediction uses
+  // How much of the device each prediction uses. kElastic compiles the model twice where that pays; the other
+  // two compile it once.
+  WidthPolicy width = WidthPolicy::kElastic;
   // Predictions that run at once, 0 to kSlotsMax; 0: as many as the program can use. Never more than the
   // runtime's capacity or in_flight_limit.
   int slots = 0;
@@ -263,6 +279,9 @@ class Predictor {
   std::span<const TensorSpec> outputs() const noexcept;
   // The device in words, such as "cpu (AMD EPYC, 2 threads)"; "" after it was moved from.
   std::string device_description() const;
+  // How predictions choose their width: what was asked for, or kNarrow where elastic does not pay; kNarrow
+  // after it was moved from.
+  WidthPolicy width() const noexcept;
   // How many predictions run at once; 0 after it was moved from.
   int slots() const noexcept;
 

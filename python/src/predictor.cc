@@ -153,7 +153,7 @@ void make(PyPredictor* self, const Model& model, PyRuntime* runtime, nb::handle 
     raise_invalid("block_timeout: nothing waits with overload=\"reject\"; want None");
   }
   options.precision = take(parse_precision(precision));
-  options.width = take(parse_width(width));
+  options.width = take(parse_width_policy(width));
   options.slots = slots;
   options.keep_finished = keep_finished;
   options.finished_limit = finished_limit;
@@ -279,7 +279,9 @@ constexpr const char* kPredictorDoc =
     "overload         past it: \"reject\" raises OverloadedError at once; \"block\" waits for a place\n"
     "block_timeout    seconds to wait for a place; None: for ever\n"
     "precision        \"auto\", \"f32\", \"bf16\" or \"f16\"\n"
-    "width            \"narrow\": a prediction uses its share of the device; \"wide\": all of it\n"
+    "width            \"narrow\": a prediction uses its share of the device; \"wide\": all of it; "
+    "\"elastic\":\n"
+    "                 chosen for each when it starts, from the load\n"
     "slots            predictions that run at once; 0: as many as are of use\n"
     "keep_finished    finished predictions wait for take_finished(); a caller that keeps or awaits each\n"
     "                 prediction and never takes clears it\n"
@@ -299,7 +301,7 @@ void bind_predictors(nb::module_& module) {
       .def("__init__", make, nb::arg("model"), nb::kw_only(), nb::arg("runtime") = nb::none(),
            nb::arg("device") = nb::none(), nb::arg("threads") = 0, nb::arg("weight") = 1.0,
            nb::arg("in_flight_limit") = 8, nb::arg("overload") = "reject",
-           nb::arg("block_timeout") = nb::none(), nb::arg("precision") = "auto", nb::arg("width") = "narrow",
+           nb::arg("block_timeout") = nb::none(), nb::arg("precision") = "auto", nb::arg("width") = "elastic",
            nb::arg("slots") = 0, nb::arg("keep_finished") = true, nb::arg("finished_limit") = 1024,
            nb::arg("watch_share") = 0.05,
            nb::sig("def __init__(self, model: Model, *, runtime: Runtime | None = None, device: Device | str "
@@ -308,8 +310,8 @@ void bind_predictors(nb::module_& module) {
                    "typing.Literal[\"reject\", \"block\"] = \"reject\", block_timeout: float | None = None, "
                    "precision: "
                    "typing.Literal[\"auto\", \"f32\", \"bf16\", \"f16\"] = \"auto\", width: "
-                   "typing.Literal[\"narrow\", "
-                   "\"wide\"] = \"narrow\", slots: int = 0, keep_finished: bool = True, finished_limit: int "
+                   "typing.Literal[\"elastic\", \"narrow\", "
+                   "\"wide\"] = \"elastic\", slots: int = 0, keep_finished: bool = True, finished_limit: int "
                    "= 1024, "
                    "watch_share: float = 0.05) -> None"))
       .def("submit", submit, nb::arg("frame").none(), nb::kw_only(), nb::arg("tag") = 0,

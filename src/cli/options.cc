@@ -228,7 +228,7 @@ Result<RunOptions> parse_run(const RunWords& words) {
   }));
   INFLIGHT_TRY(set(options.precision, words.precision, parse_precision));
   INFLIGHT_TRY(set(options.width, words.width,
-                   [](const std::string& word) { return as_option(parse_width(clipped(word))); }));
+                   [](const std::string& word) { return as_option(parse_width_policy(clipped(word))); }));
   INFLIGHT_TRY(set(options.color, words.color, [](const std::string& word) {
     return parse_choice<ColorOrder>("--color", word, kColors);
   }));

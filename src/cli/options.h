@@ -42,7 +42,7 @@ struct RunOptions {
   OverloadPolicy policy = OverloadPolicy::kReject;
   Device device = Device::cpu();
   Precision precision = Precision::kAuto;
-  Width width = Width::kNarrow;
+  WidthPolicy width = WidthPolicy::kElastic;
   // How frames become the model's input; nothing: what the model is known to want, else RGB, 0 and 1.
   std::optional<ColorOrder> color;
   std::optional<std::vector<float>> mean, scale;

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <utility>
 
 #include "base/check.h"
@@ -36,6 +37,26 @@ std::string_view outcome_name(Outcome outcome) {
       return "cancelled";
   }
   internal::check_failed("outcome", __FILE__, __LINE__);
+}
+
+namespace {
+constexpr std::array<std::pair<WidthPolicy, std::string_view>, 3> kWidthPolicies = {
+    {{WidthPolicy::kElastic, "elastic"}, {WidthPolicy::kWide, "wide"}, {WidthPolicy::kNarrow, "narrow"}}};
+}  // namespace
+
+std::string_view width_policy_name(WidthPolicy policy) {
+  for (const auto& [value, word] : kWidthPolicies) {
+    if (value == policy) return word;
+  }
+  internal::check_failed("width policy", __FILE__, __LINE__);
+}
+
+Result<WidthPolicy> parse_width_policy(std::string_view text) {
+  for (const auto& [value, word] : kWidthPolicies) {
+    if (word == text) return value;
+  }
+  return Status(StatusCode::kInvalidArgument,
+                fmt::format("width: got {}, want elastic, wide or narrow", text.empty() ? "nothing" : text));
 }
 
 // ---- Prediction
@@ -143,6 +164,23 @@ Status check_options(const PredictorOptions& options) {
   return Status();
 }
 
+// Compiles the model for the widths of the policy. Where elastic has nothing to choose from, it becomes narrow.
+Result<std::shared_ptr<Program>> compile(internal::RuntimeCore& core, const Model& model,
+                                         PredictorOptions& options) {
+  CompileOptions wanted{.precision = options.precision, .threads = core.threads()};
+  if (options.width == WidthPolicy::kElastic && core.capacity() == 1) options.width = WidthPolicy::kNarrow;
+  if (options.width == WidthPolicy::kWide) wanted.widths = {Width::kWide};
+  if (options.width == WidthPolicy::kElastic) {
+    wanted.widths = {Width::kWide, Width::kNarrow};
+    wanted.wide_must_pay = true;
+  }
+  INFLIGHT_TRY_ASSIGN(std::shared_ptr<Program> program, core.backend().compile(model, wanted));
+  const bool chooses =
+      program->has(Width::kWide) && program->concurrency(Width::kNarrow) > program->concurrency(Width::kWide);
+  if (options.width == WidthPolicy::kElastic && !chooses) options.width = WidthPolicy::kNarrow;
+  return program;
+}
+
 Status moved_from() {
   return Status(StatusCode::kInvalidArgument, "predictor: it was moved from, and is none any more");
 }
@@ -177,11 +215,9 @@ Result<Predictor> Predictor::create(const Model& model, PredictorOptions options
     const int capacity = core.capacity();
     // For the threads that the backend starts in what follows.
     const internal::BatchScheduling batch;
-    INFLIGHT_TRY_ASSIGN(
-        std::shared_ptr<Program> program,
-        core.backend().compile(
-            model, {.precision = options.precision, .widths = {options.width}, .threads = core.threads()}));
-    const int at_once = std::clamp(program->concurrency(options.width), 1, capacity);
+    INFLIGHT_TRY_ASSIGN(std::shared_ptr<Program> program, compile(core, model, options));
+    const Width width = options.width == WidthPolicy::kWide ? Width::kWide : Width::kNarrow;
+    const int at_once = std::clamp(program->concurrency(width), 1, capacity);
     const int units = capacity / at_once;
     const int slots =
         std::min({options.slots > 0 ? options.slots : at_once, capacity / units, options.in_flight_limit});
@@ -243,6 +279,10 @@ std::span<const TensorSpec> Predictor::outputs() const noexcept {
 
 std::string Predictor::device_description() const {
   return core_ == nullptr ? std::string() : core_->device_description();
+}
+
+WidthPolicy Predictor::width() const noexcept {
+  return core_ == nullptr ? WidthPolicy::kNarrow : core_->width();
 }
 
 int Predictor::slots() const noexcept { return core_ == nullptr ? 0 : core_->slots(); }

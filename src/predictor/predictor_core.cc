@@ -39,7 +39,7 @@ Status expired() { return Status(StatusCode::kDeadlineExceeded, "its deadline pa
 
 PredictorCore::PredictorCore(PredictorOptions options, std::shared_ptr<RuntimeOwner> runtime,
                              std::shared_ptr<Program> program, int units, int slots)
-    : Lane(options.weight, units, watch_share(options)),
+    : Lane(options.weight, watch_share(options)),
       options_(std::move(options)),
       inputs_(program->inputs().begin(), program->inputs().end()),
       outputs_(program->outputs().begin(), program->outputs().end()),
@@ -59,6 +59,7 @@ PredictorCore::PredictorCore(PredictorOptions options, std::shared_ptr<RuntimeOw
       runtime_(std::move(runtime)),
       program_(std::move(program)),
       mutex_(runtime_core_->mutex()),
+      units_(units),
       scheduler_(scheduler_options(options_, slots)) {}
 
 Status PredictorCore::start() {
@@ -104,9 +105,16 @@ bool PredictorCore::can_launch() const noexcept {
   return scheduler_.can_launch();
 }
 
+int PredictorCore::next_units(bool alone) noexcept {
+  mutex_.assert_held();
+  next_width_ = scheduler_.next_width(options_.clock->now(), alone);
+  return options_.width == WidthPolicy::kElastic && next_width_ == Width::kWide ? runtime_core_->capacity()
+                                                                                : units_;
+}
+
 Work& PredictorCore::take() noexcept {
   mutex_.assert_held();
-  PredictionState& state = state_of(*scheduler_.launch(options_.clock->now()));
+  PredictionState& state = state_of(*scheduler_.launch(options_.clock->now(), next_width_));
   Slot& slot = *slots_[static_cast<std::size_t>(state.slot)];
   slot.assign(state);
   return slot;

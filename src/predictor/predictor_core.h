@@ -51,6 +51,7 @@ class PredictorCore final : public Lane, public std::enable_shared_from_this<Pre
   std::span<const TensorSpec> outputs() const noexcept { return outputs_; }
   std::string device_description() const { return runtime_core_->backend().device_description(); }
   int slots() const noexcept { return slots_count_; }
+  WidthPolicy width() const noexcept { return options_.width; }
   bool launch_blocks() const noexcept { return launch_blocks_; }
   bool chains() const noexcept { return chains_; }
   Result<Buffer> output_memory(std::size_t bytes) { return output_pool_.acquire(bytes); }
@@ -69,6 +70,7 @@ class PredictorCore final : public Lane, public std::enable_shared_from_this<Pre
 
   // Lane.
   bool can_launch() const noexcept override;
+  int next_units(bool alone) noexcept override;
   Work& take() noexcept override;
   TimePoint wake_at() const noexcept override;
   void time_passed() noexcept override;
@@ -104,8 +106,10 @@ class PredictorCore final : public Lane, public std::enable_shared_from_this<Pre
   std::vector<std::unique_ptr<Slot>> slots_;
   bool entered_ = false;  // the runtime
 
-  Mutex& mutex_;  // the runtime's
+  Mutex& mutex_;     // the runtime's
+  const int units_;  // of the runtime, that a launch takes; a wide one that was chosen takes all
   Scheduler scheduler_ INFLIGHT_GUARDED_BY(mutex_);
+  Width next_width_ INFLIGHT_GUARDED_BY(mutex_) = Width::kNarrow;  // of the launch that take() makes
   // The core holds a reference to each prediction from its admission until it is finished or, if
   // keep_finished is set, until it is taken.
   List<Job> idle_states_ INFLIGHT_GUARDED_BY(mutex_);

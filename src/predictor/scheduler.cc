@@ -8,7 +8,9 @@
 namespace inflight::internal {
 
 Scheduler::Scheduler(const SchedulerOptions& options)
-    : options_(options), deadlines_(static_cast<std::size_t>(options.in_flight_limit)) {
+    : options_(options),
+      width_rule_(options.slots),
+      deadlines_(static_cast<std::size_t>(options.in_flight_limit)) {
   // The last one is handed out first, so that a lone frame always runs on the slot whose memory is warm.
   free_slots_.reserve(static_cast<std::size_t>(options.slots));
   for (int slot = options.slots - 1; slot >= 0; --slot) free_slots_.push_back(slot);
@@ -36,6 +38,11 @@ Admission Scheduler::ask() const noexcept {
 void Scheduler::refuse() noexcept {
   ++statistics_.submitted;
   ++statistics_.rejected;
+}
+
+void Scheduler::refuse_full(TimePoint now) noexcept {
+  refuse();
+  if (options_.width == WidthPolicy::kElastic) width_rule_.arrived(now);
 }
 
 void Scheduler::take_place() noexcept {
@@ -103,14 +110,25 @@ void Scheduler::inputs_came(Job& job, TimePoint now) noexcept {
   job.stage = Stage::kQueued;
   job.times.ready = now;
   queued_.push_back(job);
+  ++queued_count_;
+  if (options_.width == WidthPolicy::kElastic) width_rule_.arrived(now);
 }
 
-Job* Scheduler::launch(TimePoint now) noexcept {
+Width Scheduler::next_width(TimePoint now, bool alone) const noexcept {
+  if (options_.width != WidthPolicy::kElastic)
+    return options_.width == WidthPolicy::kWide ? Width::kWide : Width::kNarrow;
+  return width_rule_.choose({now, queued_count_, narrow_running_, alone});
+}
+
+Job* Scheduler::launch(TimePoint now, Width width) noexcept {
   if (!can_launch()) return nullptr;
   Job& job = *queued_.pop_front();
+  --queued_count_;
   deadlines_.remove(job);
   job.stage = Stage::kRunning;
-  job.width = options_.width;
+  job.width = width;
+  if (width == Width::kNarrow) job.together = ++narrow_running_;
+  width_rule_.started(width, now);
   job.slot = free_slots_.back();
   free_slots_.pop_back();
   job.times.launched = now;
@@ -124,6 +142,7 @@ bool Scheduler::withdraw(Job& job) noexcept {
     awaiting_.remove(job);
   } else if (job.stage == Stage::kQueued) {
     queued_.remove(job);
+    --queued_count_;
   } else {
     return false;
   }
@@ -158,6 +177,9 @@ void Scheduler::finished(Job& job, Outcome outcome, TimePoint now, PlaceWaiters&
     if (outcome == Outcome::kCompleted || outcome == Outcome::kFailed) {
       ++(job.width == Width::kWide ? statistics_.wide : statistics_.narrow);
     }
+    const int together = std::max(job.together, narrow_running_);
+    if (outcome == Outcome::kCompleted) width_rule_.ended(job.width, together, now - job.times.launched);
+    if (job.width == Width::kNarrow) --narrow_running_;
     free_slots_.push_back(job.slot);
     job.slot = -1;
   }

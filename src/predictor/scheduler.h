@@ -23,6 +23,7 @@
 #include "inflight/internal/list.h"
 #include "inflight/predictor.h"
 #include "predictor/deadline_heap.h"
+#include "predictor/width_rule.h"
 
 namespace inflight::internal {
 
@@ -38,7 +39,8 @@ struct Job : ListLink<>, DeadlineLink {
   Stage stage = Stage::kAdmitted;
   Outcome outcome = Outcome::kPending;
   Width width = Width::kNarrow;
-  int slot = -1;  // from launch() to finished()
+  int slot = -1;     // from launch() to finished()
+  int together = 0;  // narrow launches that ran when it was launched, itself included
   std::uint64_t id = 0;
   PredictionTimes times;
 };
@@ -63,7 +65,7 @@ struct SchedulerOptions {
   std::size_t finished_limit = 1024;
   bool keep_finished = true;  // finished jobs wait for take()
   OverloadPolicy policy = OverloadPolicy::kReject;
-  Width width = Width::kNarrow;
+  WidthPolicy width = WidthPolicy::kNarrow;
   int slots = 1;
 };
 
@@ -79,6 +81,8 @@ class Scheduler {
   Admission ask() const noexcept;
   // Counts a submission that is refused, for any reason.
   void refuse() noexcept;
+  // The same for a submission that found no place: it counts as an arrival for the choice of width.
+  void refuse_full(TimePoint now) noexcept;
   // Gives the job a place, which ask() has granted at this instant.
   void admit(Job& job, TimePoint now) noexcept;
   // Puts a submitter for which ask() returned kWait behind those that wait already. A later event grants or
@@ -96,8 +100,15 @@ class Scheduler {
   void inputs_came(Job& job, TimePoint now) noexcept;
   // Whether launch() would return a job.
   bool can_launch() const noexcept { return !queued_.empty() && !free_slots_.empty(); }
-  // The device has room for a launch: the job to launch, with its slot and width set; null: there is none.
-  Job* launch(TimePoint now) noexcept;
+  // The width of the next launch. If it is wide while narrow launches run, the launch waits for their end.
+  // Requires can_launch().
+  //   alone   nothing of another predictor runs or waits on the device
+  Width next_width(TimePoint now, bool alone) const noexcept;
+  // The device has room for a launch of this width: the job to launch, with its slot and width set; null: there
+  // is none.
+  Job* launch(TimePoint now, Width width) noexcept;
+  // The same at the width of next_width(), with nothing else on the device.
+  Job* launch(TimePoint now) noexcept { return can_launch() ? launch(now, next_width(now, true)) : nullptr; }
 
   // ---- The end of a job. Each is followed by finished().
 
@@ -136,6 +147,8 @@ class Scheduler {
   void count(const Job& job) noexcept;
 
   const SchedulerOptions options_;
+  WidthRule width_rule_;
+  int narrow_running_ = 0;
   Statistics statistics_;
   StageLatencies latencies_;
   Duration service_mean_{0};
@@ -143,7 +156,8 @@ class Scheduler {
   PlaceWaiters place_waiters_;
   List<Job> awaiting_;  // inputs still to come
   List<Job> queued_;    // inputs there, waiting for a slot
-  List<Job> done_;      // finished, waiting to be taken
+  int queued_count_ = 0;
+  List<Job> done_;  // finished, waiting to be taken
   std::size_t untaken_ = 0;
   DeadlineHeap<Job> deadlines_;  // of those that have not started
   std::vector<int> free_slots_;

@@ -87,7 +87,7 @@ class Oracle {
   void finished(Simulated& job, Outcome outcome) {
     if (job.slot >= 0) free_slots.push_back(job.slot);
     const bool ran = job.slot >= 0 && (outcome == Outcome::kCompleted || outcome == Outcome::kFailed);
-    if (ran) ++(options_.width == Width::kWide ? books.wide : books.narrow);
+    if (ran) ++(options_.width == WidthPolicy::kWide ? books.wide : books.narrow);
     job.slot = -1;
     job.stage = Stage::kDone;
     --books.in_flight;
@@ -151,7 +151,7 @@ class Simulation {
     options.finished_limit = 1 + below(20);
     options.keep_finished = below(4) != 0;
     options.policy = below(2) == 0 ? OverloadPolicy::kReject : OverloadPolicy::kBlock;
-    options.width = below(2) == 0 ? Width::kWide : Width::kNarrow;
+    options.width = below(2) == 0 ? WidthPolicy::kWide : WidthPolicy::kNarrow;
     options.slots = 1 + static_cast<int>(below(static_cast<std::uint32_t>(options.in_flight_limit)));
     return options;
   }

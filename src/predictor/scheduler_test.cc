@@ -95,7 +95,7 @@ TEST_F(SchedulerTest, SubmittersThatWaitAreRefusedOnceTooManyAreUntaken) {
 }
 
 TEST_F(SchedulerTest, LaunchesTheOldestOnAFreeSlot) {
-  Scheduler scheduler({.width = Width::kWide, .slots = 2});
+  Scheduler scheduler({.width = WidthPolicy::kWide, .slots = 2});
   for (int i = 0; i < 3; ++i) admit(scheduler);
   Job* const first = scheduler.launch(at(1));
   Job* const second = scheduler.launch(at(1));

@@ -153,7 +153,8 @@ Result<PredictionState*> PredictorCore::admit(const Frame& frame, const Status& 
       return refuse(shut_down_);
     case Admission::kWait:
     case Admission::kRefuseFull:
-      return refuse(full_);
+      scheduler_.refuse_full(options_.clock->now());
+      return full_;
   }
   const TimePoint now = options_.clock->now();
   if (waits)
