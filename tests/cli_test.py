@@ -27,10 +27,10 @@ from cli_test_support import (DATA, END_S, MODELS, PROGRAM, SANITIZERS, TIMEOUT_
 class Refusals(Case):
     def test_bad_usage_is_2(self):
         for text, args in [
-            ("--limit: got 0, want 1 to 65536", ["--limit", "0"]),
-            ("--limit: got -1, want 1 to 65536", ["--limit", "-1"]),
-            ("--limit: got 65537, want 1 to 65536", ["--limit", "65537"]),
-            ("--limit: got many, want 1 to 65536", ["--limit", "many"]),
+            ("--limit: got 0, want auto or 1 to 65536", ["--limit", "0"]),
+            ("--limit: got -1, want auto or 1 to 65536", ["--limit", "-1"]),
+            ("--limit: got 65537, want auto or 1 to 65536", ["--limit", "65537"]),
+            ("--limit: got many, want auto or 1 to 65536", ["--limit", "many"]),
             ("--fps: got -1, want 0 ", ["--fps", "-1"]),
             ("--fps: got -1, want 0 ", ["--fps=-1"]),
             ("--fps: got nan, want 0 ", ["--fps", "nan"]),
@@ -210,6 +210,15 @@ class Runs(Case):
         statistics, _ = self.run_json("--fps", 0, "--duration", 0.3)
         self.assertGreater(statistics["completed"], 0)
         self.assertEqual(statistics["rejected"], 0)
+
+    def test_automatic_limit_is_told_with_its_reason(self):
+        statistics, done = self.run_json("--fps", 0, "--frames", 2000, "--limit", "auto", "--policy", "block")
+        self.assertEqual(statistics["completed"], 2000)
+        self.assertEqual(statistics["rejected"], 0)
+        self.assertIn(statistics["limit_reason"], ("measuring", "knee"))
+        self.assertGreaterEqual(statistics["limit"], 1)
+        statistics, _ = self.run_json("--frames", 5, "--limit", 3)
+        self.assertEqual((statistics["limit"], statistics["limit_reason"]), (3, "fixed"))
 
     def test_width_is_as_asked_for(self):
         for width in ("wide", "narrow"):

@@ -159,7 +159,12 @@ struct PredictorOptions {
   // Its part of a runtime that has more work than it can do, relative to the other predictors: above 0, to
   // 1,000.
   double weight = 1;
-  int in_flight_limit = 8;  // predictions admitted and not finished, at most; 1 to kInFlightLimitMax
+  // Predictions admitted and not finished, at most: 1 to kInFlightLimitMax; or Predictor::kInFlightLimitAuto, the
+  // smallest number that keeps 97 % of the throughput, measured while the limit is what holds frames back.
+  int in_flight_limit = 8;
+  // True: submit() refuses a frame that, by the service times measured so far, would not *finish* by its deadline.
+  // False: it is admitted, and expires if it has not started by then.
+  bool refuse_late = false;
   OverloadPolicy overload = OverloadPolicy::kReject;
   Duration block_timeout = Duration::max();  // for kBlock
   Precision precision = Precision::kAuto;
@@ -186,6 +191,15 @@ struct PredictorOptions {
   const Clock* clock = &steady_clock();
 };
 
+// Why a limit in flight is what it is.
+enum class LimitReason : std::uint8_t {
+  kFixed,      // PredictorOptions::in_flight_limit
+  kMeasuring,  // auto: too little has been measured under a load that reaches the limit
+  kKnee,       // auto: the smallest number measured that keeps 97 % of the best throughput measured
+};
+// "fixed", "measuring", "knee". Requires a LimitReason of the enum.
+std::string_view limit_reason_name(LimitReason reason);
+
 // How many submissions had which outcome. At every instant that a caller can observe,
 // submitted == completed + failed + rejected + dropped + expired + cancelled + in_flight.
 struct Statistics {
@@ -194,6 +208,9 @@ struct Statistics {
   std::uint64_t in_flight = 0;
   std::uint64_t in_flight_max = 0;     // the most there ever were
   std::uint64_t wide = 0, narrow = 0;  // of those that ran, by width
+  std::uint64_t late = 0;              // of those rejected, the ones that refuse_late refused
+  int in_flight_limit = 0;             // as it is now
+  LimitReason limit_reason = LimitReason::kFixed;
 };
 
 // Where the time of completed predictions went, in ns.
@@ -212,6 +229,7 @@ struct StageLatencies {
 class Predictor {
  public:
   static constexpr int kInFlightLimitMax = 1 << 16;
+  static constexpr int kInFlightLimitAuto = -1;
   static constexpr int kFinishedLimitMax = 1 << 20;
   static constexpr int kSlotsMax = 1024;
   static constexpr double kWeightMax = 1000;
@@ -234,7 +252,7 @@ class Predictor {
   //   bound    in_flight_limit
   //   errors   each leaves the frame as it was, and the outcome is kRejected.
   //            kOverloaded: every place is taken (retry_after() says when to try again), or finished_limit
-  //            predictions wait to be taken; kInvalidArgument: the frame does not fit; kDeadlineExceeded: its
+  //            predictions wait to be taken, or (refuse_late) it would finish after its deadline; kInvalidArgument: the frame does not fit; kDeadlineExceeded: its
   //            deadline has passed; kOutOfMemory; kShuttingDown
   Result<Prediction> submit(Frame&& frame);
 
@@ -270,15 +288,21 @@ class Predictor {
   Statistics statistics() const;
   // Where the time of completed predictions went. Takes one lock, for a copy of about 70 KiB.
   StageLatencies latencies() const;
-  // An estimate of how long it takes until a place is free: 0 if one is, else the recent mean of the time
-  // that a prediction runs, divided by the slots.
+  // In how long a place is expected to be free, from the measured service times and what runs now: 0 if one is.
+  // It holds as long as nobody else takes the place.
   Duration retry_after() const;
+  // With refuse_late: in how long a frame that has `within` until its deadline is expected to be admitted. 0: now.
+  // Duration::max(): never, the service time alone is longer.
+  Duration retry_after(Duration within) const;
   // What submit() expects and what a prediction has, in the order of the model. Valid as long as the
   // predictor; empty after it was moved from.
   std::span<const TensorSpec> inputs() const noexcept;
   std::span<const TensorSpec> outputs() const noexcept;
   // The device in words, such as "cpu (AMD EPYC, 2 threads)"; "" after it was moved from.
   std::string device_description() const;
+  // The most predictions that may be in flight: in_flight_limit, or the bound of kInFlightLimitAuto, which is two
+  // for each slot; 0 after it was moved from.
+  int places() const noexcept;
   // How predictions choose their width: what was asked for, or kNarrow where elastic does not pay; kNarrow
   // after it was moved from.
   WidthPolicy width() const noexcept;

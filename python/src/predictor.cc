@@ -127,10 +127,21 @@ Shutdown shutdown_from(const std::string& word) {
   raise_invalid("how: got \"" + word + "\", want \"drain\" or \"cancel\"");
 }
 
+int limit_from(const nb::object& limit) {
+  if (nb::isinstance<nb::str>(limit) && nb::cast<std::string>(limit) == "auto")
+    return Predictor::kInFlightLimitAuto;
+  int number = 0;
+  if (!nb::try_cast(limit, number) || number == Predictor::kInFlightLimitAuto) {
+    raise_invalid("in_flight_limit: got " + nb::cast<std::string>(nb::repr(limit)) +
+                  ", want \"auto\" or 1 to 65536");
+  }
+  return number;
+}
+
 void make(PyPredictor* self, const Model& model, PyRuntime* runtime, nb::handle device, int threads,
-          double weight, int in_flight_limit, const std::string& overload,
+          double weight, const nb::object& in_flight_limit, const std::string& overload,
           std::optional<double> block_timeout, const std::string& precision, const std::string& width,
-          int slots, bool keep_finished, int finished_limit, double watch_share) {
+          int slots, bool keep_finished, int finished_limit, double watch_share, bool refuse_late) {
   check_startable();
   PredictorOptions options;
   if (runtime != nullptr) {
@@ -141,7 +152,7 @@ void make(PyPredictor* self, const Model& model, PyRuntime* runtime, nb::handle 
   }
   options.threads = threads;
   options.weight = weight;
-  options.in_flight_limit = in_flight_limit;
+  options.in_flight_limit = limit_from(in_flight_limit);
   options.overload = overload_from(overload);
   Duration timeout = Duration(0);
   if (options.overload == OverloadPolicy::kBlock) {
@@ -158,6 +169,7 @@ void make(PyPredictor* self, const Model& model, PyRuntime* runtime, nb::handle 
   options.keep_finished = keep_finished;
   options.finished_limit = finished_limit;
   options.watch_share = watch_share;
+  options.refuse_late = refuse_late;
   const Duration slice = options.block_timeout;
   Result<Predictor> created = [&] {
     const WithoutGil release;
@@ -221,6 +233,11 @@ void bind_books(nb::module_& module) {
       .def_ro("in_flight_max", &Statistics::in_flight_max, "The most there ever were.")
       .def_ro("wide", &Statistics::wide, "Of those that ran, at this width.")
       .def_ro("narrow", &Statistics::narrow, "Of those that ran, at this width.")
+      .def_ro("late", &Statistics::late, "Of those rejected, the ones that refuse_late refused.")
+      .def_ro("in_flight_limit", &Statistics::in_flight_limit, "As it is now.")
+      .def_prop_ro(
+          "limit_reason", [](const Statistics& s) { return std::string(limit_reason_name(s.limit_reason)); },
+          nb::sig("def limit_reason(self) -> typing.Literal[\"fixed\", \"measuring\", \"knee\"]"))
       .def("__repr__", [](const Statistics& s) {
         return "<inflight.Statistics submitted=" + std::to_string(s.submitted) +
                " completed=" + std::to_string(s.completed) + " failed=" + std::to_string(s.failed) +
@@ -275,7 +292,9 @@ constexpr const char* kPredictorDoc =
     "device           \"cpu\" and so on, where there is no runtime\n"
     "threads          CPU threads for a runtime of its own; 0: as many as the process may use\n"
     "weight           its share of a runtime that has too much to do: above 0, to 1,000\n"
-    "in_flight_limit  predictions admitted and not finished: 1 to 65,536\n"
+    "in_flight_limit  predictions admitted and not finished: 1 to 65,536; \"auto\": the fewest that keep 97 "
+    "%\n"
+    "                 of the throughput, measured\n"
     "overload         past it: \"reject\" raises OverloadedError at once; \"block\" waits for a place\n"
     "block_timeout    seconds to wait for a place; None: for ever\n"
     "precision        \"auto\", \"f32\", \"bf16\" or \"f16\"\n"
@@ -286,7 +305,8 @@ constexpr const char* kPredictorDoc =
     "keep_finished    finished predictions wait for take_finished(); a caller that keeps or awaits each\n"
     "                 prediction and never takes clears it\n"
     "finished_limit   while so many of them wait, submit refuses: 1 to 1,048,576\n"
-    "watch_share      of one processor, that an idle thread may spend awake for an expected frame: 0 to 1\n\n"
+    "watch_share      of one processor, that an idle thread may spend awake for an expected frame: 0 to 1\n"
+    "refuse_late      a frame that would not finish by its deadline is refused at once\n\n"
     "InvalidArgumentError: an option out of bounds; InvalidModelError, UnsupportedError: the device cannot\n"
     "run the model; NoSuchDeviceError; OutOfMemoryError. Compiling may take seconds; the GIL is released.";
 
@@ -303,17 +323,18 @@ void bind_predictors(nb::module_& module) {
            nb::arg("in_flight_limit") = 8, nb::arg("overload") = "reject",
            nb::arg("block_timeout") = nb::none(), nb::arg("precision") = "auto", nb::arg("width") = "elastic",
            nb::arg("slots") = 0, nb::arg("keep_finished") = true, nb::arg("finished_limit") = 1024,
-           nb::arg("watch_share") = 0.05,
+           nb::arg("watch_share") = 0.05, nb::arg("refuse_late") = false,
            nb::sig("def __init__(self, model: Model, *, runtime: Runtime | None = None, device: Device | str "
                    "| None = "
-                   "None, threads: int = 0, weight: float = 1.0, in_flight_limit: int = 8, overload: "
+                   "None, threads: int = 0, weight: float = 1.0, in_flight_limit: int | "
+                   "typing.Literal[\"auto\"] = 8, overload: "
                    "typing.Literal[\"reject\", \"block\"] = \"reject\", block_timeout: float | None = None, "
                    "precision: "
                    "typing.Literal[\"auto\", \"f32\", \"bf16\", \"f16\"] = \"auto\", width: "
                    "typing.Literal[\"elastic\", \"narrow\", "
                    "\"wide\"] = \"elastic\", slots: int = 0, keep_finished: bool = True, finished_limit: int "
                    "= 1024, "
-                   "watch_share: float = 0.05) -> None"))
+                   "watch_share: float = 0.05, refuse_late: bool = False) -> None"))
       .def("submit", submit, nb::arg("frame").none(), nb::kw_only(), nb::arg("tag") = 0,
            nb::arg("due") = nb::none(), nb::arg("deadline") = nb::none(), nb::arg("copy") = nb::none(),
            nb::sig("def submit(self, frame: object, *, tag: int = 0, due: float | None = None, deadline: "

@@ -38,7 +38,7 @@ struct RunOptions {
   SourceOptions source_options;
   bool strict = false;           // damage that is passed over makes the run a failed one
   std::optional<FrameRate> fps;  // nothing: the source's own
-  int limit = 8;
+  int limit = 8;                 // or Predictor::kInFlightLimitAuto
   OverloadPolicy policy = OverloadPolicy::kReject;
   Device device = Device::cpu();
   Precision precision = Precision::kAuto;
@@ -63,7 +63,7 @@ struct RunOptions {
 
 // Checks every value and the combinations.
 //   bound    words may hold any bytes; a message shows 100 of a word at most
-//   errors   kInvalidArgument: `--limit: got 0, want 1 to 65536`; kNoSuchDevice: a device of no known kind
+//   errors   kInvalidArgument: `--limit: got 0, want auto or 1 to 65536`; kNoSuchDevice: a device of no known kind
 Result<RunOptions> parse_run(const RunWords& words);
 
 Result<Device> parse_device(const std::string& word);

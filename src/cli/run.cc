@@ -111,6 +111,12 @@ Result<Predictor> make_predictor(const Model& model, Runtime runtime, const RunO
   // With `block` the loop waits for a place before it submits: it can look at signals and take what has
   // finished meanwhile, which a blocked submit() could not.
   wanted.overload = OverloadPolicy::kReject;
+  if (options.limit == Predictor::kInFlightLimitAuto &&
+      (plan.pace == Pace::kUnpaced || plan.policy == OverloadPolicy::kBlock)) {
+    // The limit may fall between the look and the submission: then that waits for the end of a prediction.
+    wanted.overload = OverloadPolicy::kBlock;
+    wanted.block_timeout = std::chrono::seconds(1);
+  }
   Result<Predictor> predictor = Predictor::create(model, std::move(wanted));
   // Every option has been checked: what is wrong is the model.
   if (predictor.ok() || predictor.status().code() != StatusCode::kInvalidArgument) return predictor;
@@ -258,7 +264,6 @@ RunReport make_report(const Session& session, std::string source, Tally tally) {
   report.device = session.predictor->device_description();
   report.policy = policy_name(options.policy);
   report.precision = precision_name(options.precision);
-  report.limit = options.limit;
   report.deadline = options.deadline;
   report.slots = session.predictor->slots();
   if (session.plan.pace == Pace::kPaced || session.plan.pace == Pace::kStamped) {
@@ -334,7 +339,7 @@ int run_command(const RunWords& words) {
   Session& session = *prepared;
   watch_signals();
   std::string source_text = session.source->description();
-  if (const Status reserved = reserve_frames(*session.source, session.options.limit); !reserved.ok()) {
+  if (const Status reserved = reserve_frames(*session.source, session.predictor->places()); !reserved.ok()) {
     print_error(reserved);
     return exit_code(reserved.code());
   }

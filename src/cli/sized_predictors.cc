@@ -24,6 +24,9 @@ void add(Statistics& to, const Statistics& more) {
   to.in_flight_max = std::max(to.in_flight_max, more.in_flight_max);
   to.wide += more.wide;
   to.narrow += more.narrow;
+  to.late += more.late;
+  to.in_flight_limit = more.in_flight_limit;
+  to.limit_reason = more.limit_reason;
 }
 
 void add(StageLatencies& to, const StageLatencies& more) {
@@ -37,7 +40,8 @@ void add(StageLatencies& to, const StageLatencies& more) {
 
 SizedPredictors::SizedPredictors(Predictor first, int height, int width, int in_flight_limit,
                                  int finished_limit, Make make)
-    : in_flight_limit_(in_flight_limit),
+    : limit_auto_(in_flight_limit == Predictor::kInFlightLimitAuto),
+      in_flight_limit_(limit_auto_ ? first.places() : in_flight_limit),
       finished_limit_(finished_limit),
       make_(std::move(make)),
       first_outputs_(first.outputs().begin(), first.outputs().end()),
@@ -96,7 +100,8 @@ bool SizedPredictors::has_place() const {
 
 // Whether no more may be in flight, all predictors together.
 bool SizedPredictors::is_full(std::uint64_t in_flight) const noexcept {
-  return in_flight >= static_cast<std::uint64_t>(in_flight_limit_);
+  const int limit = limit_auto_ ? sized_.back()->predictor.statistics().in_flight_limit : in_flight_limit_;
+  return in_flight >= static_cast<std::uint64_t>(limit);
 }
 
 // Whether as many finished predictions wait to be taken as may.

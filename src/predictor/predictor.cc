@@ -42,7 +42,16 @@ std::string_view outcome_name(Outcome outcome) {
 namespace {
 constexpr std::array<std::pair<WidthPolicy, std::string_view>, 3> kWidthPolicies = {
     {{WidthPolicy::kElastic, "elastic"}, {WidthPolicy::kWide, "wide"}, {WidthPolicy::kNarrow, "narrow"}}};
+constexpr std::array<std::pair<LimitReason, std::string_view>, 3> kLimitReasons = {
+    {{LimitReason::kFixed, "fixed"}, {LimitReason::kMeasuring, "measuring"}, {LimitReason::kKnee, "knee"}}};
 }  // namespace
+
+std::string_view limit_reason_name(LimitReason reason) {
+  for (const auto& [value, word] : kLimitReasons) {
+    if (value == reason) return word;
+  }
+  internal::check_failed("limit reason", __FILE__, __LINE__);
+}
 
 std::string_view width_policy_name(WidthPolicy policy) {
   for (const auto& [value, word] : kWidthPolicies) {
@@ -141,7 +150,9 @@ Status check_bounds(std::string_view what, int got, int low, int high) {
 }
 
 Status check_options(const PredictorOptions& options) {
-  INFLIGHT_TRY(check_bounds("in_flight_limit", options.in_flight_limit, 1, Predictor::kInFlightLimitMax));
+  if (options.in_flight_limit != Predictor::kInFlightLimitAuto) {
+    INFLIGHT_TRY(check_bounds("in_flight_limit", options.in_flight_limit, 1, Predictor::kInFlightLimitMax));
+  }
   INFLIGHT_TRY(check_bounds("finished_limit", options.finished_limit, 1, Predictor::kFinishedLimitMax));
   INFLIGHT_TRY(check_bounds("slots", options.slots, 0, Predictor::kSlotsMax));
   if (options.block_timeout < Duration(0)) {
@@ -216,13 +227,16 @@ Result<Predictor> Predictor::create(const Model& model, PredictorOptions options
     // For the threads that the backend starts in what follows.
     const internal::BatchScheduling batch;
     INFLIGHT_TRY_ASSIGN(std::shared_ptr<Program> program, compile(core, model, options));
+    const bool limit_auto = options.in_flight_limit == kInFlightLimitAuto;
     const Width width = options.width == WidthPolicy::kWide ? Width::kWide : Width::kNarrow;
     const int at_once = std::clamp(program->concurrency(width), 1, capacity);
     const int units = capacity / at_once;
+    if (limit_auto)
+      options.in_flight_limit = 2 * (options.slots > 0 ? std::min(options.slots, at_once) : at_once);
     const int slots =
         std::min({options.slots > 0 ? options.slots : at_once, capacity / units, options.in_flight_limit});
     Predictor predictor(std::make_shared<PredictorCore>(std::move(options), runtime.owner_,
-                                                        std::move(program), units, slots));
+                                                        std::move(program), units, slots, limit_auto));
     INFLIGHT_TRY(predictor.core_->start());
     return predictor;
   });
@@ -268,6 +282,11 @@ StageLatencies Predictor::latencies() const {
   return core_ == nullptr ? StageLatencies() : core_->latencies();
 }
 Duration Predictor::retry_after() const { return core_ == nullptr ? Duration(0) : core_->retry_after(); }
+
+Duration Predictor::retry_after(Duration within) const {
+  return core_ == nullptr ? Duration(0) : core_->retry_after(within);
+}
+int Predictor::places() const noexcept { return core_ == nullptr ? 0 : core_->places(); }
 
 std::span<const TensorSpec> Predictor::inputs() const noexcept {
   return core_ == nullptr ? std::span<const TensorSpec>() : core_->inputs();

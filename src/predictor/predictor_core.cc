@@ -21,13 +21,14 @@ double watch_share(const PredictorOptions& options) {
   return options.clock->real() && usable_processors() > 1 ? options.watch_share : 0;
 }
 
-SchedulerOptions scheduler_options(const PredictorOptions& options, int slots) {
+SchedulerOptions scheduler_options(const PredictorOptions& options, int slots, bool limit_auto) {
   return {.in_flight_limit = options.in_flight_limit,
           .finished_limit = static_cast<std::size_t>(options.finished_limit),
           .keep_finished = options.keep_finished,
           .policy = options.overload,
           .width = options.width,
-          .slots = slots};
+          .slots = slots,
+          .limit_auto = limit_auto};
 }
 
 PredictionState& state_of(Job& job) { return static_cast<PredictionState&>(job); }
@@ -38,7 +39,7 @@ Status cancelled() { return Status(StatusCode::kCancelled, "cancelled before it 
 Status expired() { return Status(StatusCode::kDeadlineExceeded, "its deadline passed before it started"); }
 
 PredictorCore::PredictorCore(PredictorOptions options, std::shared_ptr<RuntimeOwner> runtime,
-                             std::shared_ptr<Program> program, int units, int slots)
+                             std::shared_ptr<Program> program, int units, int slots, bool limit_auto)
     : Lane(options.weight, watch_share(options)),
       options_(std::move(options)),
       inputs_(program->inputs().begin(), program->inputs().end()),
@@ -48,19 +49,24 @@ PredictorCore::PredictorCore(PredictorOptions options, std::shared_ptr<RuntimeOw
       chains_(!launch_blocks_ && runtime_core_->backend().orders_launches()),
       slots_count_(slots),
       full_(StatusCode::kOverloaded,
-            fmt::format("{0} of {0} predictions are in flight", options_.in_flight_limit)),
+            limit_auto ? std::string("as many predictions are in flight as the automatic limit allows")
+                       : fmt::format("{0} of {0} predictions are in flight", options_.in_flight_limit)),
       untaken_(
           StatusCode::kOverloaded,
           fmt::format("{} finished predictions wait for take_finished(), as many as may; a caller that reads "
                       "its handles instead clears keep_finished",
                       options_.finished_limit)),
+      late_(StatusCode::kOverloaded,
+            "by the service times so far, the frame would finish after its deadline; retry_after() with the "
+            "time "
+            "to the deadline says when it would not"),
       shut_down_(StatusCode::kShuttingDown, "the predictor has been shut down"),
       output_pool_(runtime_core_->backend().output_allocator()),
       runtime_(std::move(runtime)),
       program_(std::move(program)),
       mutex_(runtime_core_->mutex()),
       units_(units),
-      scheduler_(scheduler_options(options_, slots)) {}
+      scheduler_(scheduler_options(options_, slots, limit_auto)) {}
 
 Status PredictorCore::start() {
   slots_.reserve(static_cast<std::size_t>(slots_count_));
@@ -264,7 +270,12 @@ StageLatencies PredictorCore::latencies() const {
 
 Duration PredictorCore::retry_after() const {
   const MutexLock lock(mutex_);
-  return scheduler_.retry_after();
+  return scheduler_.retry_after(options_.clock->now());
+}
+
+Duration PredictorCore::retry_after(Duration within) {
+  const MutexLock lock(mutex_);
+  return scheduler_.retry_after(options_.clock->now(), within);
 }
 
 void PredictorCore::shutdown(Shutdown how) {

@@ -27,7 +27,7 @@ class PredictorCore final : public Lane, public std::enable_shared_from_this<Pre
  public:
   // May throw std::bad_alloc.
   PredictorCore(PredictorOptions options, std::shared_ptr<RuntimeOwner> runtime,
-                std::shared_ptr<Program> program, int units, int slots);
+                std::shared_ptr<Program> program, int units, int slots, bool limit_auto);
 
   // Binds and warms up the slots, makes the memory for the first frames, and enters the runtime. Once, before
   // anything else. May throw std::bad_alloc.
@@ -46,6 +46,8 @@ class PredictorCore final : public Lane, public std::enable_shared_from_this<Pre
   Statistics statistics() const;
   StageLatencies latencies() const;
   Duration retry_after() const;
+  Duration retry_after(Duration within);
+  int places() const noexcept { return options_.in_flight_limit; }
 
   std::span<const TensorSpec> inputs() const noexcept { return inputs_; }
   std::span<const TensorSpec> outputs() const noexcept { return outputs_; }
@@ -98,6 +100,7 @@ class PredictorCore final : public Lane, public std::enable_shared_from_this<Pre
   const int slots_count_;
   const Status full_;       // made at the start, so that a refusal allocates nothing
   const Status untaken_;    // likewise
+  const Status late_;       // likewise
   const Status shut_down_;  // likewise
   BufferPool output_pool_;
   // Until shutdown() has ended.

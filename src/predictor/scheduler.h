@@ -23,6 +23,8 @@
 #include "inflight/internal/list.h"
 #include "inflight/predictor.h"
 #include "predictor/deadline_heap.h"
+#include "predictor/finish_forecast.h"
+#include "predictor/in_flight_knee.h"
 #include "predictor/width_rule.h"
 
 namespace inflight::internal {
@@ -39,8 +41,9 @@ struct Job : ListLink<>, DeadlineLink {
   Stage stage = Stage::kAdmitted;
   Outcome outcome = Outcome::kPending;
   Width width = Width::kNarrow;
-  int slot = -1;     // from launch() to finished()
-  int together = 0;  // narrow launches that ran when it was launched, itself included
+  int slot = -1;                          // from launch() to finished()
+  int together = 0;                       // narrow launches that ran when it was launched, itself included
+  TimePoint expected = TimePoint::max();  // forecast() at its admission; max(): none was made
   std::uint64_t id = 0;
   PredictionTimes times;
 };
@@ -49,6 +52,7 @@ enum class Admission : std::uint8_t {
   kAdmit,
   kWait,  // until the scheduler decides: see PlaceWaiter
   kRefuseFull,
+  kRefuseLate,  // it would finish after its deadline; the owner decides this with would_be_late()
   kRefuseUntaken,
   kRefuseShuttingDown,
 };
@@ -67,6 +71,7 @@ struct SchedulerOptions {
   OverloadPolicy policy = OverloadPolicy::kReject;
   WidthPolicy width = WidthPolicy::kNarrow;
   int slots = 1;
+  bool limit_auto = false;  // find the limit; in_flight_limit is the most
 };
 
 // One predictor's scheduler. Allocates nothing after its construction.
@@ -83,6 +88,14 @@ class Scheduler {
   void refuse() noexcept;
   // The same for a submission that found no place: it counts as an arrival for the choice of width.
   void refuse_full(TimePoint now) noexcept;
+  // The same for one that would be late.
+  void refuse_late(TimePoint now) noexcept;
+  // When a prediction that is submitted now is expected to finish; TimePoint::min(): nothing was measured yet.
+  TimePoint forecast(TimePoint now) noexcept;
+  // Whether one with that forecast would miss the deadline, with the margin that past forecasts ask for.
+  bool would_be_late(TimePoint expected, TimePoint deadline) const noexcept {
+    return expected != TimePoint::min() && expected + forecast_.margin() > deadline;
+  }
   // Gives the job a place, which ask() has granted at this instant.
   void admit(Job& job, TimePoint now) noexcept;
   // Puts a submitter for which ask() returned kWait behind those that wait already. A later event grants or
@@ -138,17 +151,24 @@ class Scheduler {
 
   const Statistics& statistics() const noexcept { return statistics_; }
   const StageLatencies& latencies() const noexcept { return latencies_; }
-  // How long it takes until a place is free, estimated from the recent mean service time; 0 if one is.
-  Duration retry_after() const noexcept;
+  // In how long a place is expected to be free: 0 if one is.
+  Duration retry_after(TimePoint now) const noexcept;
+  // In how long a prediction with that much time until its deadline would not be late; max(): never.
+  Duration retry_after(TimePoint now, Duration within) noexcept;
 
  private:
   void take_place() noexcept;
+  void count_limit() noexcept;
+  TimePoint forecast(TimePoint now, Width width) noexcept;
+  Duration service_of(Width width, int together) const noexcept;
   void grant_places(PlaceWaiters& granted) noexcept;
   void count(const Job& job) noexcept;
 
   const SchedulerOptions options_;
   WidthRule width_rule_;
   int narrow_running_ = 0;
+  FinishForecast forecast_;
+  std::optional<InFlightKnee> knee_;  // if limit_auto
   Statistics statistics_;
   StageLatencies latencies_;
   Duration service_mean_{0};
@@ -157,7 +177,8 @@ class Scheduler {
   List<Job> awaiting_;  // inputs still to come
   List<Job> queued_;    // inputs there, waiting for a slot
   int queued_count_ = 0;
-  List<Job> done_;  // finished, waiting to be taken
+  List<Job> running_;  // launched, in that order
+  List<Job> done_;     // finished, waiting to be taken
   std::size_t untaken_ = 0;
   DeadlineHeap<Job> deadlines_;  // of those that have not started
   std::vector<int> free_slots_;

@@ -270,7 +270,7 @@ class Simulation {
     job.stage = Stage::kRunning;
     job.slot = launched->slot;
     ASSERT_EQ(std::erase(oracle_.free_slots, job.slot), 1U) << "slot " << job.slot << " is taken";
-    ASSERT_EQ(launched->width, options_.width);
+    ASSERT_EQ(launched->width == Width::kWide, options_.width == WidthPolicy::kWide);
     running_.push_back(&job);
   }
   void finish_one_running() {

@@ -133,6 +133,13 @@ Result<PredictionState*> PredictorCore::admit(const Frame& frame, const Status& 
   };
   if (!fits.ok()) return refuse(fits);
   Admission decision = scheduler_.ask();
+  TimePoint expected = TimePoint::max();
+  if (options_.refuse_late && frame.deadline &&
+      (decision == Admission::kAdmit || decision == Admission::kWait)) {
+    expected = scheduler_.forecast(options_.clock->now());
+    if (scheduler_.would_be_late(expected, *frame.deadline)) decision = Admission::kRefuseLate;
+    if (expected == TimePoint::min()) expected = TimePoint::max();
+  }
   const bool waits = decision == Admission::kWait;
   PredictionState* state = nullptr;
   if (waits || decision == Admission::kAdmit) {
@@ -151,6 +158,9 @@ Result<PredictionState*> PredictorCore::admit(const Frame& frame, const Status& 
       return refuse(untaken_);
     case Admission::kRefuseShuttingDown:
       return refuse(shut_down_);
+    case Admission::kRefuseLate:
+      scheduler_.refuse_late(options_.clock->now());
+      return late_;
     case Admission::kWait:
     case Admission::kRefuseFull:
       scheduler_.refuse_full(options_.clock->now());
@@ -161,6 +171,7 @@ Result<PredictionState*> PredictorCore::admit(const Frame& frame, const Status& 
     scheduler_.admit_granted(*state, now);
   else
     scheduler_.admit(*state, now);
+  if (!waits) state->expected = expected;
   state->times.due = frame.due.value_or(now);
   state->deadline = frame.deadline.value_or(TimePoint::max());
   return state;

@@ -9,10 +9,10 @@ namespace inflight::internal {
 namespace {
 
 // The numbers of the rule, found with the simulator (width_simulation_test.cc); ADR 11 has what others gave.
-// How many arrivals the tails look back, and how many narrow service times.
+// How many arrivals the mean looks back, and how many narrow service times.
 constexpr double kMemoryArrivals = 256;
 constexpr double kMemoryRounds = 300;
-// The ratio of the tails above which the rule turns narrow.
+// The ratio above which the rule turns narrow.
 constexpr double kUpper = 1.1;
 // While the rule is wide, a queue runs narrow if wide launches would take this many times as long to clear it.
 constexpr double kBacklog = 1.05;
@@ -20,6 +20,11 @@ constexpr double kBacklog = 1.05;
 // shadow and in narrow service times, so that it comes back soon after the load has gone.
 constexpr double kWideCut = 1.5;
 constexpr double kNarrowCut = 4;
+// Means of the gaps between arrivals, over so many of them: if the recent one is kQuieter times the longer one, the
+// load has fallen, and the mean begins anew.
+constexpr double kGapsOfLate = 32;
+constexpr double kGapsOfLong = 256;
+constexpr double kQuieter = 4;
 // New measurements move a mean by this part; one that is longer than kOutlier means counts as that much.
 constexpr double kGain = 1.0 / 8;
 constexpr double kOutlier = 4;
@@ -63,7 +68,7 @@ double ServiceTimes::narrow(int together) const noexcept {
 // ---- WidthRule
 
 // With two cores the shadows are close to each other at every load, so the rule turns back to wide, which has
-// the lower median, as soon as the tails are equal. With many cores the tails are far apart but for a few loads,
+// the lower median, as soon as the two are equal. With many cores they are far apart but for a few loads,
 // and turning to and fro costs more than staying narrow.
 WidthRule::WidthRule(int at_once)
     : at_once_(at_once),
@@ -97,18 +102,24 @@ void WidthRule::arrived(TimePoint when) noexcept {
   const double now = ns_of_time(when);
   const double gap = std::max(0.0, now - last_arrival_);
   last_arrival_ = now;
+  gap_of_late_ += (gap - gap_of_late_) / kGapsOfLate;
+  gap_of_long_ += (gap - gap_of_long_) / kGapsOfLong;
   if (times_.wide() == 0) return;
   const double round = narrow_time(at_once_);
   const double narrow = shadow_narrow(now);
   const double cut = now + kWideCut * std::max(narrow, round);
   wide_until_ = std::min(std::max(wide_until_, now) + times_.wide(), cut);
   const double wide = wide_until_ - now;
+  if (gap_of_late_ > kQuieter * gap_of_long_) {
+    gap_of_long_ = gap_of_late_;
+    ratios_ = weights_ = 0;
+  }
   const double fade = (1 - 1 / kMemoryArrivals) / (1 + gap / (kMemoryRounds * round));
-  wide_tail_ = wide_tail_ * fade + eighth_power(wide / round);
-  narrow_tail_ = narrow_tail_ * fade + eighth_power(narrow / round);
-  if (wide_tail_ > narrow_tail_ * eighth_power(kUpper))
+  ratios_ = ratios_ * fade + eighth_power(wide / narrow);
+  weights_ = weights_ * fade + 1;
+  if (ratios_ > weights_ * eighth_power(kUpper))
     follows_ = Width::kNarrow;
-  else if (wide_tail_ < narrow_tail_ * lower_)
+  else if (ratios_ < weights_ * lower_)
     follows_ = Width::kWide;
 }
 

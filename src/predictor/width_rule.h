@@ -40,10 +40,11 @@ struct WidthView {
 
 // Chooses the width by two *shadow queues*, which see every arrival: in one, all predictions run wide, one after
 // another; in the other, all run narrow. Each tells how long the prediction would take there, from the measured
-// service times. The rule keeps a tail of both over the recent arrivals (a sum of eighth powers that fades, near
-// the 99th percentile), and follows the lower one with hysteresis. It needs no model of the arrivals: steady,
-// random and bursty ones show in the shadows as what they are. While it follows the wide one, a queue that one
-// narrow round clears sooner runs narrow at once (docs/adr/0011-width-follows-the-better-shadow.md).
+// service times. The rule keeps the mean of (wide latency / narrow latency)^8 over the recent arrivals, in which the
+// worst moments of the wide queue count most, as in a 99th percentile; it turns narrow above 1.1^8, and wide again
+// below a lower bound. It needs no model of the arrivals: steady, random and bursty ones show in the shadows as what
+// they are. While it is wide, a queue that one narrow round clears sooner runs narrow at once.
+// docs/adr/0011-width-follows-the-better-shadow.md says what else was tried.
 //   thread   one at a time: its owner has a lock
 //   bound    O(1) an arrival, amortised; allocates only in its constructor
 class WidthRule {
@@ -73,19 +74,22 @@ class WidthRule {
   double shadow_narrow(double now) noexcept;
 
   const int at_once_;
-  const double lower_;  // the ratio of the tails below which the rule turns wide, to the eighth power
+  const double lower_;  // the mean below which the rule turns wide
   ServiceTimes times_;
   Width follows_ = Width::kWide;
   int since_wide_ = 0;       // launches since the last wide one
   double narrow_until_ = 0;  // when the narrow launches that run are expected to have ended
   // The shadows. Times are in ns of the predictor's clock.
   double last_arrival_ = 0;
+  double gap_of_late_ = 0;  // means, see the constants
+  double gap_of_long_ = 0;
   double wide_until_ = 0;            // when the wide shadow has done all that came
   std::vector<double> narrow_ends_;  // of the last at_once_ arrivals in the narrow shadow, a ring
   std::size_t narrow_oldest_ = 0;
   int narrow_busy_ = 0;  // of narrow_ends_, those still to come, counted from the newest
-  double wide_tail_ = 0;
-  double narrow_tail_ = 0;
+  // Of the eighth powers: their sum and that of their weights, both of which fade.
+  double ratios_ = 0;
+  double weights_ = 0;
 };
 
 }  // namespace inflight::internal
