@@ -80,7 +80,8 @@ TEST(AdmissionSimulation, APlaceIsFreeWhenRetryAfterSays) {
       const double at = simulator.now();
       const double in = ms_of(simulator.scheduler().retry_after(at_ms(at)));
       EXPECT_GT(in, 0);
-      const double slack = 0.15 * (width == WidthPolicy::kWide ? kModel.wide : kModel.narrow_full);
+      const bool wide = simulator.ends().back().width == Width::kWide;
+      const double slack = 0.15 * (wide ? kModel.wide : kModel.narrow_full);
       if (in > slack) {
         simulator.run_until(at + in - slack);
         EXPECT_NE(simulator.scheduler().ask(), Admission::kAdmit)

@@ -47,13 +47,13 @@ void Scheduler::refuse() noexcept {
 void Scheduler::refuse_full(TimePoint now) noexcept {
   refuse();
   if (knee_) knee_->reached();
-  if (options_.width == WidthPolicy::kElastic) width_rule_.arrived(now);
+  if (options_.width == WidthPolicy::kElastic) width_rule_.arrived(now, false);
 }
 
 void Scheduler::refuse_late(TimePoint now) noexcept {
   refuse();
   ++statistics_.late;
-  if (options_.width == WidthPolicy::kElastic) width_rule_.arrived(now);
+  if (options_.width == WidthPolicy::kElastic) width_rule_.arrived(now, false);
 }
 
 void Scheduler::count_limit() noexcept {
@@ -127,9 +127,9 @@ void Scheduler::inputs_came(Job& job, TimePoint now) noexcept {
   }
   job.stage = Stage::kQueued;
   job.times.ready = now;
+  if (options_.width == WidthPolicy::kElastic) width_rule_.arrived(now, queued_.empty() && running_.empty());
   queued_.push_back(job);
   ++queued_count_;
-  if (options_.width == WidthPolicy::kElastic) width_rule_.arrived(now);
 }
 
 Width Scheduler::next_width(TimePoint now, bool alone) const noexcept {

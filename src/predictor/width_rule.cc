@@ -28,9 +28,13 @@ constexpr double kQuieter = 4;
 // New measurements move a mean by this part; one that is longer than kOutlier means counts as that much.
 constexpr double kGain = 1.0 / 8;
 constexpr double kOutlier = 4;
+// Of the first few measurements, the least counts.
+constexpr int kFew = 4;
 // Launches after which an idle device runs one wide, although the rule follows the narrow shadow: its wide
 // service time may be from another time.
 constexpr int kLaunchesBetweenProbes = 4096;
+// The same if that time says that wide is no faster than narrow, which it was once.
+constexpr int kLaunchesBetweenDoubts = 64;
 
 constexpr double eighth_power(double x) {
   const double fourth = x * x * x * x;
@@ -49,18 +53,22 @@ std::size_t ServiceTimes::class_of(int together) noexcept {
 }
 
 void ServiceTimes::add(Width width, int together, double ns) noexcept {
-  double& mean = width == Width::kWide ? wide_ : narrow_[class_of(together)];
-  if (mean == 0)
-    mean = std::max(ns, 1.0);
-  else
-    mean += (std::min(ns, kOutlier * mean) - mean) * kGain;
+  Mean& mean = width == Width::kWide ? wide_ : narrow_[class_of(together)];
+  ns = std::max(ns, 1.0);
+  if (mean.few < kFew) {
+    // The first ones may be slow: caches are cold and threads asleep.
+    mean.ns = mean.few == 0 ? ns : std::min(mean.ns, ns);
+    ++mean.few;
+  } else {
+    mean.ns += (std::min(ns, kOutlier * mean.ns) - mean.ns) * kGain;
+  }
 }
 
 double ServiceTimes::narrow(int together) const noexcept {
   const std::size_t wanted = class_of(together);
   for (std::size_t away = 0; away < kClasses; ++away) {
-    if (wanted + away < kClasses && narrow_[wanted + away] > 0) return narrow_[wanted + away];
-    if (wanted >= away && narrow_[wanted - away] > 0) return narrow_[wanted - away];
+    if (wanted + away < kClasses && narrow_[wanted + away].ns > 0) return narrow_[wanted + away].ns;
+    if (wanted >= away && narrow_[wanted - away].ns > 0) return narrow_[wanted - away].ns;
   }
   return 0;
 }
@@ -98,7 +106,7 @@ double WidthRule::shadow_narrow(double now) noexcept {
   return end - now;
 }
 
-void WidthRule::arrived(TimePoint when) noexcept {
+void WidthRule::arrived(TimePoint when, bool idle) noexcept {
   const double now = ns_of_time(when);
   const double gap = std::max(0.0, now - last_arrival_);
   last_arrival_ = now;
@@ -107,6 +115,9 @@ void WidthRule::arrived(TimePoint when) noexcept {
   if (times_.wide() == 0) return;
   const double round = narrow_time(at_once_);
   const double narrow = shadow_narrow(now);
+  // While launches are wide, the device itself shows whether a queue is left: a mean that is too long for a while must
+  // not make one up.
+  if (idle && follows_ == Width::kWide && since_wide_ == 0) wide_until_ = now;
   const double cut = now + kWideCut * std::max(narrow, round);
   wide_until_ = std::min(std::max(wide_until_, now) + times_.wide(), cut);
   const double wide = wide_until_ - now;
@@ -126,7 +137,9 @@ void WidthRule::arrived(TimePoint when) noexcept {
 Width WidthRule::choose(const WidthView& view) const noexcept {
   if (!view.alone) return Width::kNarrow;
   if (follows_ == Width::kNarrow) {
-    const bool probe = since_wide_ >= kLaunchesBetweenProbes && view.running == 0 && view.waiting == 1;
+    const bool doubtful = times_.wide() > times_.narrow(1);
+    const int between = doubtful ? kLaunchesBetweenDoubts : kLaunchesBetweenProbes;
+    const bool probe = since_wide_ >= between && view.running == 0 && view.waiting == 1;
     return probe ? Width::kWide : Width::kNarrow;
   }
   if (times_.wide() == 0 || at_once_ == 1) return Width::kWide;

@@ -19,15 +19,19 @@ class ServiceTimes {
   //   together   narrow launches that ran at once, this one included; without meaning for a wide launch
   void add(Width width, int together, double ns) noexcept;
   // 0: never measured.
-  double wide() const noexcept { return wide_; }
+  double wide() const noexcept { return wide_.ns; }
   // The mean of the nearest number of launches that was measured; 0: none was.
   double narrow(int together) const noexcept;
 
  private:
   static constexpr std::size_t kClasses = 12;  // the last one holds Predictor::kSlotsMax
   static std::size_t class_of(int together) noexcept;
-  double wide_ = 0;
-  std::array<double, kClasses> narrow_{};
+  struct Mean {
+    double ns = 0;
+    int few = 0;  // measurements, up to kFew
+  };
+  Mean wide_;
+  std::array<Mean, kClasses> narrow_;
 };
 
 // What the rule sees when there may be room for a launch.
@@ -53,7 +57,8 @@ class WidthRule {
   explicit WidthRule(int at_once);
 
   // A prediction can run, or could if it had not been refused for want of a place.
-  void arrived(TimePoint now) noexcept;
+  //   idle   nothing of the predictor waited or ran when it came
+  void arrived(TimePoint now, bool idle) noexcept;
   // The width of the next launch; the same view gives the same width. If it is kWide while narrow launches run,
   // the launch waits for their end.
   Width choose(const WidthView& view) const noexcept;

@@ -155,6 +155,21 @@ TEST(WidthRuleTest, TheSameNumbersGiveTheSameWidths) {
   EXPECT_TRUE(both) << "it never chose";
 }
 
+// The first launch of a process may take ten times as long as the others.
+TEST(WidthSimulation, ASlowFirstLaunchDoesNotTurnItNarrow) {
+  for (const SimulatedModel& model : kModels) {
+    SimulatedModel cold = model;
+    cold.wide *= 20;
+    LoadSimulator simulator(cold, {.variation = 0.3});
+    for (int i = 0; i < 300; ++i) {
+      simulator.submit();
+      simulator.run_until_idle();
+      simulator.set_model(model);
+    }
+    EXPECT_GE(simulator.scheduler().statistics().wide, 299U) << model.name;
+  }
+}
+
 TEST(WidthRuleTest, RunsNarrowBesideOtherPredictors) {
   WidthRule rule(16);
   rule.ended(Width::kWide, 1, std::chrono::milliseconds(4));
@@ -170,6 +185,7 @@ TEST(ServiceTimesTest, KeepsAMeanForEachNumberThatRanTogether) {
   times.add(Width::kNarrow, 16, 200);
   EXPECT_EQ(times.narrow(16), 200);
   EXPECT_EQ(times.narrow(1), 100);
+  for (int i = 0; i < 4; ++i) times.add(Width::kNarrow, 1, 100);
   times.add(Width::kNarrow, 1, 1e9);
   EXPECT_LE(times.narrow(1), 140) << "an outlier counts as four means";
   EXPECT_EQ(times.wide(), 0);
