@@ -235,7 +235,7 @@ class Runs(Case):
             self.assertEqual(line["outcome"], "completed")
             self.assertGreater(line["latency_us"], 0)
             self.assertGreaterEqual(line["due_us"], 0)
-            self.assertEqual(line["width"], "narrow")
+            self.assertIn(line["width"], ("wide", "narrow"))
             self.assertEqual(len(line["top"]), 3)
             scores = line["outputs"]["scores"]
             self.assertEqual((scores["dtype"], scores["shape"]), ("f32", [1, 6]))

@@ -135,7 +135,9 @@ void Scheduler::inputs_came(Job& job, TimePoint now) noexcept {
 Width Scheduler::next_width(TimePoint now, bool alone) const noexcept {
   if (options_.width != WidthPolicy::kElastic)
     return options_.width == WidthPolicy::kWide ? Width::kWide : Width::kNarrow;
-  return width_rule_.choose({now, queued_count_, narrow_running_, alone});
+  return width_rule_.choose({now, queued_count_, narrow_running_,
+                             statistics_.in_flight >= static_cast<std::uint64_t>(statistics_.in_flight_limit),
+                             alone});
 }
 
 Job* Scheduler::launch(TimePoint now, Width width) noexcept {

@@ -145,6 +145,10 @@ Width WidthRule::choose(const WidthView& view) const noexcept {
   if (times_.wide() == 0 || at_once_ == 1) return Width::kWide;
   // The first queue measures the narrow width.
   if (view.waiting > 1 && times_.narrow(1) == 0) return Width::kNarrow;
+  // With every place taken, throughput counts, and arrivals come no faster than predictions end.
+  const double round = narrow_time(at_once_);
+  if (view.full && view.waiting + view.running >= at_once_ && round < times_.wide() * at_once_)
+    return Width::kNarrow;
   const double room_in = view.running == 0 ? 0 : std::max(0.0, narrow_until_ - ns_of_time(view.now));
   const double rounds = std::ceil(static_cast<double>(view.waiting) / at_once_);
   const double narrow = narrow_time(std::min(view.running + view.waiting, at_once_)) * rounds;

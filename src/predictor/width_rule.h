@@ -39,6 +39,7 @@ struct WidthView {
   TimePoint now;
   int waiting = 1;    // predictions in the queue, at least 1
   int running = 0;    // launches of this predictor, all narrow: beside a wide one there is no room
+  bool full = false;  // every place is taken: more comes than it can do
   bool alone = true;  // no other predictor of the runtime runs or waits
 };
 

@@ -155,6 +155,22 @@ TEST(WidthRuleTest, TheSameNumbersGiveTheSameWidths) {
   EXPECT_TRUE(both) << "it never chose";
 }
 
+// A caller that waits for a place is refused nothing: only the full places show that more would come.
+TEST(WidthSimulation, AClosedLoopThatFillsItsPlacesHasTheThroughputOfNarrow) {
+  for (const SimulatedModel& model : kModels) {
+    LoadSimulator simulator(model, {.limit = 2 * model.cores});
+    simulator.after_end = [&] { simulator.submit(); };
+    for (int i = 0; i < 2 * model.cores; ++i) simulator.submit();
+    simulator.run_until(200 * model.narrow_full);
+    const std::uint64_t before = simulator.scheduler().statistics().completed;
+    simulator.run_until(600 * model.narrow_full);
+    const double rate = static_cast<double>(simulator.scheduler().statistics().completed - before) /
+                        (400 * model.narrow_full);
+    EXPECT_GE(rate, 0.97 * model.capacity()) << model.name;
+    EXPECT_EQ(simulator.scheduler().statistics().rejected, 0U);
+  }
+}
+
 // The first launch of a process may take ten times as long as the others.
 TEST(WidthSimulation, ASlowFirstLaunchDoesNotTurnItNarrow) {
   for (const SimulatedModel& model : kModels) {
@@ -173,8 +189,8 @@ TEST(WidthSimulation, ASlowFirstLaunchDoesNotTurnItNarrow) {
 TEST(WidthRuleTest, RunsNarrowBesideOtherPredictors) {
   WidthRule rule(16);
   rule.ended(Width::kWide, 1, std::chrono::milliseconds(4));
-  EXPECT_EQ(rule.choose({at_ms(0), 1, 0, true}), Width::kWide);
-  EXPECT_EQ(rule.choose({at_ms(0), 1, 0, false}), Width::kNarrow);
+  EXPECT_EQ(rule.choose({at_ms(0), 1, 0, false, true}), Width::kWide);
+  EXPECT_EQ(rule.choose({at_ms(0), 1, 0, false, false}), Width::kNarrow);
 }
 
 TEST(ServiceTimesTest, KeepsAMeanForEachNumberThatRanTogether) {

@@ -238,7 +238,7 @@ TEST(OpenVinoBackend, PrecisionsRunOrAreRefusedClearly) {
   for (const Precision precision : {Precision::kAuto, Precision::kF32, Precision::kBF16, Precision::kF16}) {
     const auto program = backend->compile(load(small_onnx()), {.precision = precision});
     if (program.ok()) {
-      Slot slot(program);
+      Slot slot(*program);
       slot.run();
       EXPECT_EQ(slot.output<float>(), (std::vector<float>{1, 2, 3, 4}));
     } else {
@@ -288,7 +288,7 @@ TEST(OpenVinoBackend, DamagedModelsNeverCrash) {
       EXPECT_EQ(program.status().message().find('\n'), std::string_view::npos) << program.status().message();
       continue;
     }
-    Slot slot(program);
+    Slot slot(*program);
     const Status launched = slot.bound().launch(slot.launch());
     ran += launched.ok() && slot.bound().outcome().ok() ? 1 : 0;
   }

@@ -41,7 +41,8 @@ bool wide_pays(const OpenVinoCompiled& compiled) {
   try {
     const Duration wide = fastest_run(*compiled.models[index_of(Width::kWide)], compiled.inputs);
     const Duration narrow = fastest_run(*compiled.models[index_of(Width::kNarrow)], compiled.inputs);
-    return static_cast<double>(narrow.count()) >= kWideMustGain * static_cast<double>(wide.count());
+    return narrow - wide >= kWideMustSave &&
+           static_cast<double>(narrow.count()) >= kWideMustGain * static_cast<double>(wide.count());
   } catch (const std::exception&) {
     return false;  // it refuses zeros: nothing tells that wide pays
   }
