@@ -27,10 +27,10 @@ from cli_test_support import (DATA, END_S, MODELS, PROGRAM, SANITIZERS, TIMEOUT_
 class Refusals(Case):
     def test_bad_usage_is_2(self):
         for text, args in [
-            ("--limit: got 0, want 1 to 65536", ["--limit", "0"]),
-            ("--limit: got -1, want 1 to 65536", ["--limit", "-1"]),
-            ("--limit: got 65537, want 1 to 65536", ["--limit", "65537"]),
-            ("--limit: got many, want 1 to 65536", ["--limit", "many"]),
+            ("--limit: got 0, want auto or 1 to 65536", ["--limit", "0"]),
+            ("--limit: got -1, want auto or 1 to 65536", ["--limit", "-1"]),
+            ("--limit: got 65537, want auto or 1 to 65536", ["--limit", "65537"]),
+            ("--limit: got many, want auto or 1 to 65536", ["--limit", "many"]),
             ("--fps: got -1, want 0 ", ["--fps", "-1"]),
             ("--fps: got -1, want 0 ", ["--fps=-1"]),
             ("--fps: got nan, want 0 ", ["--fps", "nan"]),
@@ -40,7 +40,7 @@ class Refusals(Case):
             ("--duration: got -2, want seconds", ["--duration", "-2"]),
             ("--policy: got drop-oldest, want reject or block", ["--policy", "drop-oldest"]),
             ("--policy: got keep-latest, want reject or block", ["--policy", "keep-latest"]),
-            ("--width: got elastic, want wide or narrow", ["--width", "elastic"]),
+            ("--width: got broad, want elastic, wide or narrow", ["--width", "broad"]),
             ("--precision: got f64, want auto, f32, bf16 or f16", ["--precision", "f64"]),
             ("--color: got gray, want rgb or bgr", ["--color", "gray"]),
             ("--mean: got 1,2, want one number or three", ["--mean", "1,2"]),
@@ -239,6 +239,15 @@ class Runs(Case):
         self.assertGreater(statistics["completed"], 0)
         self.assertEqual(statistics["rejected"], 0)
 
+    def test_automatic_limit_is_told_with_its_reason(self):
+        statistics, done = self.run_json("--fps", 0, "--frames", 2000, "--limit", "auto", "--policy", "block")
+        self.assertEqual(statistics["completed"], 2000)
+        self.assertEqual(statistics["rejected"], 0)
+        self.assertIn(statistics["limit_reason"], ("measuring", "knee"))
+        self.assertGreaterEqual(statistics["limit"], 1)
+        statistics, _ = self.run_json("--frames", 5, "--limit", 3)
+        self.assertEqual((statistics["limit"], statistics["limit_reason"]), (3, "fixed"))
+
     def test_width_is_as_asked_for(self):
         for width in ("wide", "narrow"):
             statistics, _ = self.run_json("--width", width, "--frames", 5)
@@ -254,7 +263,7 @@ class Runs(Case):
             self.assertEqual(line["outcome"], "completed")
             self.assertGreater(line["latency_us"], 0)
             self.assertGreaterEqual(line["due_us"], 0)
-            self.assertEqual(line["width"], "narrow")
+            self.assertIn(line["width"], ("wide", "narrow"))
             self.assertEqual(len(line["top"]), 3)
             scores = line["outputs"]["scores"]
             self.assertEqual((scores["dtype"], scores["shape"]), ("f32", [1, 6]))

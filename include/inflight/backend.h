@@ -40,7 +40,10 @@ Result<Precision> parse_precision(std::string_view text);
 struct CompileOptions {
   Precision precision = Precision::kAuto;
   std::vector<Width> widths = {Width::kNarrow};  // those that launch() may ask for
-  int threads = 0;                               // CPU threads in all, at most capacity(); 0: capacity()
+  // Both widths are asked for, and wide only where it pays: the backend may leave it out if it finds that a
+  // wide launch alone is not clearly faster than a narrow one (by 1.15). Program::has() tells.
+  bool wide_must_pay = false;
+  int threads = 0;  // CPU threads in all, at most capacity(); 0: capacity()
 };
 
 class BoundProgram;
@@ -115,6 +118,8 @@ class Program {
   // capacity / concurrency units of the device.
   //   returns  1 to Backend::capacity()
   virtual int concurrency(Width width) const noexcept = 0;
+  // Whether launch() may ask for this width, of those that compile() was asked for.
+  virtual bool has(Width /*width*/) const noexcept { return true; }
   virtual Result<std::unique_ptr<BoundProgram>> bind() = 0;
 };
 

@@ -136,6 +136,20 @@ class Prediction {
   internal::Completion* completion_ = nullptr;  // the state's, so that polling needs no other header
 };
 
+// How wide predictions run.
+enum class WidthPolicy : std::uint8_t {
+  // Chosen for each prediction when it starts, from measured service times and the recent arrivals, so that
+  // latency is that of the better width at every load. Narrow alone if the device has no other width, or if a
+  // wide prediction alone is not clearly faster.
+  kElastic,
+  kWide,
+  kNarrow,
+};
+// "elastic", "wide", "narrow". Requires a WidthPolicy of the enum.
+std::string_view width_policy_name(WidthPolicy policy);
+//   errors   kInvalidArgument: another word
+Result<WidthPolicy> parse_width_policy(std::string_view text);
+
 // How a predictor is made. create() checks every bound.
 struct PredictorOptions {
   // Where it runs: a runtime that other predictors share; empty: one of its own on `device`.
@@ -145,13 +159,20 @@ struct PredictorOptions {
   // Its part of a runtime that has more work than it can do, relative to the other predictors: above 0, to
   // 1,000.
   double weight = 1;
-  int in_flight_limit = 8;  // predictions admitted and not finished, at most; 1 to kInFlightLimitMax
+  // Predictions admitted and not finished, at most: 1 to kInFlightLimitMax; or Predictor::kInFlightLimitAuto, the
+  // smallest number that keeps 97 % of the throughput, measured while the limit is what holds frames back.
+  int in_flight_limit = 8;
+  // True: submit() refuses a frame that, by the service times measured so far, would not *finish* by its deadline.
+  // False: it is admitted, and expires if it has not started by then.
+  bool refuse_late = false;
   // For frames without a stream, as of StreamOptions.
   OverloadPolicy overload = OverloadPolicy::kReject;
   Duration block_timeout = Duration::max();
   Delivery delivery = Delivery::kAsCompleted;  // other than kAsCompleted only with keep_finished
   Precision precision = Precision::kAuto;
-  Width width = Width::kNarrow;  // how much of the device each prediction uses
+  // How much of the device each prediction uses. kElastic compiles the model twice where that pays; the other
+  // two compile it once.
+  WidthPolicy width = WidthPolicy::kElastic;
   // Predictions that run at once, 0 to kSlotsMax; 0: as many as the program can use. Never more than the
   // runtime's capacity or in_flight_limit.
   int slots = 0;
@@ -189,6 +210,7 @@ struct StageLatencies {
 class Predictor {
  public:
   static constexpr int kInFlightLimitMax = 1 << 16;
+  static constexpr int kInFlightLimitAuto = -1;
   static constexpr int kFinishedLimitMax = 1 << 20;
   static constexpr int kSlotsMax = 1024;
   static constexpr double kWeightMax = 1000;
@@ -225,10 +247,9 @@ class Predictor {
   //   bound    in_flight_limit
   //   errors   each leaves the frame as it was, and the outcome is kRejected.
   //            kOverloaded: every place that the stream may have is taken (retry_after() says when to try
-  //            again), or finished_limit
-  //            predictions wait to be taken; kInvalidArgument: the frame does not fit, or its
-  //            stream is another predictor's; kDeadlineExceeded: its deadline has passed; kOutOfMemory;
-  //            kShuttingDown
+  //            again), or finished_limit predictions wait to be taken, or (refuse_late) it would finish after
+  //            its deadline; kInvalidArgument: the frame does not fit, or its stream is another predictor's;
+  //            kDeadlineExceeded: its deadline has passed; kOutOfMemory; kShuttingDown
   Result<Prediction> submit(Frame&& frame);
 
   // Every prediction that finished since the last call, in the order in which they finished or as the delivery
@@ -263,15 +284,24 @@ class Predictor {
   Statistics statistics() const;
   // Where the time of completed predictions went. Takes one lock, for a copy of about 70 KiB.
   StageLatencies latencies() const;
-  // An estimate of how long it takes until a place is free: 0 if one is, else the recent mean of the time
-  // that a prediction runs, divided by the slots.
+  // In how long a place is expected to be free, from the measured service times and what runs now: 0 if one is.
+  // It holds as long as nobody else takes the place.
   Duration retry_after() const;
+  // With refuse_late: in how long a frame that has `within` until its deadline is expected to be admitted. 0: now.
+  // Duration::max(): never, the service time alone is longer.
+  Duration retry_after(Duration within) const;
   // What submit() expects and what a prediction has, in the order of the model. Valid as long as the
   // predictor; empty after it was moved from.
   std::span<const TensorSpec> inputs() const noexcept;
   std::span<const TensorSpec> outputs() const noexcept;
   // The device in words, such as "cpu (AMD EPYC, 2 threads)"; "" after it was moved from.
   std::string device_description() const;
+  // The most predictions that may be in flight: in_flight_limit, or the bound of kInFlightLimitAuto, which is two
+  // for each slot; 0 after it was moved from.
+  int places() const noexcept;
+  // How predictions choose their width: what was asked for, or kNarrow where elastic does not pay; kNarrow
+  // after it was moved from.
+  WidthPolicy width() const noexcept;
   // How many predictions run at once; 0 after it was moved from.
   int slots() const noexcept;
 

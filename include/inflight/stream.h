@@ -56,6 +56,15 @@ struct StreamOptions {
   int in_flight_limit = 0;
 };
 
+// Why a limit in flight is what it is.
+enum class LimitReason : std::uint8_t {
+  kFixed,      // PredictorOptions::in_flight_limit or StreamOptions::in_flight_limit
+  kMeasuring,  // auto: too little has been measured under a load that reaches the limit
+  kKnee,       // auto: the smallest number measured that keeps 97 % of the best throughput measured
+};
+// "fixed", "measuring", "knee". Requires a LimitReason of the enum.
+std::string_view limit_reason_name(LimitReason reason);
+
 // How many submissions had which outcome. At every instant that a caller can observe,
 // submitted == completed + failed + rejected + dropped + expired + cancelled + in_flight.
 struct Statistics {
@@ -64,9 +73,12 @@ struct Statistics {
   std::uint64_t in_flight = 0;
   std::uint64_t in_flight_max = 0;     // the most there ever were
   std::uint64_t wide = 0, narrow = 0;  // of those that ran, by width
+  std::uint64_t late = 0;              // of those rejected, the ones that refuse_late refused
   // Of those that completed or failed: not handed out by take_finished(), because a newer one came first
   // (Delivery::kNewestOnly).
   std::uint64_t superseded = 0;
+  int in_flight_limit = 0;  // as it is now; of a stream: its own or, where that is smaller, the predictor's
+  LimitReason limit_reason = LimitReason::kFixed;
 };
 
 // One camera or client. A value: copies are handles to the same stream, which is closed when the last handle

@@ -175,11 +175,22 @@ Shutdown shutdown_from(const std::string& word) {
   raise_invalid("how: got \"" + word + "\", want \"drain\" or \"cancel\"");
 }
 
+int limit_from(const nb::object& limit) {
+  if (nb::isinstance<nb::str>(limit) && nb::cast<std::string>(limit) == "auto")
+    return Predictor::kInFlightLimitAuto;
+  int number = 0;
+  if (!nb::try_cast(limit, number) || number == Predictor::kInFlightLimitAuto) {
+    raise_invalid("in_flight_limit: got " + nb::cast<std::string>(nb::repr(limit)) +
+                  ", want \"auto\" or 1 to 65536");
+  }
+  return number;
+}
+
 void make(PyPredictor* self, const Model& model, PyRuntime* runtime, nb::handle device, int threads,
-          double weight, int in_flight_limit, const std::string& overload,
+          double weight, const nb::object& in_flight_limit, const std::string& overload,
           std::optional<double> block_timeout, const std::string& precision, const std::string& width,
-          int slots, bool keep_finished, int finished_limit, double watch_share,
-          const std::string& delivery) {
+          int slots, bool keep_finished, int finished_limit, double watch_share, const std::string& delivery,
+          bool refuse_late) {
   check_startable();
   PredictorOptions options;
   if (runtime != nullptr) {
@@ -190,17 +201,18 @@ void make(PyPredictor* self, const Model& model, PyRuntime* runtime, nb::handle 
   }
   options.threads = threads;
   options.weight = weight;
-  options.in_flight_limit = in_flight_limit;
+  options.in_flight_limit = limit_from(in_flight_limit);
   options.overload = policy_from("overload", overload);
   const BlockTimes times = block_times(options.overload, block_timeout);
   options.block_timeout = times.slice;
   options.delivery = delivery_from(delivery);
   options.precision = take(parse_precision(precision));
-  options.width = take(parse_width(width));
+  options.width = take(parse_width_policy(width));
   options.slots = slots;
   options.keep_finished = keep_finished;
   options.finished_limit = finished_limit;
   options.watch_share = watch_share;
+  options.refuse_late = refuse_late;
   Result<Predictor> created = [&] {
     const WithoutGil release;
     return Predictor::create(model, std::move(options));
@@ -265,6 +277,11 @@ void bind_books(nb::module_& module) {
       .def_ro("narrow", &Statistics::narrow, "Of those that ran, at this width.")
       .def_ro("superseded", &Statistics::superseded,
               "Results that take_finished() did not hand out, since a newer one came first (newest-only).")
+      .def_ro("late", &Statistics::late, "Of those rejected, the ones that refuse_late refused.")
+      .def_ro("in_flight_limit", &Statistics::in_flight_limit, "As it is now.")
+      .def_prop_ro(
+          "limit_reason", [](const Statistics& s) { return std::string(limit_reason_name(s.limit_reason)); },
+          nb::sig("def limit_reason(self) -> typing.Literal[\"fixed\", \"measuring\", \"knee\"]"))
       .def("__repr__", [](const Statistics& s) {
         return "<inflight.Statistics submitted=" + std::to_string(s.submitted) +
                " completed=" + std::to_string(s.completed) + " failed=" + std::to_string(s.failed) +
@@ -352,20 +369,25 @@ constexpr const char* kPredictorDoc =
     "device           \"cpu\" and so on, where there is no runtime\n"
     "threads          CPU threads for a runtime of its own; 0: as many as the process may use\n"
     "weight           its share of a runtime that has too much to do: above 0, to 1,000\n"
-    "in_flight_limit  predictions admitted and not finished: 1 to 65,536\n"
+    "in_flight_limit  predictions admitted and not finished: 1 to 65,536; \"auto\": the fewest that keep 97 "
+    "%\n"
+    "                 of the throughput, measured\n"
     "overload         past it: \"reject\" raises OverloadedError at once; \"block\" waits for a place;\n"
     "                 \"drop-oldest\" drops the oldest frame that has not started; \"keep-latest\" never "
     "lets\n"
     "                 more than the newest frame wait\n"
     "block_timeout    seconds to wait for a place; None: for ever\n"
     "precision        \"auto\", \"f32\", \"bf16\" or \"f16\"\n"
-    "width            \"narrow\": a prediction uses its share of the device; \"wide\": all of it\n"
+    "width            \"narrow\": a prediction uses its share of the device; \"wide\": all of it; "
+    "\"elastic\":\n"
+    "                 chosen for each when it starts, from the load\n"
     "slots            predictions that run at once; 0: as many as are of use\n"
     "keep_finished    finished predictions wait for take_finished(); a caller that keeps or awaits each\n"
     "                 prediction and never takes clears it\n"
     "finished_limit   while so many of them wait, submit refuses: 1 to 1,048,576\n"
     "watch_share      of one processor, that an idle thread may spend awake for an expected frame: 0 to 1\n"
-    "delivery         what take_finished() hands out, and when: see stream()\n\n"
+    "delivery         what take_finished() hands out, and when: see stream()\n"
+    "refuse_late      a frame that would not finish by its deadline is refused at once\n\n"
     "InvalidArgumentError: an option out of bounds; InvalidModelError, UnsupportedError: the device cannot\n"
     "run the model; NoSuchDeviceError; OutOfMemoryError. Compiling may take seconds; the GIL is released.";
 
@@ -380,21 +402,23 @@ void bind_predictors(nb::module_& module) {
       .def("__init__", make, nb::arg("model"), nb::kw_only(), nb::arg("runtime") = nb::none(),
            nb::arg("device") = nb::none(), nb::arg("threads") = 0, nb::arg("weight") = 1.0,
            nb::arg("in_flight_limit") = 8, nb::arg("overload") = "reject",
-           nb::arg("block_timeout") = nb::none(), nb::arg("precision") = "auto", nb::arg("width") = "narrow",
+           nb::arg("block_timeout") = nb::none(), nb::arg("precision") = "auto", nb::arg("width") = "elastic",
            nb::arg("slots") = 0, nb::arg("keep_finished") = true, nb::arg("finished_limit") = 1024,
            nb::arg("watch_share") = 0.05, nb::arg("delivery") = "as-completed",
+           nb::arg("refuse_late") = false,
            nb::sig("def __init__(self, model: Model, *, runtime: Runtime | None = None, device: Device | str "
                    "| None = "
-                   "None, threads: int = 0, weight: float = 1.0, in_flight_limit: int = 8, overload: "
+                   "None, threads: int = 0, weight: float = 1.0, in_flight_limit: int | "
+                   "typing.Literal[\"auto\"] = 8, overload: "
                    "typing.Literal[\"reject\", \"block\", \"drop-oldest\", \"keep-latest\"] = \"reject\", "
                    "block_timeout: float | None = None, "
                    "precision: "
                    "typing.Literal[\"auto\", \"f32\", \"bf16\", \"f16\"] = \"auto\", width: "
-                   "typing.Literal[\"narrow\", "
-                   "\"wide\"] = \"narrow\", slots: int = 0, keep_finished: bool = True, finished_limit: int "
+                   "typing.Literal[\"elastic\", \"narrow\", "
+                   "\"wide\"] = \"elastic\", slots: int = 0, keep_finished: bool = True, finished_limit: int "
                    "= 1024, "
                    "watch_share: float = 0.05, delivery: typing.Literal[\"as-completed\", \"in-order\", "
-                   "\"newest-only\"] = \"as-completed\") -> None"))
+                   "\"newest-only\"] = \"as-completed\", refuse_late: bool = False) -> None"))
       .def("submit", submit, nb::arg("frame").none(), nb::kw_only(), nb::arg("tag") = 0,
            nb::arg("due") = nb::none(), nb::arg("deadline") = nb::none(), nb::arg("copy") = nb::none(),
            nb::arg("stream") = nb::none(),

@@ -36,16 +36,16 @@ std::string refusal(const RunWords& words) {
 
 TEST(ParseRun, LimitIsExact) {
   RunWords words;
-  for (const char* const good : {"1", "65536"}) {
+  for (const char* const good : {"1", "65536", "auto"}) {
     words.limit = good;
     EXPECT_EQ(refusal(words), "");
   }
   for (const char* const bad : {"0", "-1", "65537", "99999999999999999999", "1.5", "8x"}) {
     words.limit = bad;
-    EXPECT_EQ(refusal(words), fmt::format("--limit: got {}, want 1 to 65536", bad));
+    EXPECT_EQ(refusal(words), fmt::format("--limit: got {}, want auto or 1 to 65536", bad));
   }
   words.limit = "";
-  EXPECT_EQ(refusal(words), "--limit: got nothing, want 1 to 65536");
+  EXPECT_EQ(refusal(words), "--limit: got nothing, want auto or 1 to 65536");
 }
 
 TEST(ParseRun, MessagesShowTheBeginningOfALongWord) {

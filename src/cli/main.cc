@@ -54,8 +54,9 @@ void add_run_options(CLI::App& run, RunWords& words) {
   add(run, "--frames", words.frames, "N", "end after N frames of each source");
   add(run, "--duration", words.duration, "S",
       "end after S seconds; the synthetic source, told neither, runs for 10");
-  add(run, "--limit", words.limit, "N",
-      "predictions in flight at most: 1 to 65536, default 8, or twice the number of sources if that is more");
+  add(run, "--limit", words.limit, "N|auto",
+      "predictions in flight at most: 1 to 65536, default 8, or twice the number of sources if that is more; "
+      "auto: the fewest that keep 97 % of the throughput");
   add(run, "--policy", words.policy, "reject|block|drop-oldest|keep-latest",
       "what happens when that many are: the frame is refused (the default) or waits, or a frame of its "
       "source "
@@ -66,8 +67,9 @@ void add_run_options(CLI::App& run, RunWords& words) {
       "where to compute, default cpu; null computes nothing");
   add(run, "--precision", words.precision, "auto|f32|bf16|f16",
       "arithmetic of the heavy operators, default auto");
-  add(run, "--width", words.width, "wide|narrow",
-      "how much of the device one prediction uses: all of it, or its share (the default)");
+  add(run, "--width", words.width, "elastic|wide|narrow",
+      "how much of the device one prediction uses: all of it, its share, or what the load asks for (the "
+      "default)");
   add(run, "--color", words.color, "rgb|bgr", "the colour order that the model wants, default rgb");
   add(run, "--mean", words.mean, "M[,M,M]", "the model's input is (pixel - mean) / scale, default 0");
   add(run, "--scale", words.scale, "S[,S,S]", "see --mean, default 1");

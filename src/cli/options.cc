@@ -251,14 +251,18 @@ Result<RunOptions> parse_run(const RunWords& words) {
   INFLIGHT_TRY(set_sources(options, words));
   INFLIGHT_TRY(set(options.fps, words.fps, parse_fps));
   INFLIGHT_TRY(set(options.limit, words.limit, [](const std::string& word) {
-    return parse_between("--limit", word, 1, Predictor::kInFlightLimitMax);
+    if (word == "auto") return Result<int>(Predictor::kInFlightLimitAuto);
+    const std::optional<int> limit = parse_number<int>(word);
+    if (limit && *limit >= 1 && *limit <= Predictor::kInFlightLimitMax) return Result<int>(*limit);
+    return Result<int>(
+        invalid("--limit", word, fmt::format("auto or 1 to {}", Predictor::kInFlightLimitMax)));
   }));
   INFLIGHT_TRY(set(options.policy, words.policy, [](const std::string& word) {
     return parse_choice<OverloadPolicy>("--policy", word, kPolicies);
   }));
   INFLIGHT_TRY(set(options.precision, words.precision, parse_precision));
   INFLIGHT_TRY(set(options.width, words.width,
-                   [](const std::string& word) { return as_option(parse_width(clipped(word))); }));
+                   [](const std::string& word) { return as_option(parse_width_policy(clipped(word))); }));
   INFLIGHT_TRY(set(options.color, words.color, [](const std::string& word) {
     return parse_choice<ColorOrder>("--color", word, kColors);
   }));

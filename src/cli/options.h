@@ -41,11 +41,13 @@ struct RunOptions {
   SourceOptions source_options;
   bool strict = false;           // damage that is passed over makes the run a failed one
   std::optional<FrameRate> fps;  // nothing: the source's own
-  int limit = 8;  // if it was not given and there are more than four sources, twice their number
+  // Or Predictor::kInFlightLimitAuto. If it was not given and there are more than four sources, twice their
+  // number.
+  int limit = 8;
   OverloadPolicy policy = OverloadPolicy::kReject;
   Device device = Device::cpu();
   Precision precision = Precision::kAuto;
-  Width width = Width::kNarrow;
+  WidthPolicy width = WidthPolicy::kElastic;
   // How frames become the model's input; nothing: what the model is known to want, else RGB, 0 and 1.
   std::optional<ColorOrder> color;
   std::optional<std::vector<float>> mean, scale;
@@ -66,7 +68,7 @@ struct RunOptions {
 
 // Checks every value and the combinations.
 //   bound    words may hold any bytes; a message shows 100 of a word at most
-//   errors   kInvalidArgument: `--limit: got 0, want 1 to 65536`; kNoSuchDevice: a device of no known kind
+//   errors   kInvalidArgument: `--limit: got 0, want auto or 1 to 65536`; kNoSuchDevice: a device of no known kind
 Result<RunOptions> parse_run(const RunWords& words);
 
 Result<Device> parse_device(const std::string& word);

@@ -92,7 +92,8 @@ std::string summary_text(const RunReport& report) {
   line("frames", outcomes_text(s));
   line("rate", fmt::format("{:.1f} completed a second, over {:.2f} s", completed_per_second(report, s),
                            seconds(tally.wall)));
-  line("in flight", fmt::format("{} at most, of {} allowed", s.in_flight_max, report.limit));
+  line("in flight", fmt::format("{} at most, of {} allowed ({})", s.in_flight_max, s.in_flight_limit,
+                                limit_reason_name(s.limit_reason)));
   if (tally.latencies.total.count() > 0) {
     const Histogram& ns = tally.latencies.total;
     line("latency", fmt::format("p50 {}  p90 {}  p99 {}  max {} us, from when a frame was due",
@@ -153,7 +154,8 @@ std::string json_text(const RunReport& report) {
   json["frames_skipped"] = tally.losses.skipped;
   json["ended_early"] = tally.losses.ended_early;
   json["duration_s"] = seconds(tally.wall);
-  json["limit"] = report.limit;
+  json["limit"] = s.in_flight_limit;
+  json["limit_reason"] = limit_reason_name(s.limit_reason);
   json["slots"] = report.slots;
   if (report.deadline)
     json["deadline_ms"] = std::chrono::duration<double, std::milli>(*report.deadline).count();

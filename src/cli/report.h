@@ -57,7 +57,6 @@ struct OutputReport {
 struct RunReport {
   std::string model, source, device;
   std::string policy, precision;
-  int limit = 0;
   int slots = 0;
   std::optional<Duration> deadline;    // of a frame, from when it was due
   std::optional<double> fps;           // asked for or the source's own; nothing: as fast as accepted

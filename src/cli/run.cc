@@ -114,6 +114,22 @@ void spread(std::vector<LoopPlan>& plans) {
   }
 }
 
+struct Overload {
+  OverloadPolicy policy;
+  Duration timeout;
+};
+
+// Of a predictor and of its streams. With `block` the loop waits for a place before it submits: it can look at
+// signals and take what has finished meanwhile, which a blocked submit() could not. But an automatic limit may
+// fall between the look and the submission: then the submission waits for the end of a prediction.
+Overload overload_of(const RunOptions& options, const LoopPlan& plan) {
+  const bool waits = plan.pace == Pace::kUnpaced || options.policy == OverloadPolicy::kBlock;
+  if (waits && options.limit == Predictor::kInFlightLimitAuto)
+    return {OverloadPolicy::kBlock, std::chrono::seconds(1)};
+  const bool block = options.policy == OverloadPolicy::kBlock;
+  return {block ? OverloadPolicy::kReject : options.policy, Duration::max()};
+}
+
 Result<Predictor> make_predictor(const Model& model, Runtime runtime, const RunOptions& options,
                                  const LoopPlan& plan) {
   PredictorOptions wanted;
@@ -122,9 +138,9 @@ Result<Predictor> make_predictor(const Model& model, Runtime runtime, const RunO
   wanted.precision = options.precision;
   wanted.width = options.width;
   wanted.finished_limit = plan.finished_limit;
-  // With `block` the loop waits for a place before it submits: it can look at signals and take what has
-  // finished meanwhile, which a blocked submit() could not.
-  wanted.overload = options.policy == OverloadPolicy::kBlock ? OverloadPolicy::kReject : options.policy;
+  const Overload overload = overload_of(options, plan);
+  wanted.overload = overload.policy;
+  wanted.block_timeout = overload.timeout;
   Result<Predictor> predictor = Predictor::create(model, std::move(wanted));
   // Every option has been checked: what is wrong is the model.
   if (predictor.ok() || predictor.status().code() != StatusCode::kInvalidArgument) return predictor;
@@ -136,13 +152,11 @@ ModelOptions model_options(const RunOptions& options, int height = 0, int width 
 }
 
 // Of the predictor: one for each source, if there are several.
-std::vector<StreamOptions> stream_options(const RunOptions& options) {
+std::vector<StreamOptions> stream_options(const RunOptions& options, const LoopPlan& plan) {
+  const Overload overload = overload_of(options, plan);
   std::vector<StreamOptions> streams;
   for (const std::string& source : options.sources) {
-    streams.push_back(
-        {.name = source,
-         // As for frames without a stream: the loop waits.
-         .policy = options.policy == OverloadPolicy::kBlock ? OverloadPolicy::kReject : options.policy});
+    streams.push_back({.name = source, .policy = overload.policy, .block_timeout = overload.timeout});
   }
   if (streams.size() == 1) streams.clear();
   return streams;
@@ -170,7 +184,7 @@ Result<std::unique_ptr<SizedPredictors>> make_predictors(const Model& model, con
   };
   return std::make_unique<SizedPredictors>(std::move(first), source.height(), source.width(),
                                            plan.in_flight_limit, plan.finished_limit, make,
-                                           stream_options(options));
+                                           stream_options(options, plan));
 }
 
 bool has_synthetic(const RunOptions& options) {
@@ -337,7 +351,6 @@ RunReport make_report(const Session& session, const std::vector<std::string>& so
   report.device = session.predictor->device_description();
   report.policy = policy_name(options.policy);
   report.precision = precision_name(options.precision);
-  report.limit = options.limit;
   report.deadline = options.deadline;
   report.slots = session.predictor->slots();
   const LoopPlan& plan = session.plans.front();
@@ -418,7 +431,7 @@ int run_command(const RunWords& words) {
   for (const std::unique_ptr<FrameSource>& source : session.sources) {
     source_texts.push_back(source->description());
     if (const Status reserved =
-            reserve_frames(*source, session.options.limit / static_cast<int>(session.sources.size()));
+            reserve_frames(*source, session.predictor->places() / static_cast<int>(session.sources.size()));
         !reserved.ok()) {
       print_error(reserved);
       return exit_code(reserved.code());

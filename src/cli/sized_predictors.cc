@@ -25,6 +25,9 @@ void add(Statistics& to, const Statistics& more) {
   to.wide += more.wide;
   to.narrow += more.narrow;
   to.superseded += more.superseded;
+  to.late += more.late;
+  to.in_flight_limit = more.in_flight_limit;
+  to.limit_reason = more.limit_reason;
 }
 
 void add(StageLatencies& to, const StageLatencies& more) {
@@ -45,7 +48,8 @@ void add(SizedPredictors::StreamBooks& to, const Stream& more) {
 
 SizedPredictors::SizedPredictors(Predictor first, int height, int width, int in_flight_limit,
                                  int finished_limit, Make make, std::vector<StreamOptions> streams)
-    : in_flight_limit_(in_flight_limit),
+    : limit_auto_(in_flight_limit == Predictor::kInFlightLimitAuto),
+      in_flight_limit_(limit_auto_ ? first.places() : in_flight_limit),
       finished_limit_(finished_limit),
       make_(std::move(make)),
       first_outputs_(first.outputs().begin(), first.outputs().end()),
@@ -122,7 +126,8 @@ bool SizedPredictors::has_place() const {
 
 // Whether no more may be in flight, all predictors together.
 bool SizedPredictors::is_full(std::uint64_t in_flight) const noexcept {
-  return in_flight >= static_cast<std::uint64_t>(in_flight_limit_);
+  const int limit = limit_auto_ ? sized_.back()->predictor.statistics().in_flight_limit : in_flight_limit_;
+  return in_flight >= static_cast<std::uint64_t>(limit);
 }
 
 // Whether as many finished predictions wait to be taken as may.

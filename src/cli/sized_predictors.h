@@ -63,6 +63,8 @@ class SizedPredictors {
   std::span<const TensorSpec> outputs() const noexcept { return first_outputs_; }
   const std::string& device_description() const noexcept { return device_; }
   int slots() const noexcept { return slots_; }
+  // The most that may be in flight, all sizes together.
+  int places() const noexcept { return in_flight_limit_; }
 
  private:
   struct Sized {
@@ -81,7 +83,8 @@ class SizedPredictors {
   bool poll_until(TimePoint when, int descriptor);
   Status open_streams(Sized& sized) const;
 
-  const int in_flight_limit_;
+  const bool limit_auto_;
+  const int in_flight_limit_;  // the most, if it is automatic
   const int finished_limit_;
   const Make make_;
   const std::vector<TensorSpec> first_outputs_;

@@ -26,7 +26,9 @@ TEST(AsynchronousDevice, CompletesLaterOnEitherWidth) {
       wide += asked == Width::kWide ? 1 : 0;
       return asked == Width::kWide ? milliseconds(1) : milliseconds(4);
     };
-    Predictor predictor = null_predictor(script, {.in_flight_limit = 16, .width = width});
+    Predictor predictor = null_predictor(
+        script,
+        {.in_flight_limit = 16, .width = width == Width::kWide ? WidthPolicy::kWide : WidthPolicy::kNarrow});
     EXPECT_EQ(predictor.slots(), width == Width::kWide ? 1 : 4);
     std::vector<Prediction> predictions;
     for (std::uint8_t i = 0; i < 16; ++i) predictions.push_back(*predictor.submit(byte_frame(i)));

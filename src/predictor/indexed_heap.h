@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -24,6 +25,8 @@ class IndexedHeap {
 
   // Null: there is none.
   Item* first() const noexcept { return items_.empty() ? nullptr : items_.front(); }
+  // All of them, in no order.
+  std::span<Item* const> items() const noexcept { return items_; }
   void add(Item& item) noexcept {
     INFLIGHT_CHECK(items_.size() < items_.capacity() && Order::place(item) == kInNoHeap);
     items_.push_back(&item);

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <utility>
 
 #include "base/check.h"
@@ -36,6 +37,35 @@ std::string_view outcome_name(Outcome outcome) {
       return "cancelled";
   }
   internal::check_failed("outcome", __FILE__, __LINE__);
+}
+
+namespace {
+constexpr std::array<std::pair<WidthPolicy, std::string_view>, 3> kWidthPolicies = {
+    {{WidthPolicy::kElastic, "elastic"}, {WidthPolicy::kWide, "wide"}, {WidthPolicy::kNarrow, "narrow"}}};
+constexpr std::array<std::pair<LimitReason, std::string_view>, 3> kLimitReasons = {
+    {{LimitReason::kFixed, "fixed"}, {LimitReason::kMeasuring, "measuring"}, {LimitReason::kKnee, "knee"}}};
+}  // namespace
+
+std::string_view limit_reason_name(LimitReason reason) {
+  for (const auto& [value, word] : kLimitReasons) {
+    if (value == reason) return word;
+  }
+  internal::check_failed("limit reason", __FILE__, __LINE__);
+}
+
+std::string_view width_policy_name(WidthPolicy policy) {
+  for (const auto& [value, word] : kWidthPolicies) {
+    if (value == policy) return word;
+  }
+  internal::check_failed("width policy", __FILE__, __LINE__);
+}
+
+Result<WidthPolicy> parse_width_policy(std::string_view text) {
+  for (const auto& [value, word] : kWidthPolicies) {
+    if (word == text) return value;
+  }
+  return Status(StatusCode::kInvalidArgument,
+                fmt::format("width: got {}, want elastic, wide or narrow", text.empty() ? "nothing" : text));
 }
 
 // ---- Prediction
@@ -143,7 +173,9 @@ Status check_delivery(Delivery delivery, bool keep_finished) {
 }
 
 Status check_options(const PredictorOptions& options) {
-  INFLIGHT_TRY(check_bounds("in_flight_limit", options.in_flight_limit, 1, Predictor::kInFlightLimitMax));
+  if (options.in_flight_limit != Predictor::kInFlightLimitAuto) {
+    INFLIGHT_TRY(check_bounds("in_flight_limit", options.in_flight_limit, 1, Predictor::kInFlightLimitMax));
+  }
   INFLIGHT_TRY(check_bounds("finished_limit", options.finished_limit, 1, Predictor::kFinishedLimitMax));
   INFLIGHT_TRY(check_bounds("slots", options.slots, 0, Predictor::kSlotsMax));
   if (options.block_timeout < Duration(0)) {
@@ -162,6 +194,23 @@ Status check_options(const PredictorOptions& options) {
                               options.threads));
   }
   return Status();
+}
+
+// Compiles the model for the widths of the policy. Where elastic has nothing to choose from, it becomes narrow.
+Result<std::shared_ptr<Program>> compile(internal::RuntimeCore& core, const Model& model,
+                                         PredictorOptions& options) {
+  CompileOptions wanted{.precision = options.precision, .threads = core.threads()};
+  if (options.width == WidthPolicy::kElastic && core.capacity() == 1) options.width = WidthPolicy::kNarrow;
+  if (options.width == WidthPolicy::kWide) wanted.widths = {Width::kWide};
+  if (options.width == WidthPolicy::kElastic) {
+    wanted.widths = {Width::kWide, Width::kNarrow};
+    wanted.wide_must_pay = true;
+  }
+  INFLIGHT_TRY_ASSIGN(std::shared_ptr<Program> program, core.backend().compile(model, wanted));
+  const bool chooses =
+      program->has(Width::kWide) && program->concurrency(Width::kNarrow) > program->concurrency(Width::kWide);
+  if (options.width == WidthPolicy::kElastic && !chooses) options.width = WidthPolicy::kNarrow;
+  return program;
 }
 
 Status moved_from() {
@@ -198,16 +247,17 @@ Result<Predictor> Predictor::create(const Model& model, PredictorOptions options
     const int capacity = core.capacity();
     // For the threads that the backend starts in what follows.
     const internal::BatchScheduling batch;
-    INFLIGHT_TRY_ASSIGN(
-        std::shared_ptr<Program> program,
-        core.backend().compile(
-            model, {.precision = options.precision, .widths = {options.width}, .threads = core.threads()}));
-    const int at_once = std::clamp(program->concurrency(options.width), 1, capacity);
+    INFLIGHT_TRY_ASSIGN(std::shared_ptr<Program> program, compile(core, model, options));
+    const bool limit_auto = options.in_flight_limit == kInFlightLimitAuto;
+    const Width width = options.width == WidthPolicy::kWide ? Width::kWide : Width::kNarrow;
+    const int at_once = std::clamp(program->concurrency(width), 1, capacity);
     const int units = capacity / at_once;
+    if (limit_auto)
+      options.in_flight_limit = 2 * (options.slots > 0 ? std::min(options.slots, at_once) : at_once);
     const int slots =
         std::min({options.slots > 0 ? options.slots : at_once, capacity / units, options.in_flight_limit});
     Predictor predictor(std::make_shared<PredictorCore>(std::move(options), runtime.owner_,
-                                                        std::move(program), units, slots));
+                                                        std::move(program), units, slots, limit_auto));
     INFLIGHT_TRY(predictor.core_->start());
     return predictor;
   });
@@ -263,6 +313,11 @@ StageLatencies Predictor::latencies() const {
 }
 Duration Predictor::retry_after() const { return core_ == nullptr ? Duration(0) : core_->retry_after(); }
 
+Duration Predictor::retry_after(Duration within) const {
+  return core_ == nullptr ? Duration(0) : core_->retry_after(within);
+}
+int Predictor::places() const noexcept { return core_ == nullptr ? 0 : core_->places(); }
+
 std::span<const TensorSpec> Predictor::inputs() const noexcept {
   return core_ == nullptr ? std::span<const TensorSpec>() : core_->inputs();
 }
@@ -273,6 +328,10 @@ std::span<const TensorSpec> Predictor::outputs() const noexcept {
 
 std::string Predictor::device_description() const {
   return core_ == nullptr ? std::string() : core_->device_description();
+}
+
+WidthPolicy Predictor::width() const noexcept {
+  return core_ == nullptr ? WidthPolicy::kNarrow : core_->width();
 }
 
 int Predictor::slots() const noexcept { return core_ == nullptr ? 0 : core_->slots(); }

@@ -21,14 +21,15 @@ double watch_share(const PredictorOptions& options) {
   return options.clock->real() && usable_processors() > 1 ? options.watch_share : 0;
 }
 
-SchedulerOptions scheduler_options(const PredictorOptions& options, int slots) {
+SchedulerOptions scheduler_options(const PredictorOptions& options, int slots, bool limit_auto) {
   return {.in_flight_limit = options.in_flight_limit,
           .finished_limit = static_cast<std::size_t>(options.finished_limit),
           .keep_finished = options.keep_finished,
           .policy = options.overload,
           .delivery = options.delivery,
           .width = options.width,
-          .slots = slots};
+          .slots = slots,
+          .limit_auto = limit_auto};
 }
 
 PredictionState& state_of(Job& job) { return static_cast<PredictionState&>(job); }
@@ -40,8 +41,8 @@ Status stopped() { return Status(StatusCode::kCancelled, "cancelled while it ran
 Status expired() { return Status(StatusCode::kDeadlineExceeded, "its deadline passed before it started"); }
 
 PredictorCore::PredictorCore(PredictorOptions options, std::shared_ptr<RuntimeOwner> runtime,
-                             std::shared_ptr<Program> program, int units, int slots)
-    : Lane(options.weight, units, watch_share(options)),
+                             std::shared_ptr<Program> program, int units, int slots, bool limit_auto)
+    : Lane(options.weight, watch_share(options)),
       options_(std::move(options)),
       inputs_(program->inputs().begin(), program->inputs().end()),
       outputs_(program->outputs().begin(), program->outputs().end()),
@@ -50,7 +51,8 @@ PredictorCore::PredictorCore(PredictorOptions options, std::shared_ptr<RuntimeOw
       chains_(!launch_blocks_ && runtime_core_->backend().orders_launches()),
       slots_count_(slots),
       full_(StatusCode::kOverloaded,
-            fmt::format("{0} of {0} predictions are in flight", options_.in_flight_limit)),
+            limit_auto ? std::string("as many predictions are in flight as the automatic limit allows")
+                       : fmt::format("{0} of {0} predictions are in flight", options_.in_flight_limit)),
       untaken_(
           StatusCode::kOverloaded,
           fmt::format("{} finished predictions wait for take_finished(), as many as may; a caller that reads "
@@ -61,13 +63,17 @@ PredictorCore::PredictorCore(PredictorOptions options, std::shared_ptr<RuntimeOw
                     fmt::format("{0} of {0} streams are open", Predictor::kStreamsMax)),
       too_late_(StatusCode::kDeadlineExceeded, "frame: its deadline passed while it waited for a place"),
       dropped_(StatusCode::kOverloaded, "dropped for another frame before it started"),
+      late_(StatusCode::kOverloaded,
+            "by the service times so far, the frame would finish after its deadline; retry_after() with the "
+            "time to the deadline says when it would not"),
       shut_down_(StatusCode::kShuttingDown, "the predictor has been shut down"),
       watch_share_(watch_share(options_)),
       output_pool_(runtime_core_->backend().output_allocator()),
       runtime_(std::move(runtime)),
       program_(std::move(program)),
       mutex_(runtime_core_->mutex()),
-      scheduler_(scheduler_options(options_, slots)) {}
+      units_(units),
+      scheduler_(scheduler_options(options_, slots, limit_auto)) {}
 
 Status PredictorCore::start() {
   slots_.reserve(static_cast<std::size_t>(slots_count_));
@@ -112,9 +118,16 @@ bool PredictorCore::can_launch() const noexcept {
   return scheduler_.can_launch();
 }
 
+int PredictorCore::next_units(bool alone) noexcept {
+  mutex_.assert_held();
+  next_width_ = scheduler_.next_width(options_.clock->now(), alone);
+  return options_.width == WidthPolicy::kElastic && next_width_ == Width::kWide ? runtime_core_->capacity()
+                                                                                : units_;
+}
+
 Work& PredictorCore::take() noexcept {
   mutex_.assert_held();
-  PredictionState& state = state_of(*scheduler_.launch(options_.clock->now()));
+  PredictionState& state = state_of(*scheduler_.launch(options_.clock->now(), next_width_));
   Slot& slot = *slots_[static_cast<std::size_t>(state.slot)];
   slot.assign(state);
   return slot;
@@ -301,6 +314,11 @@ Statistics PredictorCore::statistics() const {
   return scheduler_.statistics();
 }
 
+Statistics PredictorCore::statistics(const SchedulerStream& stream) const {
+  const MutexLock lock(mutex_);
+  return scheduler_.statistics(stream);
+}
+
 StageLatencies PredictorCore::latencies() const {
   const MutexLock lock(mutex_);
   return scheduler_.latencies();
@@ -308,7 +326,12 @@ StageLatencies PredictorCore::latencies() const {
 
 Duration PredictorCore::retry_after() const {
   const MutexLock lock(mutex_);
-  return scheduler_.retry_after();
+  return scheduler_.retry_after(options_.clock->now());
+}
+
+Duration PredictorCore::retry_after(Duration within) {
+  const MutexLock lock(mutex_);
+  return scheduler_.retry_after(options_.clock->now(), within);
 }
 
 void PredictorCore::shutdown(Shutdown how) {

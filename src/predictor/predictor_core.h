@@ -31,7 +31,7 @@ class PredictorCore final : public Lane, public std::enable_shared_from_this<Pre
  public:
   // May throw std::bad_alloc.
   PredictorCore(PredictorOptions options, std::shared_ptr<RuntimeOwner> runtime,
-                std::shared_ptr<Program> program, int units, int slots);
+                std::shared_ptr<Program> program, int units, int slots, bool limit_auto);
 
   // Binds and warms up the slots, makes the memory for the first frames, and enters the runtime. Once, before
   // anything else. May throw std::bad_alloc.
@@ -54,13 +54,17 @@ class PredictorCore final : public Lane, public std::enable_shared_from_this<Pre
   void shutdown(Shutdown how);
   bool cancel(PredictionState& state);
   Statistics statistics() const;
+  Statistics statistics(const SchedulerStream& stream) const;
   StageLatencies latencies() const;
   Duration retry_after() const;
+  Duration retry_after(Duration within);
+  int places() const noexcept { return options_.in_flight_limit; }
 
   std::span<const TensorSpec> inputs() const noexcept { return inputs_; }
   std::span<const TensorSpec> outputs() const noexcept { return outputs_; }
   std::string device_description() const { return runtime_core_->backend().device_description(); }
   int slots() const noexcept { return slots_count_; }
+  WidthPolicy width() const noexcept { return options_.width; }
   bool launch_blocks() const noexcept { return launch_blocks_; }
   bool chains() const noexcept { return chains_; }
   Result<Buffer> output_memory(std::size_t bytes) { return output_pool_.acquire(bytes); }
@@ -79,6 +83,7 @@ class PredictorCore final : public Lane, public std::enable_shared_from_this<Pre
 
   // Lane.
   bool can_launch() const noexcept override;
+  int next_units(bool alone) noexcept override;
   Work& take() noexcept override;
   TimePoint wake_at() const noexcept override;
   void time_passed() noexcept override;
@@ -96,7 +101,10 @@ class PredictorCore final : public Lane, public std::enable_shared_from_this<Pre
   void replace(Dropped& dropped, PredictionState& state, TimePoint now) noexcept INFLIGHT_REQUIRES(mutex_);
   SchedulerStream& stream_of(const Frame& frame) noexcept INFLIGHT_REQUIRES(mutex_);
   TimePoint block_until(const Frame& frame) const noexcept;
-  const Status& refusal(Admission decision, const Frame& frame) const noexcept;
+  const Status& refusal(Admission decision, SchedulerStream& stream, const Frame& frame) noexcept
+      INFLIGHT_REQUIRES(mutex_);
+  Admission unless_late(Admission decision, const SchedulerStream& stream, const Frame& frame,
+                        TimePoint& expected) noexcept INFLIGHT_REQUIRES(mutex_);
   PredictionState* take_idle_state() noexcept INFLIGHT_REQUIRES(mutex_);
   Admission wait_for_place(SchedulerStream& stream, TimePoint until, MutexLock& lock) noexcept
       INFLIGHT_REQUIRES(mutex_);
@@ -133,6 +141,7 @@ class PredictorCore final : public Lane, public std::enable_shared_from_this<Pre
   const Status streams_full_;
   const Status too_late_;   // likewise
   const Status dropped_;    // likewise
+  const Status late_;       // likewise
   const Status shut_down_;  // likewise
   const double watch_share_;
   BufferPool output_pool_;
@@ -142,8 +151,10 @@ class PredictorCore final : public Lane, public std::enable_shared_from_this<Pre
   std::vector<std::unique_ptr<Slot>> slots_;
   bool entered_ = false;  // the runtime
 
-  Mutex& mutex_;  // the runtime's
+  Mutex& mutex_;     // the runtime's
+  const int units_;  // of the runtime, that a launch takes; a wide one that was chosen takes all
   Scheduler scheduler_ INFLIGHT_GUARDED_BY(mutex_);
+  Width next_width_ INFLIGHT_GUARDED_BY(mutex_) = Width::kNarrow;  // of the launch that take() makes
   // The core holds a reference to each prediction from its admission until it is finished or, if
   // keep_finished is set, until it is taken.
   List<Job> idle_states_ INFLIGHT_GUARDED_BY(mutex_);

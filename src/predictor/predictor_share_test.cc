@@ -96,7 +96,7 @@ TEST(SharedRuntime, AWidePredictorGetsItsTurnAmongNarrowOnes) {
     const Runtime runtime = null_runtime(script);
     Predictor narrow =
         *Predictor::create(byte_model(), {.runtime = runtime, .overload = OverloadPolicy::kBlock});
-    Predictor wide = *Predictor::create(byte_model(), {.runtime = runtime, .width = Width::kWide});
+    Predictor wide = *Predictor::create(byte_model(), {.runtime = runtime, .width = WidthPolicy::kWide});
     EXPECT_EQ(wide.slots(), 1);
     std::atomic<bool> done{false};
     std::thread flood([&] {

@@ -97,7 +97,8 @@ TEST(Predictor, ChecksItsOptionsAtTheBoundsAndOnePast) {
     return Predictor::create(byte_model(), std::move(options)).status().code();
   };
   EXPECT_EQ(create({.in_flight_limit = 0}), StatusCode::kInvalidArgument);
-  EXPECT_EQ(create({.in_flight_limit = -1}), StatusCode::kInvalidArgument);
+  EXPECT_EQ(create({.in_flight_limit = Predictor::kInFlightLimitAuto}), StatusCode::kOk);
+  EXPECT_EQ(create({.in_flight_limit = -2}), StatusCode::kInvalidArgument);
   EXPECT_EQ(create({.in_flight_limit = 1}), StatusCode::kOk);
   EXPECT_EQ(create({.in_flight_limit = Predictor::kInFlightLimitMax}), StatusCode::kOk);
   EXPECT_EQ(create({.in_flight_limit = Predictor::kInFlightLimitMax + 1}), StatusCode::kInvalidArgument);

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <numeric>
 #include <utility>
 
@@ -23,11 +24,15 @@ StreamOptions unnamed_options(const SchedulerOptions& options) {
 
 Scheduler::Scheduler(const SchedulerOptions& options)
     : options_(options),
+      width_rule_(options.slots),
+      forecast_(options.slots),
       unnamed_(unnamed_options(options), options.in_flight_limit, false),
       queue_(static_cast<std::size_t>(options.in_flight_limit)),
       deadlines_(static_cast<std::size_t>(options.in_flight_limit)) {
   // The last one is handed out first, so that a lone frame always runs on the slot whose memory is warm.
   free_slots_.reserve(static_cast<std::size_t>(options.slots));
+  if (options.limit_auto) knee_.emplace(options.slots, options.in_flight_limit);
+  count_limit();
   for (int slot = options.slots - 1; slot >= 0; --slot) free_slots_.push_back(slot);
 }
 
@@ -63,7 +68,7 @@ bool Scheduler::share_allows(const SchedulerStream& stream) const noexcept {
   const double weights =
       std::accumulate(active_weights_.begin() + static_cast<std::ptrdiff_t>(index_of(stream.priority)),
                       active_weights_.end(), 0.0);
-  const double share = options_.in_flight_limit * stream.weight / std::max(weights, stream.weight);
+  const double share = statistics_.in_flight_limit * stream.weight / std::max(weights, stream.weight);
   // The next place is part of the share if no more than a rounding error is missing.
   return static_cast<double>(stream.in_flight + 1) <= share + 1e-6;
 }
@@ -111,8 +116,33 @@ void Scheduler::replace(Job& victim, Job& job, TimePoint now) noexcept {
   admit(job, now);
 }
 
+// The limit holds a frame of the stream back: it is reached, or the stream has its share of it. What only the
+// stream's own limit holds back says nothing about the predictor's.
+void Scheduler::held_back(const SchedulerStream& stream) noexcept {
+  if (knee_ && stream.in_flight < stream.limit) knee_->reached();
+}
+
+void Scheduler::refuse_full(SchedulerStream& stream, TimePoint now) noexcept {
+  refuse(stream);
+  held_back(stream);
+  if (options_.width == WidthPolicy::kElastic) width_rule_.arrived(now, false);
+}
+
+void Scheduler::refuse_late(SchedulerStream& stream, TimePoint now) noexcept {
+  refuse(stream);
+  ++statistics_.late;
+  if (stream.named) ++stream.books.late;
+  if (options_.width == WidthPolicy::kElastic) width_rule_.arrived(now, false);
+}
+
+void Scheduler::count_limit() noexcept {
+  statistics_.in_flight_limit = knee_ ? knee_->limit() : options_.in_flight_limit;
+  statistics_.limit_reason = knee_ ? knee_->reason() : LimitReason::kFixed;
+}
+
 void Scheduler::wait_for_place(PlaceWaiter& waiter) noexcept {
   if (waiter.stream == nullptr) waiter.stream = &unnamed_;
+  held_back(*waiter.stream);
   ++waiter.stream->submitters;
   place_waiters_.push_back(waiter);
 }
@@ -179,18 +209,31 @@ void Scheduler::inputs_came(Job& job, TimePoint now) noexcept {
   }
   job.stage = Stage::kQueued;
   job.times.ready = now;
+  const bool idle = queue_.empty() && running_.empty();
+  if (options_.width == WidthPolicy::kElastic) width_rule_.arrived(now, idle);
   queue_.push(job);
+  ++queued_count_;
 }
 
-Job* Scheduler::launch(TimePoint now) noexcept {
+Width Scheduler::next_width(TimePoint now, bool alone) const noexcept {
+  if (options_.width != WidthPolicy::kElastic)
+    return options_.width == WidthPolicy::kWide ? Width::kWide : Width::kNarrow;
+  return width_rule_.choose({now, queued_count_, narrow_running_, !has_room(), alone});
+}
+
+Job* Scheduler::launch(TimePoint now, Width width) noexcept {
   if (!can_launch()) return nullptr;
   Job& job = queue_.pop();
+  --queued_count_;
   deadlines_.remove(job);
   job.stage = Stage::kRunning;
-  job.width = options_.width;
+  job.width = width;
+  if (width == Width::kNarrow) job.together = ++narrow_running_;
+  width_rule_.started(width, now);
   job.slot = free_slots_.back();
   free_slots_.pop_back();
   job.times.launched = now;
+  running_.push_back(job);
   return &job;
 }
 
@@ -207,6 +250,7 @@ bool Scheduler::withdraw(Job& job) noexcept {
     awaiting_.remove(job);
   } else if (job.stage == Stage::kQueued) {
     queue_.remove(job);
+    --queued_count_;
   } else {
     return false;
   }
@@ -251,6 +295,12 @@ void Scheduler::settle(Job& job, Outcome outcome, TimePoint now) noexcept {
       ++(statistics_.*ran);
       if (stream.named) ++(stream.books.*ran);
     }
+    const int together = std::max(job.together, narrow_running_);
+    if (outcome == Outcome::kCompleted) width_rule_.ended(job.width, together, now - job.times.launched);
+    if (job.width == Width::kNarrow) --narrow_running_;
+    running_.remove(job);
+    if (outcome == Outcome::kCompleted && job.expected != TimePoint::max())
+      forecast_.ended(job.expected, now, now - job.times.launched);
     free_slots_.push_back(job.slot);
     job.slot = -1;
   }
@@ -260,6 +310,10 @@ void Scheduler::settle(Job& job, Outcome outcome, TimePoint now) noexcept {
   --statistics_.in_flight;
   --stream.in_flight;
   count(job);
+  if (knee_ && outcome == Outcome::kCompleted) {
+    knee_->completed(now);
+    count_limit();
+  }
   if (options_.keep_finished) deliver(job);
 }
 
@@ -370,9 +424,89 @@ void Scheduler::shut_down(PlaceWaiters& granted) noexcept {
   grant_places(granted);
 }
 
-Duration Scheduler::retry_after() const noexcept {
-  if (statistics_.in_flight < static_cast<std::uint64_t>(options_.in_flight_limit)) return Duration(0);
-  return service_mean_ / options_.slots;
+// ---- The counts and what is to come
+
+// A stream's limit is its own or, where that is smaller, the predictor's at this moment.
+Statistics Scheduler::statistics(const SchedulerStream& stream) const noexcept {
+  Statistics books = stream.books;
+  books.in_flight_limit = static_cast<int>(stream.limit);
+  if (statistics_.in_flight_limit < books.in_flight_limit) {
+    books.in_flight_limit = statistics_.in_flight_limit;
+    books.limit_reason = statistics_.limit_reason;
+  }
+  return books;
+}
+
+Duration Scheduler::service_of(Width width, int together) const noexcept {
+  const ServiceTimes& times = width_rule_.times();
+  return Duration(std::llround(width == Width::kWide ? times.wide() : times.narrow(together)));
+}
+
+// How many of those that wait run before a new prediction of the stream.
+int Scheduler::ahead_of(const SchedulerStream& stream, const Job* replaced) const noexcept {
+  const int ahead = open_streams_ == 0 ? queued_count_ : std::min(queue_.ahead_of(stream), queued_count_);
+  const bool one_less =
+      replaced != nullptr && replaced->stream == &stream && replaced->stage == Stage::kQueued && ahead > 0;
+  return one_less ? ahead - 1 : ahead;
+}
+
+TimePoint Scheduler::forecast(TimePoint now, Width width, int ahead) noexcept {
+  const bool elastic = options_.width == WidthPolicy::kElastic;
+  // An elastic wide launch has the device for itself.
+  const bool one = elastic && width == Width::kWide;
+  const int servers = one ? 1 : options_.slots;
+  forecast_.clear();
+  TimePoint last = now;
+  int running = 0;
+  for (const Job* job = running_.front(); job != nullptr; job = running_.after(*job), ++running) {
+    const TimePoint end = job->times.launched + service_of(job->width, job->together);
+    last = std::max(last, end);
+    if (one || (elastic && job->width == Width::kWide)) continue;
+    forecast_.runs_until(end);
+  }
+  const bool waits_for_all = one || (elastic && running > 0 && running_.front()->width == Width::kWide);
+  if (waits_for_all && running > 0) {
+    for (int i = 0; i < servers; ++i) forecast_.runs_until(last);
+  }
+  const int together = std::min(running + queued_count_ + 1, options_.slots);
+  return forecast_.finish({now, servers, ahead, service_of(width, together)});
+}
+
+TimePoint Scheduler::forecast(const SchedulerStream& stream, TimePoint now, const Job* replaced) noexcept {
+  const ServiceTimes& times = width_rule_.times();
+  const bool wide = options_.width != WidthPolicy::kNarrow && times.wide() > 0;
+  const bool narrow = options_.width != WidthPolicy::kWide && times.narrow(1) > 0;
+  const bool follows_wide =
+      options_.width == WidthPolicy::kWide || (wide && width_rule_.follows() == Width::kWide);
+  if (!wide && !narrow) return TimePoint::min();
+  const int ahead = ahead_of(stream, replaced);
+  if (!narrow) return forecast(now, Width::kWide, ahead);
+  if (!follows_wide) return forecast(now, Width::kNarrow, ahead);
+  return std::min(forecast(now, Width::kWide, ahead), forecast(now, Width::kNarrow, ahead));
+}
+
+Duration Scheduler::retry_after(TimePoint now) const noexcept {
+  if (has_room()) return Duration(0);
+  TimePoint first = TimePoint::max();
+  for (const Job* job = running_.front(); job != nullptr; job = running_.after(*job)) {
+    first = std::min(first, job->times.launched + service_of(job->width, job->together));
+  }
+  // Nothing runs or was measured, or what runs is overdue: a part of a service time, so that nobody spins.
+  if (first == TimePoint::max()) return std::max(service_mean_, Duration(1));
+  return std::max({first - now, service_mean_ / 16, Duration(1)});
+}
+
+// The queue ahead shrinks as time passes, so the forecast for a later submission is nearer by that time.
+Duration Scheduler::retry_after(TimePoint now, Duration within) noexcept {
+  const Duration place = retry_after(now);
+  const TimePoint expected = forecast(now);
+  if (expected == TimePoint::min()) return place;
+  const bool wide = options_.width == WidthPolicy::kWide ||
+                    (options_.width == WidthPolicy::kElastic && width_rule_.follows() == Width::kWide &&
+                     width_rule_.times().wide() > 0);
+  if (service_of(wide ? Width::kWide : Width::kNarrow, 1) + forecast_.margin() > within)
+    return Duration::max();
+  return std::max(place, expected - now + forecast_.margin() - within);
 }
 
 }  // namespace inflight::internal

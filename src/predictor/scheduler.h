@@ -24,9 +24,12 @@
 #include "inflight/clock.h"
 #include "inflight/internal/list.h"
 #include "inflight/predictor.h"
+#include "predictor/finish_forecast.h"
+#include "predictor/in_flight_knee.h"
 #include "predictor/indexed_heap.h"
 #include "predictor/job.h"
 #include "predictor/stream_queue.h"
+#include "predictor/width_rule.h"
 
 namespace inflight::internal {
 
@@ -36,6 +39,7 @@ enum class Admission : std::uint8_t {
   kWait,     // until the scheduler decides: see PlaceWaiter
   kRefuseFull,
   kRefuseShare,  // the stream has as many places as it may have
+  kRefuseLate,   // it would finish after its deadline; the owner decides this with would_be_late()
   kRefuseUntaken,
   kRefuseShuttingDown,
 };
@@ -54,8 +58,9 @@ struct SchedulerOptions {
   bool keep_finished = true;                        // finished jobs wait for take()
   OverloadPolicy policy = OverloadPolicy::kReject;  // of frames without a stream
   Delivery delivery = Delivery::kAsCompleted;       // likewise
-  Width width = Width::kNarrow;
+  WidthPolicy width = WidthPolicy::kNarrow;
   int slots = 1;
+  bool limit_auto = false;  // find the limit; in_flight_limit is the most
 };
 
 // One predictor's scheduler. Allocates nothing after its construction.
@@ -85,6 +90,21 @@ class Scheduler {
   // Counts a submission that is refused, for any reason.
   void refuse(SchedulerStream& stream) noexcept;
   void refuse() noexcept { refuse(unnamed_); }
+  // The same for a submission that found no place: it counts as an arrival for the choice of width.
+  void refuse_full(SchedulerStream& stream, TimePoint now) noexcept;
+  void refuse_full(TimePoint now) noexcept { refuse_full(unnamed_, now); }
+  // The same for one that would be late.
+  void refuse_late(SchedulerStream& stream, TimePoint now) noexcept;
+  void refuse_late(TimePoint now) noexcept { refuse_late(unnamed_, now); }
+  // When a prediction of the stream that is submitted now is expected to finish; TimePoint::min(): nothing was
+  // measured yet.
+  //   replaced   the job that gives its place to it; null: none does
+  TimePoint forecast(const SchedulerStream& stream, TimePoint now, const Job* replaced = nullptr) noexcept;
+  TimePoint forecast(TimePoint now) noexcept { return forecast(unnamed_, now); }
+  // Whether one with that forecast would miss the deadline, with the margin that past forecasts ask for.
+  bool would_be_late(TimePoint expected, TimePoint deadline) const noexcept {
+    return expected != TimePoint::min() && expected + forecast_.margin() > deadline;
+  }
   // Gives the job a place, which ask() has granted at this instant. job.stream is set; null: unnamed().
   void admit(Job& job, TimePoint now) noexcept;
   // Ends victim() as dropped, and gives its place to the job. job.stream is set, as for admit().
@@ -105,8 +125,15 @@ class Scheduler {
   void inputs_came(Job& job, TimePoint now) noexcept;
   // Whether launch() would return a job.
   bool can_launch() const noexcept { return !queue_.empty() && !free_slots_.empty(); }
-  // The device has room for a launch: the job to launch, with its slot and width set; null: there is none.
-  Job* launch(TimePoint now) noexcept;
+  // The width of the next launch. If it is wide while narrow launches run, the launch waits for their end.
+  // Requires can_launch().
+  //   alone   nothing of another predictor runs or waits on the device
+  Width next_width(TimePoint now, bool alone) const noexcept;
+  // The device has room for a launch of this width: the job to launch, with its slot and width set; null: there
+  // is none.
+  Job* launch(TimePoint now, Width width) noexcept;
+  // The same at the width of next_width(), with nothing else on the device.
+  Job* launch(TimePoint now) noexcept { return can_launch() ? launch(now, next_width(now, true)) : nullptr; }
 
   // A keep-latest stream has more than one job that waits, since several threads submit to it: the older one.
   // Null: it has not.
@@ -149,13 +176,16 @@ class Scheduler {
   // ---- The counts
 
   const Statistics& statistics() const noexcept { return statistics_; }
+  Statistics statistics(const SchedulerStream& stream) const noexcept;
   const StageLatencies& latencies() const noexcept { return latencies_; }
-  // How long it takes until a place is free, estimated from the recent mean service time; 0 if one is.
-  Duration retry_after() const noexcept;
+  // In how long a place is expected to be free: 0 if one is.
+  Duration retry_after(TimePoint now) const noexcept;
+  // In how long a prediction with that much time until its deadline would not be late; max(): never.
+  Duration retry_after(TimePoint now, Duration within) noexcept;
 
  private:
   bool has_room() const noexcept {
-    return statistics_.in_flight < static_cast<std::uint64_t>(options_.in_flight_limit);
+    return statistics_.in_flight < static_cast<std::uint64_t>(statistics_.in_flight_limit);
   }
   // Whether the stream may have one more place, as far as the other streams are concerned.
   bool has_share(const SchedulerStream& stream) const noexcept {
@@ -168,6 +198,11 @@ class Scheduler {
   Job* find_victim(const SchedulerStream& stream) const noexcept;
   void take_place(SchedulerStream& stream) noexcept;
   PlaceWaiter* next_waiter() const noexcept;
+  void held_back(const SchedulerStream& stream) noexcept;
+  void count_limit() noexcept;
+  int ahead_of(const SchedulerStream& stream, const Job* replaced) const noexcept;
+  TimePoint forecast(TimePoint now, Width width, int ahead) noexcept;
+  Duration service_of(Width width, int together) const noexcept;
   void grant_places(PlaceWaiters& granted) noexcept;
   void settle(Job& job, Outcome outcome, TimePoint now) noexcept;
   void count(const Job& job) noexcept;
@@ -178,6 +213,10 @@ class Scheduler {
   void forget(SchedulerStream& stream) noexcept;
 
   const SchedulerOptions options_;
+  WidthRule width_rule_;
+  int narrow_running_ = 0;
+  FinishForecast forecast_;
+  std::optional<InFlightKnee> knee_;  // if limit_auto
   Statistics statistics_;
   StageLatencies latencies_;
   Duration service_mean_{0};
@@ -189,7 +228,9 @@ class Scheduler {
   PlaceWaiters place_waiters_;
   List<Job> awaiting_;  // inputs still to come
   StreamQueue queue_;   // inputs there, waiting for a slot
-  List<Job> done_;      // finished, waiting to be taken
+  int queued_count_ = 0;
+  List<Job> running_;  // launched, in that order
+  List<Job> done_;     // finished, waiting to be taken
   List<Job> superseded_;
   std::size_t untaken_ = 0;
   std::size_t takeable_ = 0;
@@ -203,6 +244,7 @@ inline void Scheduler::take_place(SchedulerStream& stream) noexcept {
   ++statistics_.in_flight;
   statistics_.in_flight_max = std::max(statistics_.in_flight_max, statistics_.in_flight);
   ++stream.in_flight;
+  if (knee_ && !has_room()) knee_->reached();
   if (!stream.named) return;
   Statistics& books = stream.books;
   ++books.submitted;
@@ -213,6 +255,7 @@ inline void Scheduler::take_place(SchedulerStream& stream) noexcept {
 inline void Scheduler::admit_granted(Job& job, TimePoint now) noexcept {
   job.stage = Stage::kAdmitted;
   job.outcome = Outcome::kPending;
+  job.expected = TimePoint::max();
   job.id = next_id_++;
   job.times = {};
   job.times.submitted = now;

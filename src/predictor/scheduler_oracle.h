@@ -198,7 +198,7 @@ class SchedulerOracle {
     if (job.slot >= 0) free_slots.push_back(job.slot);
     const bool ran = job.slot >= 0 && (outcome == Outcome::kCompleted || outcome == Outcome::kFailed);
     for (Statistics* each : {&books, &job.stream->books}) {
-      if (ran) ++(options_.width == Width::kWide ? each->wide : each->narrow);
+      if (ran) ++(options_.width == WidthPolicy::kWide ? each->wide : each->narrow);
       --each->in_flight;
       ++(outcome == Outcome::kCompleted   ? each->completed
          : outcome == Outcome::kFailed    ? each->failed

@@ -43,7 +43,7 @@ class Simulation {
     options.policy = static_cast<OverloadPolicy>(below(4));
     if (options.keep_finished) options.delivery = static_cast<Delivery>(below(3));
     streams_max_ = below(3) == 0 ? 0 : 1 + below(8);
-    options.width = below(2) == 0 ? Width::kWide : Width::kNarrow;
+    options.width = below(2) == 0 ? WidthPolicy::kWide : WidthPolicy::kNarrow;
     options.slots = 1 + static_cast<int>(below(static_cast<std::uint32_t>(options.in_flight_limit)));
     return options;
   }
@@ -221,7 +221,7 @@ class Simulation {
     oracle_.launch(job);
     job.slot = launched->slot;
     ASSERT_EQ(std::erase(oracle_.free_slots, job.slot), 1U) << "slot " << job.slot << " is taken";
-    ASSERT_EQ(launched->width, options_.width);
+    ASSERT_EQ(launched->width == Width::kWide, options_.width == WidthPolicy::kWide);
     running_.push_back(&job);
   }
   void finish_one_running() {

@@ -95,7 +95,7 @@ TEST_F(SchedulerTest, SubmittersThatWaitAreRefusedOnceTooManyAreUntaken) {
 }
 
 TEST_F(SchedulerTest, LaunchesTheOldestOnAFreeSlot) {
-  Scheduler scheduler({.width = Width::kWide, .slots = 2});
+  Scheduler scheduler({.width = WidthPolicy::kWide, .slots = 2});
   for (int i = 0; i < 3; ++i) admit(scheduler);
   Job* const first = scheduler.launch(at(1));
   Job* const second = scheduler.launch(at(1));
@@ -147,18 +147,23 @@ TEST_F(SchedulerTest, LatenciesSayWhereTheTimeWent) {
   EXPECT_EQ(latencies.total.max(), Duration(milliseconds(42)).count());
 }
 
-TEST_F(SchedulerTest, RetryAfterComesFromTheServiceTimesOfLate) {
+TEST_F(SchedulerTest, RetryAfterIsWhenTheFirstOfThoseThatRunIsExpectedToEnd) {
   Scheduler scheduler({.in_flight_limit = 2, .slots = 2});
-  EXPECT_EQ(scheduler.retry_after(), Duration(0));
+  EXPECT_EQ(scheduler.retry_after(at(0)), Duration(0));
   for (int i = 0; i < 200; ++i) {
     Job& job = admit(scheduler);
     scheduler.launch(at(0));
     scheduler.finished(job, Outcome::kCompleted, at(8), granted_);
   }
-  EXPECT_EQ(scheduler.retry_after(), Duration(0)) << "a place is free";
+  EXPECT_EQ(scheduler.retry_after(at(0)), Duration(0)) << "a place is free";
   admit(scheduler);
   admit(scheduler);
-  EXPECT_NEAR(static_cast<double>(scheduler.retry_after().count()), 4e6, 1e5);
+  EXPECT_NEAR(static_cast<double>(scheduler.retry_after(at(0)).count()), 8e6, 1e5) << "nothing runs";
+  scheduler.launch(at(0));
+  scheduler.launch(at(1));
+  EXPECT_EQ(scheduler.retry_after(at(3)), milliseconds(5));
+  EXPECT_GT(scheduler.retry_after(at(9)), Duration(0)) << "overdue, and still no place";
+  EXPECT_LE(scheduler.retry_after(at(9)), milliseconds(1));
 }
 
 struct Item : DeadlineLink {};

@@ -49,9 +49,7 @@ std::string_view Stream::name() const noexcept {
 StreamOptions Stream::options() const { return state_ == nullptr ? StreamOptions() : state_->options; }
 
 Statistics Stream::statistics() const {
-  if (state_ == nullptr) return {};
-  const MutexLock lock(state_->core->mutex());
-  return state_->books;
+  return state_ == nullptr ? Statistics() : state_->core->statistics(*state_);
 }
 
 Histogram Stream::latency() const {

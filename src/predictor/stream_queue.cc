@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "predictor/stream_queue.h"
 
+#include <algorithm>
+#include <cmath>
+
 namespace inflight::internal {
 
 Job& StreamQueue::pop() noexcept {
@@ -48,6 +51,18 @@ void StreamQueue::remove(Job& job) noexcept {
   SchedulerStream& stream = *job.stream;
   stream.queued.remove(job);
   if (stream.queued.empty()) ready_.remove(stream);
+}
+
+int StreamQueue::ahead_of(const SchedulerStream& stream) const noexcept {
+  const double turn = caught_up(stream) + static_cast<double>(stream.waiting_count) / stream.weight;
+  double ahead = static_cast<double>(stream.waiting_count);
+  for (const SchedulerStream* other : ready_.items()) {
+    if (other == &stream || other->priority < stream.priority) continue;
+    const auto waiting = static_cast<double>(other->waiting_count);
+    const bool all = other->priority > stream.priority;
+    ahead += all ? waiting : std::clamp(std::ceil((turn - other->turn) * other->weight), 0.0, waiting);
+  }
+  return static_cast<int>(ahead);
 }
 
 Job* StreamQueue::victim_for(const SchedulerStream& stream) const noexcept {

@@ -62,6 +62,11 @@ class StreamQueue {
   // after the new frame's; null: there is none.
   Job* victim_for(const SchedulerStream& stream) const noexcept;
 
+  // How many of the jobs that have not started come before a new one of `stream`, more or less: those of streams
+  // of its priority whose inputs are still to come count as queued.
+  //   bound   O(streams with queued jobs)
+  int ahead_of(const SchedulerStream& stream) const noexcept;
+
  private:
   struct ComesFirst {
     static bool before(const SchedulerStream& a, const SchedulerStream& b) noexcept {
@@ -84,9 +89,11 @@ class StreamQueue {
   }
   // The virtual time of a priority: the turn of its last launch.
   double& now(int priority) noexcept { return now_[index_of(priority)]; }
-  void catch_up(SchedulerStream& stream) noexcept {
-    stream.turn = std::max(stream.turn, now(stream.priority) - kCredit / stream.weight);
+  double now(int priority) const noexcept { return now_[index_of(priority)]; }
+  double caught_up(const SchedulerStream& stream) const noexcept {
+    return std::max(stream.turn, now(stream.priority) - kCredit / stream.weight);
   }
+  void catch_up(SchedulerStream& stream) noexcept { stream.turn = caught_up(stream); }
 
   IndexedHeap<SchedulerStream, ComesFirst> ready_;   // streams with queued jobs
   IndexedHeap<SchedulerStream, ComesLast> victims_;  // streams that drop, with jobs that have not started

@@ -140,17 +140,40 @@ Admission PredictorCore::wait_for_place(SchedulerStream& stream, TimePoint until
   return waiter.decision;
 }
 
-const Status& PredictorCore::refusal(Admission decision, const Frame& frame) const noexcept {
+// Counts a refusal, and says why.
+const Status& PredictorCore::refusal(Admission decision, SchedulerStream& stream,
+                                     const Frame& frame) noexcept {
+  const TimePoint now = options_.clock->now();
   switch (decision) {
     case Admission::kRefuseUntaken:
+      scheduler_.refuse(stream);
       return untaken_;
     case Admission::kRefuseShuttingDown:
+      scheduler_.refuse(stream);
       return shut_down_;
+    case Admission::kRefuseLate:
+      scheduler_.refuse_late(stream, now);
+      return late_;
     case Admission::kRefuseShare:
+      scheduler_.refuse_full(stream, now);
       return share_;
     default:
-      return frame.deadline && *frame.deadline <= options_.clock->now() ? too_late_ : full_;
+      scheduler_.refuse_full(stream, now);
+      return frame.deadline && *frame.deadline <= now ? too_late_ : full_;
   }
+}
+
+// For refuse_late: the decision, or kRefuseLate if the frame would not finish by its deadline.
+//   expected   receives when it would finish; max(): nothing was measured yet, or it waits for a place first
+Admission PredictorCore::unless_late(Admission decision, const SchedulerStream& stream, const Frame& frame,
+                                     TimePoint& expected) noexcept {
+  const bool replaces = decision == Admission::kReplace;
+  if (decision != Admission::kAdmit && decision != Admission::kWait && !replaces) return decision;
+  const Job* const replaced = replaces ? &scheduler_.victim(stream) : nullptr;
+  const TimePoint finish = scheduler_.forecast(stream, options_.clock->now(), replaced);
+  if (scheduler_.would_be_late(finish, *frame.deadline)) return Admission::kRefuseLate;
+  if (finish != TimePoint::min() && decision != Admission::kWait) expected = finish;
+  return decision;
 }
 
 // Takes a place and a state for it, or counts a refusal.
@@ -165,9 +188,11 @@ Result<PredictionState*> PredictorCore::admit(const Frame& frame, const Status& 
     };
     if (!fits.ok()) return refuse(fits);
     if (scheduler_.has_streams()) scheduler_.seen(stream, options_.clock->now());
-    const Admission decision = scheduler_.ask(stream);
+    Admission decision = scheduler_.ask(stream);
+    TimePoint expected = TimePoint::max();
+    if (options_.refuse_late && frame.deadline) decision = unless_late(decision, stream, frame, expected);
     const bool can = decision == Admission::kAdmit || decision == Admission::kReplace;
-    if (!can && decision != Admission::kWait) return refuse(refusal(decision, frame));
+    if (!can && decision != Admission::kWait) return refusal(decision, stream, frame);
     // Before the place is taken: a place cannot be given back without an outcome.
     PredictionState* const state = take_idle_state();
     if (state == nullptr) return refuse(Status::out_of_memory("prediction", sizeof(PredictionState)));
@@ -181,8 +206,9 @@ Result<PredictionState*> PredictorCore::admit(const Frame& frame, const Status& 
       now = state->times.submitted;
     } else {
       idle_states_.push_back(*state);
-      return refuse(refusal(came, frame));
+      return refusal(came, stream, frame);
     }
+    state->expected = expected;
     state->times.due = frame.due.value_or(now);
     state->deadline = frame.deadline.value_or(TimePoint::max());
     return state;

@@ -35,7 +35,9 @@ class Work {
 
   Lane& lane;
   std::uint64_t generation = 0;  // of the newest launch
-  double charged = 0;            // to its lane; under the runtime's mutex
+  // Under the runtime's mutex.
+  double charged = 0;  // to its lane
+  int units = 0;       // of the device's capacity, that the newest launch takes
 
  protected:
   ~Work() = default;
@@ -51,7 +53,11 @@ class Lane : public ListLink<>, private FairShare::Share {
 
   // Whether it has something to launch.
   virtual bool can_launch() const noexcept = 0;
-  // What to launch now, after the mutex is released. Requires can_launch().
+  // How much of the device's capacity the next launch needs: it waits until that is free. Requires
+  // can_launch().
+  //   alone   no other lane of the runtime runs or waits
+  virtual int next_units(bool alone) noexcept = 0;
+  // What to launch now, after the mutex is released. Follows next_units(), whose room is free.
   virtual Work& take() noexcept = 0;
   // When to call time_passed() next; max(): never.
   virtual TimePoint wake_at() const noexcept = 0;
@@ -61,9 +67,7 @@ class Lane : public ListLink<>, private FairShare::Share {
   virtual void time_passed() noexcept = 0;
 
  protected:
-  Lane(double its_weight, int units, double watch_share) noexcept : units_(units), line_(watch_share) {
-    weight = its_weight;
-  }
+  Lane(double its_weight, double watch_share) noexcept : line_(watch_share) { weight = its_weight; }
   virtual ~Lane() = default;  // never deleted through this type
 
   // Under the runtime's mutex.
@@ -71,9 +75,9 @@ class Lane : public ListLink<>, private FairShare::Share {
 
  private:
   friend class RuntimeCore;
-  const int units_;  // of the device's capacity that each of its launches takes
   // What follows is used under the runtime's mutex.
   Doorbell::Line line_;
+  int units_ = 0;  // of the device's capacity that its launches take now
   // Calls of the runtime's threads into the lane and its works that have not ended: those that run, and for
   // each launch that is out the one that will end it.
   int calls_ = 0;

@@ -115,12 +115,25 @@ Lane* RuntimeCore::choose() noexcept {
   return static_cast<Lane*>(fair_share_.choose());
 }
 
+// Whether no other lane runs or waits.
+bool RuntimeCore::is_alone(const Lane& lane) const noexcept {
+  if (units_free_ + lane.units_ < capacity_) return false;
+  for (const Lane* other = lanes_.front(); other != nullptr; other = lanes_.after(*other)) {
+    if (other != &lane && other->can_launch()) return false;
+  }
+  return true;
+}
+
 // What to launch now, with its units of the device; null: nothing waits, or there is no room.
 Work* RuntimeCore::take() noexcept {
   Lane* const lane = choose();
-  if (lane == nullptr || lane->units_ > units_free_) return nullptr;
+  if (lane == nullptr || units_free_ == 0) return nullptr;
+  const int units = lane->next_units(is_alone(*lane));
+  if (units > units_free_) return nullptr;
   Work& work = lane->take();
-  units_free_ -= lane->units_;
+  work.units = units;
+  units_free_ -= units;
+  lane->units_ += units;
   work.charged = fair_share_.begin(*lane);
   ++lane->calls_;
   return &work;
@@ -134,8 +147,9 @@ Doorbell::Wake RuntimeCore::announce(TimePoint now) noexcept {
 
 Doorbell::Wake RuntimeCore::release(Lane& lane, Work& work, Duration cost) noexcept {
   mutex_.assert_held();
-  units_free_ += lane.units_;
-  fair_share_.end(lane, work.charged, static_cast<double>(cost.count()) * lane.units_);
+  units_free_ += work.units;
+  lane.units_ -= work.units;
+  fair_share_.end(lane, work.charged, static_cast<double>(cost.count()) * work.units);
   // A worker that releases looks for more itself.
   if (launch_blocks_ || !anything_waits()) return Doorbell::Wake::kNobody;
   return doorbell_.announce(TimePoint::max());

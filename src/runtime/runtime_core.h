@@ -83,6 +83,7 @@ class RuntimeCore {
   void run_work();
   bool anything_waits() const noexcept INFLIGHT_REQUIRES(mutex_);
   Lane* choose() noexcept INFLIGHT_REQUIRES(mutex_);
+  bool is_alone(const Lane& lane) const noexcept INFLIGHT_REQUIRES(mutex_);
   Work* take() noexcept INFLIGHT_REQUIRES(mutex_);
   void end_call(Lane& lane) noexcept INFLIGHT_REQUIRES(mutex_);
   void hand_to_poller(Work& work) noexcept;

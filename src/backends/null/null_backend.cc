@@ -97,14 +97,15 @@ class NullAllocator final : public Allocator {
 
 class NullProgram final : public Program {
  public:
-  NullProgram(std::shared_ptr<NullDevice> device, const Model& model)
-      : device_(std::move(device)), model_(model) {}
+  NullProgram(std::shared_ptr<NullDevice> device, const Model& model, bool has_wide)
+      : device_(std::move(device)), model_(model), has_wide_(has_wide) {}
 
   std::span<const TensorSpec> inputs() const noexcept override { return model_.inputs(); }
   std::span<const TensorSpec> outputs() const noexcept override { return model_.outputs(); }
   int concurrency(Width width) const noexcept override {
     return width == Width::kWide ? device_->script.concurrency_wide : device_->script.concurrency_narrow;
   }
+  bool has(Width width) const noexcept override { return width == Width::kNarrow || has_wide_; }
   Result<std::unique_ptr<BoundProgram>> bind() override;
 
   NullDevice& device() noexcept { return *device_; }
@@ -113,6 +114,7 @@ class NullProgram final : public Program {
  private:
   const std::shared_ptr<NullDevice> device_;
   const Model model_;
+  const bool has_wide_;
   std::atomic<std::uint64_t> launches_{0};
 };
 
@@ -291,7 +293,7 @@ std::shared_ptr<Allocator> NullBackend::output_allocator() {
   return std::make_shared<internal::NullAllocator>();
 }
 
-Result<std::shared_ptr<Program>> NullBackend::compile(const Model& model, const CompileOptions&) {
+Result<std::shared_ptr<Program>> NullBackend::compile(const Model& model, const CompileOptions& options) {
   const bool any_size = model.image_use() && model.image_use()->any_size;
   for (const auto& specs : {model.inputs(), model.outputs()}) {
     for (const TensorSpec& spec : specs) {
@@ -301,7 +303,8 @@ Result<std::shared_ptr<Program>> NullBackend::compile(const Model& model, const 
       }
     }
   }
-  return std::shared_ptr<Program>(std::make_shared<internal::NullProgram>(device_, model));
+  const bool has_wide = !options.wide_must_pay || device_->script.elastic;
+  return std::shared_ptr<Program>(std::make_shared<internal::NullProgram>(device_, model, has_wide));
 }
 
 Status NullBackend::device_status() { return device_->status(); }

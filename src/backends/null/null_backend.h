@@ -34,6 +34,8 @@ struct NullScript {
   bool device_memory = false;
   int concurrency_wide = 1;
   int concurrency_narrow = 4;  // the larger of the two is the device's capacity
+  // Whether the wide width is kept where it must pay (CompileOptions::wide_must_pay).
+  bool elastic = false;
   // The clock on which service times are slept; with a ManualClock no thread really sleeps.
   const Clock* clock = &steady_clock();
 };

@@ -24,6 +24,7 @@
 #include <utility>
 
 #include "backends/openvino/openvino_slot.h"
+#include "backends/openvino/wide_pays.h"
 #include "base/check.h"
 #include "base/scheduling.h"
 #include "model/network.h"
@@ -51,6 +52,8 @@ class OpenVinoProgram final : public Program {
   // What compiling tells of them may be more than the network says.
   std::span<const TensorSpec> outputs() const noexcept override { return outputs_; }
   int concurrency(Width width) const noexcept override { return width == Width::kWide ? 1 : threads_; }
+
+  bool has(Width width) const noexcept override { return compiled_->models[index_of(width)].has_value(); }
 
   Result<std::unique_ptr<BoundProgram>> bind() override {
     Result<std::unique_ptr<BoundProgram>> slot = internal::bind_openvino(compiled_);
@@ -211,6 +214,8 @@ class OpenVinoBackend final : public Backend {
         }
         INFLIGHT_TRY_ASSIGN(compiled->outputs, ports_of(place->outputs(), model.outputs()));
       }
+      std::optional<ov::CompiledModel>& wide = compiled->models[index_of(Width::kWide)];
+      if (options.wide_must_pay && wide.has_value() && !internal::wide_pays(*compiled)) wide.reset();
     } catch (const std::exception& error) {
       return Status(StatusCode::kInvalidModel, internal::distil_openvino_error(error.what()));
     } catch (...) {

@@ -96,6 +96,18 @@ class Slot {
 
 CompileOptions f32_both() { return {Precision::kF32, {Width::kWide, Width::kNarrow}, 0}; }
 
+// The tiny network computes for microseconds, so that a second width only costs memory.
+TEST(OpenVinoBackend, LeavesOutAWideWidthThatDoesNotPay) {
+  CompileOptions options = f32_both();
+  EXPECT_TRUE(compile(load(small_onnx()), options)->has(Width::kWide)) << "it was asked for";
+  options.wide_must_pay = true;
+  const std::shared_ptr<Program> program = compile(load(small_onnx()), options);
+  EXPECT_FALSE(program->has(Width::kWide));
+  EXPECT_TRUE(program->has(Width::kNarrow));
+  Slot slot(program);
+  slot.run(Width::kNarrow);
+}
+
 TEST(OpenVinoBackend, DescribesTheCpu) {
   const auto backend = make_openvino_backend();
   ASSERT_TRUE(backend.ok()) << backend.status().to_string();

@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "predictor/width_rule.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+
+namespace inflight::internal {
+namespace {
+
+// The numbers of the rule, found with the simulator (width_simulation_test.cc); ADR 11 has what others gave.
+// How many arrivals the mean looks back, and how many narrow service times.
+constexpr double kMemoryArrivals = 256;
+constexpr double kMemoryRounds = 300;
+// The ratio above which the rule turns narrow.
+constexpr double kUpper = 1.1;
+// While the rule is wide, a queue runs narrow if wide launches would take this many times as long to clear it.
+constexpr double kBacklog = 1.05;
+// The shadow of a width that cannot keep up falls behind without end. It is cut here, in latencies of the narrow
+// shadow and in narrow service times, so that it comes back soon after the load has gone.
+constexpr double kWideCut = 1.5;
+constexpr double kNarrowCut = 4;
+// Means of the gaps between arrivals, over so many of them: if the recent one is kQuieter times the longer one, the
+// load has fallen, and the mean begins anew.
+constexpr double kGapsOfLate = 32;
+constexpr double kGapsOfLong = 256;
+constexpr double kQuieter = 4;
+// New measurements move a mean by this part; one that is longer than kOutlier means counts as that much.
+constexpr double kGain = 1.0 / 8;
+constexpr double kOutlier = 4;
+// Of the first few measurements, the least counts.
+constexpr int kFew = 4;
+// Launches after which an idle device runs one wide, although the rule follows the narrow shadow: its wide
+// service time may be from another time.
+constexpr int kLaunchesBetweenProbes = 4096;
+// The same if that time says that wide is no faster than narrow, which it was once.
+constexpr int kLaunchesBetweenDoubts = 64;
+
+constexpr double eighth_power(double x) {
+  const double fourth = x * x * x * x;
+  return fourth * fourth;
+}
+
+double ns_of_time(TimePoint when) { return static_cast<double>(when.time_since_epoch().count()); }
+
+}  // namespace
+
+// ---- ServiceTimes
+
+std::size_t ServiceTimes::class_of(int together) noexcept {
+  const auto count = static_cast<unsigned>(std::max(together, 1));
+  return std::min(static_cast<std::size_t>(std::bit_width(count)) - 1, kClasses - 1);
+}
+
+void ServiceTimes::add(Width width, int together, double ns) noexcept {
+  Mean& mean = width == Width::kWide ? wide_ : narrow_[class_of(together)];
+  ns = std::max(ns, 1.0);
+  if (mean.few < kFew) {
+    // The first ones may be slow: caches are cold and threads asleep.
+    mean.ns = mean.few == 0 ? ns : std::min(mean.ns, ns);
+    ++mean.few;
+  } else {
+    mean.ns += (std::min(ns, kOutlier * mean.ns) - mean.ns) * kGain;
+  }
+}
+
+double ServiceTimes::narrow(int together) const noexcept {
+  const std::size_t wanted = class_of(together);
+  for (std::size_t away = 0; away < kClasses; ++away) {
+    if (wanted + away < kClasses && narrow_[wanted + away].ns > 0) return narrow_[wanted + away].ns;
+    if (wanted >= away && narrow_[wanted - away].ns > 0) return narrow_[wanted - away].ns;
+  }
+  return 0;
+}
+
+// ---- WidthRule
+
+// With two cores the shadows are close to each other at every load, so the rule turns back to wide, which has
+// the lower median, as soon as the two are equal. With many cores they are far apart but for a few loads,
+// and turning to and fro costs more than staying narrow.
+WidthRule::WidthRule(int at_once)
+    : at_once_(at_once),
+      lower_(eighth_power(0.7 + 0.6 / std::max(at_once, 2))),
+      narrow_ends_(static_cast<std::size_t>(at_once), 0.0) {}
+
+// Before the first narrow launch, a guess: half of the cores' work is lost when they work together.
+double WidthRule::narrow_time(int together) const noexcept {
+  const double measured = times_.narrow(together);
+  return measured > 0 ? measured : times_.wide() * (at_once_ + 1) / 2;
+}
+
+// Adds an arrival to the narrow shadow.
+//   returns   its latency
+double WidthRule::shadow_narrow(double now) noexcept {
+  const auto size = static_cast<int>(narrow_ends_.size());
+  const auto oldest_busy = [&] {
+    return narrow_ends_[(narrow_oldest_ + static_cast<std::size_t>(size - narrow_busy_)) %
+                        narrow_ends_.size()];
+  };
+  while (narrow_busy_ > 0 && oldest_busy() <= now) --narrow_busy_;
+  const double service = narrow_time(std::min(narrow_busy_ + 1, at_once_));
+  double& end = narrow_ends_[narrow_oldest_];
+  end = std::clamp(end, now, now + kNarrowCut * narrow_time(at_once_)) + service;
+  narrow_oldest_ = (narrow_oldest_ + 1) % narrow_ends_.size();
+  narrow_busy_ = std::min(narrow_busy_ + 1, size);
+  return end - now;
+}
+
+void WidthRule::arrived(TimePoint when, bool idle) noexcept {
+  const double now = ns_of_time(when);
+  const double gap = std::max(0.0, now - last_arrival_);
+  last_arrival_ = now;
+  gap_of_late_ += (gap - gap_of_late_) / kGapsOfLate;
+  gap_of_long_ += (gap - gap_of_long_) / kGapsOfLong;
+  if (times_.wide() == 0) return;
+  const double round = narrow_time(at_once_);
+  const double narrow = shadow_narrow(now);
+  // While launches are wide, the device itself shows whether a queue is left: a mean that is too long for a while must
+  // not make one up.
+  if (idle && follows_ == Width::kWide && since_wide_ == 0) wide_until_ = now;
+  const double cut = now + kWideCut * std::max(narrow, round);
+  wide_until_ = std::min(std::max(wide_until_, now) + times_.wide(), cut);
+  const double wide = wide_until_ - now;
+  if (gap_of_late_ > kQuieter * gap_of_long_) {
+    gap_of_long_ = gap_of_late_;
+    ratios_ = weights_ = 0;
+  }
+  const double fade = (1 - 1 / kMemoryArrivals) / (1 + gap / (kMemoryRounds * round));
+  ratios_ = ratios_ * fade + eighth_power(wide / narrow);
+  weights_ = weights_ * fade + 1;
+  if (ratios_ > weights_ * eighth_power(kUpper))
+    follows_ = Width::kNarrow;
+  else if (ratios_ < weights_ * lower_)
+    follows_ = Width::kWide;
+}
+
+Width WidthRule::choose(const WidthView& view) const noexcept {
+  if (!view.alone) return Width::kNarrow;
+  if (follows_ == Width::kNarrow) {
+    const bool doubtful = times_.wide() > times_.narrow(1);
+    const int between = doubtful ? kLaunchesBetweenDoubts : kLaunchesBetweenProbes;
+    const bool probe = since_wide_ >= between && view.running == 0 && view.waiting == 1;
+    return probe ? Width::kWide : Width::kNarrow;
+  }
+  if (times_.wide() == 0 || at_once_ == 1) return Width::kWide;
+  // The first queue measures the narrow width.
+  if (view.waiting > 1 && times_.narrow(1) == 0) return Width::kNarrow;
+  // With every place taken, throughput counts, and arrivals come no faster than predictions end.
+  const double round = narrow_time(at_once_);
+  if (view.full && view.waiting + view.running >= at_once_ && round < times_.wide() * at_once_)
+    return Width::kNarrow;
+  const double room_in = view.running == 0 ? 0 : std::max(0.0, narrow_until_ - ns_of_time(view.now));
+  const double rounds = std::ceil(static_cast<double>(view.waiting) / at_once_);
+  const double narrow = narrow_time(std::min(view.running + view.waiting, at_once_)) * rounds;
+  const double wide = room_in + times_.wide() * view.waiting;
+  return wide <= kBacklog * narrow ? Width::kWide : Width::kNarrow;
+}
+
+void WidthRule::started(Width width, TimePoint now) noexcept {
+  if (width == Width::kWide) {
+    since_wide_ = 0;
+    return;
+  }
+  since_wide_ = std::min(since_wide_ + 1, kLaunchesBetweenProbes);
+  narrow_until_ = std::max(narrow_until_, ns_of_time(now) + narrow_time(at_once_));
+}
+
+}  // namespace inflight::internal

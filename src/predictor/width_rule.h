@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+// WidthRule: whether the next prediction runs wide or narrow. Pure arithmetic: numbers and times go in, a width
+// comes out. The predictor and the simulator of the tests run the same code.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <vector>
+
+#include "inflight/backend.h"
+#include "inflight/clock.h"
+
+namespace inflight::internal {
+
+// How long a launch runs, measured on line: recent means, in ns. A narrow launch takes longer the more run
+// beside it, so there is a mean for each power of two of them.
+class ServiceTimes {
+ public:
+  //   together   narrow launches that ran at once, this one included; without meaning for a wide launch
+  void add(Width width, int together, double ns) noexcept;
+  // 0: never measured.
+  double wide() const noexcept { return wide_.ns; }
+  // The mean of the nearest number of launches that was measured; 0: none was.
+  double narrow(int together) const noexcept;
+
+ private:
+  static constexpr std::size_t kClasses = 12;  // the last one holds Predictor::kSlotsMax
+  static std::size_t class_of(int together) noexcept;
+  struct Mean {
+    double ns = 0;
+    int few = 0;  // measurements, up to kFew
+  };
+  Mean wide_;
+  std::array<Mean, kClasses> narrow_;
+};
+
+// What the rule sees when there may be room for a launch.
+struct WidthView {
+  TimePoint now;
+  int waiting = 1;    // predictions in the queue, at least 1
+  int running = 0;    // launches of this predictor, all narrow: beside a wide one there is no room
+  bool full = false;  // every place is taken: more comes than it can do
+  bool alone = true;  // no other predictor of the runtime runs or waits
+};
+
+// Chooses the width by two *shadow queues*, which see every arrival: in one, all predictions run wide, one after
+// another; in the other, all run narrow. Each tells how long the prediction would take there, from the measured
+// service times. The rule keeps the mean of (wide latency / narrow latency)^8 over the recent arrivals, in which the
+// worst moments of the wide queue count most, as in a 99th percentile; it turns narrow above 1.1^8, and wide again
+// below a lower bound. It needs no model of the arrivals: steady, random and bursty ones show in the shadows as what
+// they are. While it is wide, a queue that one narrow round clears sooner runs narrow at once.
+// docs/adr/0011-width-follows-the-better-shadow.md says what else was tried.
+//   thread   one at a time: its owner has a lock
+//   bound    O(1) an arrival, amortised; allocates only in its constructor
+class WidthRule {
+ public:
+  //   at_once   how many narrow launches of the predictor may run together, at least 1
+  explicit WidthRule(int at_once);
+
+  // A prediction can run, or could if it had not been refused for want of a place.
+  //   idle   nothing of the predictor waited or ran when it came
+  void arrived(TimePoint now, bool idle) noexcept;
+  // The width of the next launch; the same view gives the same width. If it is kWide while narrow launches run,
+  // the launch waits for their end.
+  Width choose(const WidthView& view) const noexcept;
+  void started(Width width, TimePoint now) noexcept;
+  // A launch has completed.
+  //   together   as of ServiceTimes::add
+  void ended(Width width, int together, Duration service) noexcept {
+    times_.add(width, together, ns_of(service));
+  }
+
+  const ServiceTimes& times() const noexcept { return times_; }
+  // The shadow that the rule follows.
+  Width follows() const noexcept { return follows_; }
+
+ private:
+  static double ns_of(Duration time) noexcept { return static_cast<double>(time.count()); }
+  double narrow_time(int together) const noexcept;
+  double shadow_narrow(double now) noexcept;
+
+  const int at_once_;
+  const double lower_;  // the mean below which the rule turns wide
+  ServiceTimes times_;
+  Width follows_ = Width::kWide;
+  int since_wide_ = 0;       // launches since the last wide one
+  double narrow_until_ = 0;  // when the narrow launches that run are expected to have ended
+  // The shadows. Times are in ns of the predictor's clock.
+  double last_arrival_ = 0;
+  double gap_of_late_ = 0;  // means, see the constants
+  double gap_of_long_ = 0;
+  double wide_until_ = 0;            // when the wide shadow has done all that came
+  std::vector<double> narrow_ends_;  // of the last at_once_ arrivals in the narrow shadow, a ring
+  std::size_t narrow_oldest_ = 0;
+  int narrow_busy_ = 0;  // of narrow_ends_, those still to come, counted from the newest
+  // Of the eighth powers: their sum and that of their weights, both of which fade.
+  double ratios_ = 0;
+  double weights_ = 0;
+};
+
+}  // namespace inflight::internal
