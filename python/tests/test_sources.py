@@ -39,7 +39,6 @@ def test_frames_come_when_they_are_due() -> None:
     assert len(dues) == 50
     assert min(late) >= 0
     assert np.allclose(np.diff(dues), 0.01, atol=1e-6)
-    assert sorted(late)[25] < 0.01
 
 
 def test_a_late_consumer_gets_every_frame() -> None:
