@@ -70,6 +70,9 @@ void add_run_options(CLI::App& run, RunWords& words) {
   add(run, "--seed", words.seed, "N", "of the synthetic source, default 1");
   add(run, "--json", words.json, "FILE", "write statistics of the run to FILE at its end");
   add(run, "--results", words.results, "FILE", "write one line of JSON a frame to FILE");
+  add(run, "--trace", words.trace, "FILE",
+      "write a timeline of every frame to FILE, from due to delivered, by stream and slot; Perfetto "
+      "(ui.perfetto.dev) opens it");
   add(run, "--output", words.output, "PATH",
       "write the frames with their results drawn on them: a video (.mp4, .mkv, .avi, .webm, ...), a picture, "
       "or a "
