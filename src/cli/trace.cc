@@ -36,10 +36,10 @@ void append_name(fmt::memory_buffer& out, std::string_view kind, std::int64_t pr
 }
 
 void append_order(fmt::memory_buffer& out, std::int64_t process, int order) {
-  fmt::format_to(
-      fmt::appender(out),
-      ",\n{{\"ph\":\"M\",\"name\":\"process_sort_index\",\"pid\":{},\"tid\":0,\"args\":{{\"sort_index\":{}}}}}",
-      process, order);
+  fmt::format_to(fmt::appender(out),
+                 ",\n{{\"ph\":\"M\",\"name\":\"process_sort_index\",\"pid\":{},\"tid\":0,\"args\":{{\"sort_"
+                 "index\":{}}}}}",
+                 process, order);
 }
 
 }  // namespace
@@ -92,8 +92,8 @@ void TraceText::append(const TraceRecord& record, TimePoint start, fmt::memory_b
     put(",\"delivery_us\":");
     append_us(out, record.delivered - record.finished);
   }
-  put("}}}},\n{{\"ph\":\"e\",\"cat\":\"frame\",\"name\":\"{}\",\"id\":{},\"pid\":{},\"tid\":0,\"ts\":", outcome,
-      record.frame, stream);
+  put("}}}},\n{{\"ph\":\"e\",\"cat\":\"frame\",\"name\":\"{}\",\"id\":{},\"pid\":{},\"tid\":0,\"ts\":",
+      outcome, record.frame, stream);
   append_us(out, record.delivered - start);
   put("}}");
   if (!ran) return;
@@ -108,13 +108,14 @@ void TraceText::append(const TraceRecord& record, TimePoint start, fmt::memory_b
   append_us(out, record.launched - start);
   put(",\"dur\":");
   append_us(out, record.finished - record.launched);
-  put(",\"args\":{{\"frame\":{},\"stream\":{},\"outcome\":\"{}\",\"width\":\"{}\"}}}}", record.frame, record.stream,
-      outcome, width);
+  put(",\"args\":{{\"frame\":{},\"stream\":{},\"outcome\":\"{}\",\"width\":\"{}\"}}}}", record.frame,
+      record.stream, outcome, width);
 }
 
 void TraceText::append_end(fmt::memory_buffer& out) { out.append(std::string_view("\n]}\n")); }
 
-TraceWriter::TraceWriter(OutputFile file, TraceNames names) : file_(std::move(file)), format_(std::move(names)) {
+TraceWriter::TraceWriter(OutputFile file, TraceNames names)
+    : file_(std::move(file)), format_(std::move(names)) {
   thread_ = std::thread([this] { write_loop(); });
 }
 

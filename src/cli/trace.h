@@ -26,7 +26,7 @@ struct TraceRecord {
   int stream = 0;  // an index of TraceNames::streams
   Outcome outcome = Outcome::kRejected;
   Width ran_at = Width::kNarrow;
-  int slot = -1;  // -1: it never started
+  int slot = -1;   // -1: it never started
   int height = 0;  // of the frame: each size of frames has slots of its own
   int width = 0;
   TimePoint due = {};
@@ -55,7 +55,7 @@ class TraceText {
   void name_slot(const TraceRecord& record, std::int64_t process, fmt::memory_buffer& out);
 
   const TraceNames names_;
-  std::vector<std::pair<int, int>> sizes_;      // of frames, in the order in which they came
+  std::vector<std::pair<int, int>> sizes_;       // of frames, in the order in which they came
   std::set<std::pair<std::size_t, int>> slots_;  // those that have their names: index of a size, slot
 };
 

@@ -20,7 +20,8 @@ extern const char inflight_load_page_end[];
 namespace inflight::load {
 
 std::string_view page_template() noexcept {
-  return {inflight_load_page_begin, static_cast<std::size_t>(inflight_load_page_end - inflight_load_page_begin)};
+  return {inflight_load_page_begin,
+          static_cast<std::size_t>(inflight_load_page_end - inflight_load_page_begin)};
 }
 
 }  // namespace inflight::load

@@ -51,7 +51,8 @@ std::optional<double> parse_number(std::string_view word) {
 std::optional<int> parse_count(std::string_view word, int most) {
   int value{};
   const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), value);
-  if (error != std::errc() || end != word.data() + word.size() || value < 1 || value > most) return std::nullopt;
+  if (error != std::errc() || end != word.data() + word.size() || value < 1 || value > most)
+    return std::nullopt;
   return value;
 }
 
@@ -144,9 +145,10 @@ Result<PlanKind> parse_plan(const std::string& word) {
     kind.arrivals = cameras ? Arrivals::kCameras : Arrivals::kPeriodic;
     kind.jitter = cameras ? 0.1 : 0;
     auto [numbers, jitter] = cameras ? cut(rest, ':') : std::pair(std::string_view(), rest);
-    if (!jitter.empty() || (!cameras && !bare)) {
+    if (cameras ? numbers.size() < rest.size() : !bare) {
       const std::optional<double> share = parse_number(jitter);
-      if (!share || *share < 0 || *share > 1) return refused(shown, "a jitter of 0 to 1, a share of the period");
+      if (!share || *share < 0 || *share > 1)
+        return refused(shown, "a jitter of 0 to 1, a share of the period");
       kind.jitter = *share;
     }
     if (!cameras) return kind;
@@ -154,7 +156,8 @@ Result<PlanKind> parse_plan(const std::string& word) {
     const std::optional<int> cameras_count = parse_count(count, kCamerasMax);
     const std::optional<double> rate = parse_number(fps);
     if (!cameras_count || !rate || *rate <= 0 || *rate > kFpsMax)
-      return refused(shown, "cameras:K@F, 1 to 10000 cameras of up to 1000000 frames a second, as in cameras:4@30");
+      return refused(shown,
+                     "cameras:K@F, 1 to 10000 cameras of up to 1000000 frames a second, as in cameras:4@30");
     kind.count = *cameras_count;
     kind.fps = *rate;
     return kind;
@@ -165,7 +168,8 @@ Result<PlanKind> parse_plan(const std::string& word) {
     const std::optional<int> size = parse_count(count, kBurstMax);
     const std::optional<double> every = parse_number(seconds);
     if (!size || !every || *every < 1e-6 || *every > kSecondsMax)
-      return refused(shown, "bursts:N@SECONDS, 1 to 100000 frames each 0.000001 to 1000000 s, as in bursts:16@2");
+      return refused(shown,
+                     "bursts:N@SECONDS, 1 to 100000 frames each 0.000001 to 1000000 s, as in bursts:16@2");
     kind.count = *size;
     kind.every = from_seconds(*every);
     return kind;
@@ -201,7 +205,8 @@ Result<Plan> make_plan(const PlanKind& kind, double rate, Duration length, std::
         periodic(kind.fps, kind.jitter, random.uniform(), camera, random, plan);
       break;
     case Arrivals::kBursts:
-      for (Duration at{0}; at < length; at += kind.every) plan.arrivals.insert(plan.arrivals.end(), kind.count, {at});
+      for (Duration at{0}; at < length; at += kind.every)
+        plan.arrivals.insert(plan.arrivals.end(), kind.count, {at});
       break;
     case Arrivals::kRecorded:
       INFLIGHT_TRY(read_recording(kind.path, plan));

@@ -47,11 +47,11 @@ enum class Arrivals : std::uint8_t {
 struct PlanKind {
   Arrivals arrivals = Arrivals::kPoisson;
   double jitter = 0;
-  int count = 1;        // of cameras, or frames of a burst
-  double fps = 0;       // of a camera
-  Duration every{0};    // between bursts
-  std::string path;     // of a recording
-  std::string word;     // as it was written
+  int count = 1;          // of cameras, or frames of a burst
+  double fps = 0;         // of a camera
+  Duration every{0};      // between bursts
+  std::string path = {};  // of a recording
+  std::string word = {};  // as it was written
 
   // Whether make() needs a rate: the others have their own.
   bool wants_rate() const noexcept {

@@ -23,7 +23,8 @@ Result<NDArray> example_input(const TensorSpec& spec) {
       std::memcpy(buffer.bytes() + k * sizeof(float), &value, sizeof(float));
     }
   } else if (spec.dtype == DType::kU8) {
-    for (std::size_t k = 0; k < buffer.size(); ++k) buffer.bytes()[k] = static_cast<std::byte>(k * 7919 % 256);
+    for (std::size_t k = 0; k < buffer.size(); ++k)
+      buffer.bytes()[k] = static_cast<std::byte>(k * 7919 % 256);
   }
   return NDArray::from_buffer(std::move(buffer), spec.dtype, spec.shape);
 }
@@ -31,7 +32,8 @@ Result<NDArray> example_input(const TensorSpec& spec) {
 Result<PredictorTarget> PredictorTarget::make(const Model& model, Options options) {
   options.predictor.overload = OverloadPolicy::kReject;
   options.predictor.keep_finished = true;
-  options.predictor.finished_limit = std::max(options.predictor.finished_limit, 2 * options.predictor.in_flight_limit);
+  options.predictor.finished_limit =
+      std::max(options.predictor.finished_limit, 2 * options.predictor.in_flight_limit);
   INFLIGHT_TRY_ASSIGN(Predictor predictor, Predictor::create(model, std::move(options.predictor)));
   std::vector<Frame::Input> inputs;
   for (const TensorSpec& spec : predictor.inputs()) {

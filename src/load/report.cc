@@ -20,7 +20,9 @@ double ms(Duration duration) { return std::chrono::duration<double, std::milli>(
 // To a microsecond, which is what the clocks are worth.
 double rounded(double value) { return std::round(value * 1e3) / 1e3; }
 
-Json number_or_null(const std::optional<double>& value) { return value ? Json(rounded(*value)) : Json(nullptr); }
+Json number_or_null(const std::optional<double>& value) {
+  return value ? Json(rounded(*value)) : Json(nullptr);
+}
 
 // The nearest rank among `planned` latencies, of which those known are sorted and the others never end.
 std::optional<double> quantile(const std::vector<double>& sorted, std::size_t planned, double fraction) {
@@ -57,12 +59,13 @@ void count(Row& row, const Sample& sample) {
 
 std::string cell(const std::optional<double>& value) {
   if (!value) return "-";
-  return fmt::format(*value < 10 ? "{:.2f}" : *value < 100 ? "{:.1f}" : "{:.0f}", *value);
+  return fmt::format("{:.{}f}", *value, *value < 10 ? 2 : *value < 100 ? 1 : 0);
 }
 
 }  // namespace
 
-Row summarise(const Subject& subject, const std::string& plan, std::optional<double> load, const Run& run) {
+Row summarise(const Subject& subject, const std::string& plan, std::optional<double> load,
+              const LoadRun& run) {
   Row row;
   row.subject = subject;
   row.plan = plan;
@@ -91,7 +94,8 @@ Row summarise(const Subject& subject, const std::string& plan, std::optional<dou
   const double seconds = std::max(ms(run.length) / 1e3, 1e-9);
   // A queue that is left at the end took longer than the plan to be worked off.
   const double wall = std::max(ms(run.wall) / 1e3, seconds);
-  row.completed_per_s = run.in_flight > 0 ? static_cast<double>(in_time) / seconds : static_cast<double>(row.completed) / wall;
+  row.completed_per_s =
+      run.in_flight > 0 ? static_cast<double>(in_time) / seconds : static_cast<double>(row.completed) / wall;
   row.rate = run.in_flight > 0 ? row.completed_per_s : static_cast<double>(row.planned) / seconds;
   row.p50_ms = quantile(latencies, row.planned, 0.5);
   row.p90_ms = quantile(latencies, row.planned, 0.9);
@@ -131,17 +135,19 @@ Json row_json(const Row& row) {
   return json;
 }
 
-Json detail_json(const Run& run) {
+Json detail_json(const LoadRun& run) {
   Json items = Json::array();
   const std::vector<Sample>& samples = run.samples;
   // A quarter into the run, what begins is over.
-  const std::size_t first = samples.size() > kDetailFrames ? std::min(samples.size() / 4, samples.size() - kDetailFrames) : 0;
+  const std::size_t first =
+      samples.size() > kDetailFrames ? std::min(samples.size() / 4, samples.size() - kDetailFrames) : 0;
   const std::size_t last = std::min(samples.size(), first + kDetailFrames);
   for (std::size_t i = first; i < last; ++i) {
     const Sample& s = samples[i];
-    items.push_back({rounded(ms(s.due)), s.started < Duration(0) ? Json(nullptr) : Json(rounded(ms(s.started))),
-                     rounded(ms(s.finished)), s.slot, s.width < 0 ? "" : width_name(static_cast<Width>(s.width)),
-                     outcome_name(s.outcome), s.stream});
+    items.push_back(
+        {rounded(ms(s.due)), s.started < Duration(0) ? Json(nullptr) : Json(rounded(ms(s.started))),
+         rounded(ms(s.finished)), s.slot, s.width < 0 ? "" : width_name(static_cast<Width>(s.width)),
+         outcome_name(s.outcome), s.stream});
   }
   const Duration length = std::max(run.length, Duration(kDetailBins));
   Json outcomes = Json::object();
@@ -151,38 +157,40 @@ Json detail_json(const Run& run) {
     for (const Sample& s : samples) {
       if (s.outcome != outcome) continue;
       any = true;
-      ++bins[static_cast<std::size_t>(std::clamp<std::int64_t>(s.due * kDetailBins / length, 0, kDetailBins - 1))];
+      ++bins[static_cast<std::size_t>(
+          std::clamp<std::int64_t>(s.due * kDetailBins / length, 0, kDetailBins - 1))];
     }
     if (any) outcomes[std::string(outcome_name(outcome))] = bins;
   }
   return {{"frames", items}, {"bin_ms", rounded(ms(length) / kDetailBins)}, {"outcomes", outcomes}};
 }
 
-std::string table_text(const std::vector<Row>& rows) {
-  std::size_t width = 6;
-  std::size_t plan_width = 4;
-  for (const Row& row : rows) {
-    width = std::max(width, row.subject.system.size());
-    plan_width = std::max(plan_width, row.plan.size());
-  }
-  std::string text = fmt::format("{:<{}}  {:<{}}  {:>6} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9} {:>8}\n", "system", width,
-                                 "plan", plan_width, "load", "rate/s", "done/s", "p50 ms", "p99 ms", "max ms", "done",
-                                 "missed");
-  for (const Row& row : rows) {
-    const std::string load = row.in_flight > 0 ? fmt::format("{} fl", row.in_flight)
-                             : row.load        ? fmt::format("{:.0f}%", 100 * *row.load)
-                                               : "-";
-    text += fmt::format("{:<{}}  {:<{}}  {:>6} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9} {:>8}\n", row.subject.system, width,
-                        row.plan, plan_width, load, cell(row.rate), cell(row.completed_per_s), cell(row.p50_ms),
-                        cell(row.p99_ms), cell(row.max_ms), row.completed, row.missed);
-  }
-  return text;
+Table::Table(const std::vector<std::string>& systems, const std::vector<std::string>& plans) {
+  for (const std::string& system : systems) system_width_ = std::max(system_width_, system.size());
+  for (const std::string& plan : plans) plan_width_ = std::max(plan_width_, plan.size());
+}
+
+std::string Table::head() const {
+  return fmt::format("{:<{}}  {:<{}}  {:>12} {:>9} {:>9} {:>9} {:>9} {:>9} {:>8}\n", "system", system_width_,
+                     "plan", plan_width_, "load", "planned/s", "done/s", "p50 ms", "p99 ms", "max ms",
+                     "missed");
+}
+
+std::string Table::line(const Row& row) const {
+  const std::string load = row.in_flight > 0 ? fmt::format("{} in flight", row.in_flight)
+                           : row.load        ? fmt::format("{:.3g}%", 100 * *row.load)
+                                             : "-";
+  return fmt::format("{:<{}}  {:<{}}  {:>12} {:>9} {:>9} {:>9} {:>9} {:>9} {:>8}\n", row.subject.system,
+                     system_width_, row.plan, plan_width_, load, row.in_flight > 0 ? "-" : cell(row.rate),
+                     cell(row.completed_per_s), cell(row.p50_ms), cell(row.p99_ms), cell(row.max_ms),
+                     row.missed);
 }
 
 std::string page_text(const Json& report) {
   std::string data = report.dump(-1, ' ', false, Json::error_handler_t::replace);
   // A script ends at "</", wherever it stands.
-  for (std::size_t at = data.find("</"); at != std::string::npos; at = data.find("</", at)) data.replace(at, 2, "<\\/");
+  for (std::size_t at = data.find("</"); at != std::string::npos; at = data.find("</", at))
+    data.replace(at, 2, "<\\/");
   std::string page(page_template());
   page.replace(page.find(kPageMark), kPageMark.size(), data);
   return page;

@@ -38,22 +38,32 @@ struct Row {
   std::uint64_t completed = 0;
   std::uint64_t missed = 0;  // planned - completed
   std::uint64_t failed = 0, rejected = 0, dropped = 0, expired = 0, cancelled = 0;
-  double wide = 0;             // share of those that ran and whose width is known
-  double submit_p99_us = 0;    // how long handing over took
+  double wide = 0;           // share of those that ran and whose width is known
+  double submit_p99_us = 0;  // how long handing over took
   double late_max_ms = 0;
 };
 
-Row summarise(const Subject& subject, const std::string& plan, std::optional<double> load, const Run& run);
+Row summarise(const Subject& subject, const std::string& plan, std::optional<double> load,
+              const LoadRun& run);
 Json row_json(const Row& row);
 
 // What the page draws of a run: the frames of a short time, and the outcomes over all of it.
 //   bound    kDetailFrames frames, kDetailBins times
 constexpr std::size_t kDetailFrames = 150;
 constexpr int kDetailBins = 50;
-Json detail_json(const Run& run);
+Json detail_json(const LoadRun& run);
 
-// Lines of a table, each ended.
-std::string table_text(const std::vector<Row>& rows);
+// A table, line by line, each ended; so wide that these systems and plans fit.
+class Table {
+ public:
+  Table(const std::vector<std::string>& systems, const std::vector<std::string>& plans);
+  std::string head() const;
+  std::string line(const Row& row) const;
+
+ private:
+  std::size_t system_width_ = 6;
+  std::size_t plan_width_ = 6;  // "closed"
+};
 
 // A page that shows `report`, whole in itself: it loads nothing.
 //   report   {"title", "machine", "date", "rows": row_json()..., "details": a detail_json() or null for each row}

@@ -18,15 +18,16 @@ constexpr Duration kSlice = std::chrono::milliseconds(50);
 // The books of one run.
 class Books {
  public:
-  Books(Target& target, TimePoint start) : target_(target), start_(start) {}
+  Books(Target& target, const Clock& clock, TimePoint start)
+      : target_(target), clock_(clock), start_(start) {}
 
   Status hand_over(std::size_t index, int stream, TimePoint due) {
     Sample& sample = run.samples[index];
     sample.due = due - start_;
     sample.stream = stream;
-    const TimePoint called = steady_clock().now();
+    const TimePoint called = clock_.now();
     INFLIGHT_TRY_ASSIGN(const bool admitted, target_.start(index, stream, due));
-    const TimePoint returned = steady_clock().now();
+    const TimePoint returned = clock_.now();
     sample.submit = returned - called;
     run.late_max = std::max(run.late_max, called - due);
     if (admitted) {
@@ -55,30 +56,31 @@ class Books {
   }
 
   void settle_all() {
-    for (settle(); flying > 0; settle()) target_.wait_until(steady_clock().now() + kSlice);
-    run.wall = steady_clock().now() - start_;
+    for (settle(); flying > 0; settle()) target_.wait_until(clock_.now() + kSlice);
+    run.wall = clock_.now() - start_;
   }
 
-  Run run;
+  LoadRun run;
   std::uint64_t flying = 0;
 
  private:
   Target& target_;
+  const Clock& clock_;
   const TimePoint start_;
   std::vector<End> ends_;
 };
 
 }  // namespace
 
-Result<Run> run_open(Target& target, const Plan& plan) {
+Result<LoadRun> run_open(Target& target, const Plan& plan, const Clock& clock) {
   internal::wake_on_time();
-  const TimePoint start = steady_clock().now() + kSettle;
-  Books books(target, start);
+  const TimePoint start = clock.now() + kSettle;
+  Books books(target, clock, start);
   books.run.length = plan.length;
   books.run.samples.resize(plan.arrivals.size());
   for (std::size_t i = 0; i < plan.arrivals.size(); ++i) {
     const TimePoint due = start + plan.arrivals[i].due;
-    steady_clock().sleep_until(due);
+    clock.sleep_until(due);
     INFLIGHT_TRY(books.hand_over(i, plan.arrivals[i].stream, due));
     books.settle();
   }
@@ -86,15 +88,15 @@ Result<Run> run_open(Target& target, const Plan& plan) {
   return std::move(books.run);
 }
 
-Result<Run> run_closed(Target& target, int in_flight, Duration length) {
+Result<LoadRun> run_closed(Target& target, int in_flight, Duration length, const Clock& clock) {
   internal::wake_on_time();
-  const TimePoint start = steady_clock().now();
-  Books books(target, start);
+  const TimePoint start = clock.now();
+  Books books(target, clock, start);
   books.run.length = length;
   books.run.in_flight = in_flight;
   while (true) {
     while (books.flying < static_cast<std::uint64_t>(in_flight)) {
-      const TimePoint now = steady_clock().now();
+      const TimePoint now = clock.now();
       if (now - start >= length) {
         books.settle_all();
         return std::move(books.run);
@@ -112,7 +114,7 @@ Result<Run> run_closed(Target& target, int in_flight, Duration length) {
                       fmt::format("{} in flight: the system takes {} at most", in_flight, books.flying));
       }
     }
-    target.wait_until(steady_clock().now() + kSlice);
+    target.wait_until(clock.now() + kSlice);
     books.settle();
   }
 }

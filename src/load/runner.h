@@ -25,7 +25,7 @@ struct Sample {
   std::int32_t stream = 0;
 };
 
-struct Run {
+struct LoadRun {
   std::vector<Sample> samples;  // one for each arrival, in the order of the plan
   Duration length{0};           // of the plan, or of the time that was measured
   Duration wall{0};             // until the last frame ended
@@ -36,14 +36,16 @@ struct Run {
 // Hands frames over when the plan says, whatever the target does, and waits until all of them have ended. A
 // frame's latency counts from its planned time: a submitter that is late, because a call took long, adds that to
 // the latency of what comes after it, and leaves nothing out.
+//   clock    what the plan, the target and the runner go by
 //   thread   sleeps between arrivals; the only one that calls the target meanwhile
 //   errors   of the target
-Result<Run> run_open(Target& target, const Plan& plan);
+Result<LoadRun> run_open(Target& target, const Plan& plan, const Clock& clock = steady_clock());
 
 // Keeps `in_flight` frames in flight: each is handed over when an earlier one ends. A frame that is due has been
 // handed over.
 //   length   how long frames are handed over
 //   errors   of the target; kInvalidArgument: it takes fewer frames at once
-Result<Run> run_closed(Target& target, int in_flight, Duration length);
+Result<LoadRun> run_closed(Target& target, int in_flight, Duration length,
+                           const Clock& clock = steady_clock());
 
 }  // namespace inflight::load
