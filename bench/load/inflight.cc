@@ -21,7 +21,8 @@ Result<System> make_system(const Wanted& wanted) {
   INFLIGHT_TRY_ASSIGN(load::PredictorTarget made, load::PredictorTarget::make(model, std::move(options)));
   auto target = std::make_unique<load::PredictorTarget>(std::move(made));
   INFLIGHT_TRY_ASSIGN(const Prediction prediction, target->predict());
-  INFLIGHT_TRY_ASSIGN(const std::span<const float> scores, prediction.output(std::size_t{0}).as<float>());
+  INFLIGHT_TRY_ASSIGN(const TensorView output, prediction.output(std::size_t{0}).read());
+  INFLIGHT_TRY_ASSIGN(const std::span<const float> scores, output.as<float>());
   return System{"inflight " + wanted.config, threads, {scores.begin(), scores.end()}, std::move(target)};
 }
 
