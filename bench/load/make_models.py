@@ -35,6 +35,9 @@ def fill(model):
     made = [numpy_helper.from_array(weights(tuple(int(n) for n in values[node.input[0]])), node.output[0]) for node in constants]
     shapes = {node.input[0] for node in constants}
     nodes = [node for node in graph.node if node.op_type != "ConstantOfShape"]
+    # Scores instead of probabilities: they tell systems apart, and MXNet takes the axis of an old Softmax for another one.
+    if nodes[-1].op_type == "Softmax":
+        graph.output[0].name = nodes.pop().input[0]
     initializers = [i for i in graph.initializer if i.name not in shapes] + made
     given = shapes | {i.name for i in initializers}
     inputs = [i for i in graph.input if i.name not in given]

@@ -50,13 +50,18 @@ def onnxruntime_each(path, threads):
 def mxnet(path, threads):
     """The network as MXNet's own importer reads it; its engine uses all threads for each operator."""
     import mxnet as mx
-    from mxnet.contrib import onnx as importer
+    import onnx
+    from mxnet.contrib.onnx.onnx2mx.import_onnx import GraphProto
 
-    symbol, arguments, states = importer.import_model(path)
-    (name,) = [n for n in symbol.list_inputs() if n not in arguments and n not in states]
-    shape = dict(importer.get_model_metadata(path)["input_tensor_data"])[name]
-    image = mx.nd.array(example_input(shape))
-    executor = symbol.bind(mx.cpu(), {**arguments, name: image}, aux_states=states, grad_req="null")
+    model = onnx.load(path)
+    (image,) = model.graph.input
+    shape = [d.dim_value for d in image.type.tensor_type.shape.dim]
+    # It wants each weight to be an input as well, as files of its time had it.
+    for weight in model.graph.initializer:
+        model.graph.input.append(onnx.helper.make_tensor_value_info(weight.name, weight.data_type, weight.dims))
+    symbol, arguments, states = GraphProto().from_onnx(model.graph, opset_version=model.opset_import[0].version)
+    arguments[image.name] = mx.nd.array(example_input(shape))
+    executor = symbol.bind(mx.cpu(), arguments, aux_states=states, grad_req="null")
     return "mxnet", [lambda: executor.forward(is_train=False)[0].asnumpy()]
 
 

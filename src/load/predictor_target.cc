@@ -34,12 +34,12 @@ Result<PredictorTarget> PredictorTarget::make(const Model& model, Options option
   options.predictor.keep_finished = true;
   options.predictor.finished_limit =
       std::max(options.predictor.finished_limit, 2 * options.predictor.in_flight_limit);
-  INFLIGHT_TRY_ASSIGN(Predictor predictor, Predictor::create(model, std::move(options.predictor)));
   std::vector<Frame::Input> inputs;
-  for (const TensorSpec& spec : predictor.inputs()) {
+  for (const TensorSpec& spec : model.inputs()) {
     INFLIGHT_TRY_ASSIGN(NDArray array, example_input(spec));
     inputs.push_back({spec.name, std::move(array)});
   }
+  INFLIGHT_TRY_ASSIGN(Predictor predictor, Predictor::create(model, std::move(options.predictor)));
   return PredictorTarget(std::move(predictor), std::move(inputs), options.deadline);
 }
 

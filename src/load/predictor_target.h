@@ -11,9 +11,9 @@
 
 namespace inflight::load {
 
-// The same inputs for every system: element k of an input is ((k * 7919) % 1000) / 1000, as u8 (k * 7919) % 256,
-// as another integer 0.
-//   errors   kUnsupported: an input of another type; kInvalidArgument: a shape that is not static; kOutOfMemory
+// The same inputs for every system: element k of an f32 input is ((k * 7919) % 1000) / 1000, of a u8 one
+// (k * 7919) % 256, of any other type 0.
+//   errors   kInvalidArgument: a shape that is not static; kOutOfMemory
 Result<NDArray> example_input(const TensorSpec& spec);
 
 class PredictorTarget final : public Target {
