@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/trace.h"
 
+#include <fmt/compile.h>
+
 #include <algorithm>
 #include <utility>
 
@@ -25,7 +27,7 @@ void append_us(fmt::memory_buffer& out, Duration time) {
     out.push_back('-');
     ns = -ns;
   }
-  fmt::format_to(fmt::appender(out), "{}.{:03}", ns / 1000, ns % 1000);
+  fmt::format_to(fmt::appender(out), FMT_COMPILE("{}.{:03}"), ns / 1000, ns % 1000);
 }
 
 void append_name(fmt::memory_buffer& out, std::string_view kind, std::int64_t process, int thread,
@@ -76,40 +78,51 @@ void TraceText::append(const TraceRecord& record, TimePoint start, fmt::memory_b
   const std::string_view outcome = outcome_name(record.outcome);
   const bool ran = record.slot >= 0;
   const std::string_view width = ran ? width_name(record.ran_at) : "";
-  const auto put = [&out](std::string_view format, const auto&... values) {
-    fmt::vformat_to(fmt::appender(out), format, fmt::make_format_args(values...));
+  // Formats that the compiler has read: this runs for each frame.
+  const auto put = [&out](const auto& format, const auto&... values) {
+    fmt::format_to(fmt::appender(out), format, values...);
   };
   // The name decides the colour and the row.
-  put(",\n{{\"ph\":\"b\",\"cat\":\"frame\",\"name\":\"{}\",\"id\":{},\"pid\":{},\"tid\":0,\"ts\":", outcome,
-      record.frame, stream);
+  put(FMT_COMPILE(
+          ",\n{{\"ph\":\"b\",\"cat\":\"frame\",\"name\":\"{}\",\"id\":{},\"pid\":{},\"tid\":0,\"ts\":"),
+      outcome, record.frame, stream);
   append_us(out, record.due - start);
-  put(",\"args\":{{\"frame\":{},\"stream\":{},\"outcome\":\"{}\"", record.frame, record.stream, outcome);
+  put(FMT_COMPILE(",\"args\":{{\"frame\":{},\"stream\":{},\"outcome\":\"{}\""), record.frame, record.stream,
+      outcome);
   if (ran) {
-    put(",\"width\":\"{}\",\"slot\":{},\"wait_us\":", width, record.slot);
+    put(FMT_COMPILE(",\"width\":\"{}\",\"slot\":{},\"wait_us\":"), width, record.slot);
     append_us(out, record.launched - record.due);
-    put(",\"run_us\":");
+    out.append(std::string_view(",\"run_us\":"));
     append_us(out, record.finished - record.launched);
-    put(",\"delivery_us\":");
+    out.append(std::string_view(",\"delivery_us\":"));
     append_us(out, record.delivered - record.finished);
   }
-  put("}}}},\n{{\"ph\":\"e\",\"cat\":\"frame\",\"name\":\"{}\",\"id\":{},\"pid\":{},\"tid\":0,\"ts\":",
+  put(FMT_COMPILE(
+          "}}}},\n{{\"ph\":\"e\",\"cat\":\"frame\",\"name\":\"{}\",\"id\":{},\"pid\":{},\"tid\":0,\"ts\":"),
       outcome, record.frame, stream);
   append_us(out, record.delivered - start);
-  put("}}");
-  if (!ran) return;
+  out.push_back('}');
+  if (ran) append_slot(record, start, out);
+}
 
+void TraceText::append_slot(const TraceRecord& record, TimePoint start, fmt::memory_buffer& out) {
   const std::pair size(record.height, record.width);
   auto found = std::find(sizes_.begin(), sizes_.end(), size);
   if (found == sizes_.end()) found = sizes_.insert(found, size);
   const std::int64_t process = kSlotsProcess + (found - sizes_.begin());
   name_slot(record, process, out);
-  put(",\n{{\"ph\":\"X\",\"cat\":\"slot\",\"name\":\"{}\",\"pid\":{},\"tid\":{},\"ts\":", width, process,
-      record.slot);
+  const std::string_view width = width_name(record.ran_at);
+  fmt::format_to(
+      fmt::appender(out),
+      FMT_COMPILE(",\n{{\"ph\":\"X\",\"cat\":\"slot\",\"name\":\"{}\",\"pid\":{},\"tid\":{},\"ts\":"), width,
+      process, record.slot);
   append_us(out, record.launched - start);
-  put(",\"dur\":");
+  out.append(std::string_view(",\"dur\":"));
   append_us(out, record.finished - record.launched);
-  put(",\"args\":{{\"frame\":{},\"stream\":{},\"outcome\":\"{}\",\"width\":\"{}\"}}}}", record.frame,
-      record.stream, outcome, width);
+  fmt::format_to(
+      fmt::appender(out),
+      FMT_COMPILE(",\"args\":{{\"frame\":{},\"stream\":{},\"outcome\":\"{}\",\"width\":\"{}\"}}}}"),
+      record.frame, record.stream, outcome_name(record.outcome), width);
 }
 
 void TraceText::append_end(fmt::memory_buffer& out) { out.append(std::string_view("\n]}\n")); }

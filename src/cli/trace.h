@@ -52,6 +52,7 @@ class TraceText {
   static void append_end(fmt::memory_buffer& out);
 
  private:
+  void append_slot(const TraceRecord& record, TimePoint start, fmt::memory_buffer& out);
   void name_slot(const TraceRecord& record, std::int64_t process, fmt::memory_buffer& out);
 
   const TraceNames names_;
