@@ -38,9 +38,15 @@ TEST(TraceTextTest, TimesAreMicrosecondsWithNanoseconds) {
   TraceText::append_end(out);
   const nlohmann::json trace = nlohmann::json::parse(out.begin(), out.end());
   for (const nlohmann::json& event : trace["traceEvents"]) {
-    if (event["ph"] == "b") EXPECT_EQ(event["ts"], -1.5);
-    if (event["ph"] == "b") EXPECT_EQ(event["args"]["wait_us"], 2.5);
-    if (event["ph"] == "X") EXPECT_EQ(event["dur"], 4.0);
+    if (event["ph"] == "b") {
+      EXPECT_EQ(event["ts"], -1.5);
+    }
+    if (event["ph"] == "b") {
+      EXPECT_EQ(event["args"]["wait_us"], 2.5);
+    }
+    if (event["ph"] == "X") {
+      EXPECT_EQ(event["dur"], 4.0);
+    }
   }
 }
 
@@ -75,7 +81,9 @@ TEST(TraceWriterTest, IsFullWhenItSaysSoAndWritesAllOfIt) {
   const nlohmann::json trace = nlohmann::json::parse(text);
   std::int64_t frames = 0;
   for (const nlohmann::json& event : trace["traceEvents"]) {
-    if (event["ph"] == "b") EXPECT_EQ(event["id"], frames++);
+    if (event["ph"] == "b") {
+      EXPECT_EQ(event["id"], frames++);
+    }
   }
   EXPECT_EQ(frames, put);
 }
