@@ -38,13 +38,14 @@ constexpr Duration kFrameSlice = std::chrono::milliseconds(5);
 }  // namespace
 
 RunLoop::RunLoop(SizedPredictors& predictor, PrefetchedSource& source, const LoopPlan& plan,
-                 ResultsWriter* results, Annotator* output, Display& display)
+                 ResultsWriter* results, Annotator* output, Display& display, TraceWriter* trace)
     : predictor_(predictor),
       source_(source),
       plan_(plan),
       results_(results),
       output_(output),
       display_(display),
+      trace_(trace),
       pacer_(plan.rate, clock_) {}
 
 Tally RunLoop::run() {
@@ -53,6 +54,7 @@ Tally RunLoop::run() {
   pacer_.restart();
   frame_taken_ = pacer_.start();
   if (results_ != nullptr) results_->set_start(pacer_.start());
+  if (trace_ != nullptr) trace_->set_start(pacer_.start());
   next_progress_ = pacer_.start() + Display::kRefresh;
   samples_.fill({pacer_.start(), 0});
   while (true) {
@@ -109,6 +111,7 @@ RunLoop::Need RunLoop::advance() {
   if (paced && plan_.duration && due(*frame_) - pacer_.start() >= *plan_.duration) return Need::kEnd;
   if (paced && now < due(*frame_)) return Need::kDue;
   if (results_ != nullptr && !results_->has_room_for_refusal()) return Need::kResultsRoom;
+  if (trace_ != nullptr && !trace_->has_room()) return Need::kTraceRoom;
   const bool waits = plan_.pace == Pace::kUnpaced || plan_.policy == OverloadPolicy::kBlock;
   if (frame_->damage.ok() && waits && !predictor_.has_place()) return need_place();
   // Where nothing may be lost, frames wait for the output as well.
@@ -176,7 +179,7 @@ void RunLoop::submit(TimePoint due) {
   tally_.late_max = std::max(tally_.late_max, called - due);
   if (prediction.ok()) {
     ++admitted_;
-    if (results_ != nullptr)
+    if (results_ != nullptr || trace_ != nullptr)
       shown_.emplace(video.index, Shown{video.pts, video.file, video.height, video.width});
     return;
   }
@@ -206,6 +209,8 @@ void RunLoop::lose(const VideoFrame& video, TimePoint due) {
 }
 
 void RunLoop::put_lost(const VideoFrame& video, TimePoint due, Outcome outcome, const Status& why) {
+  if (trace_ != nullptr)
+    trace_->put({.frame = video.index, .outcome = outcome, .due = due, .delivered = clock_.now()});
   if (results_ == nullptr) return;
   FrameResult result{video.index, video.label, due, std::nullopt, why, outcome, video.file, video.pts};
   const bool put = results_->put(result);
@@ -227,6 +232,8 @@ void RunLoop::wait(Need need) {
       return wait_finished_until(slice);
     case Need::kResultsRoom:
       return results_->wait_room_until(slice);
+    case Need::kTraceRoom:
+      return trace_->wait_room_until(slice);
     case Need::kOutputRoom:
       return output_->wait_room_until(admitted_ > taken_ ? slice - kSlice + kFrameSlice : slice);
     case Need::kFrame: {
@@ -274,6 +281,7 @@ void RunLoop::account() {
     predictor_.take_finished(finished_);
     settled_ = 0;
     taken_ += finished_.size();
+    if (trace_ != nullptr && !finished_.empty()) taken_at_ = clock_.now();
   }
   while (settled_ < finished_.size() && settle(finished_[settled_])) ++settled_;
   if (settled_ == finished_.size()) {
@@ -298,6 +306,10 @@ bool RunLoop::settle(const Prediction& prediction) {
     if (!results_->put(result)) return false;
   }
   if (output_ != nullptr) output_->end(frame_of(prediction.tag()), prediction);
+  if (trace_ != nullptr) {
+    const Shown size = shown != shown_.end() ? shown->second : Shown();
+    trace_end(prediction, size.height, size.width);
+  }
   if (shown != shown_.end()) shown_.erase(shown);
   if (prediction.outcome() == Outcome::kCompleted) {
     if (plan_.judge && truth) {
@@ -308,6 +320,20 @@ bool RunLoop::settle(const Prediction& prediction) {
     tally_.first_failure = prediction.status();
   }
   return true;
+}
+
+void RunLoop::trace_end(const Prediction& prediction, int height, int width) {
+  const PredictionTimes times = prediction.times();
+  trace_->put({.frame = frame_of(prediction.tag()),
+               .outcome = prediction.outcome(),
+               .ran_at = prediction.width(),
+               .slot = prediction.slot(),
+               .height = height,
+               .width = width,
+               .due = times.due,
+               .launched = times.launched,
+               .finished = times.finished,
+               .delivered = taken_at_});
 }
 
 void RunLoop::show_progress() {

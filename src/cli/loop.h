@@ -17,6 +17,7 @@
 #include "cli/report.h"
 #include "cli/results.h"
 #include "cli/sized_predictors.h"
+#include "cli/trace.h"
 #include "inflight/clock.h"
 #include "inflight/predictor.h"
 #include "media/pacing.h"
@@ -58,15 +59,16 @@ class RunLoop {
 
   //   results   null: no results are written
   //   output    null: no frames are written
+  //   trace     null: no trace is written
   RunLoop(SizedPredictors& predictor, PrefetchedSource& source, const LoopPlan& plan, ResultsWriter* results,
-          Annotator* output, Display& display);
+          Annotator* output, Display& display, TraceWriter* trace = nullptr);
 
   // Runs to the end and returns when nothing is in flight any more. Once.
   Tally run();
 
  private:
   // What stands between the loop and the next submission.
-  enum class Need : std::uint8_t { kNothing, kDue, kFrame, kPlace, kResultsRoom, kOutputRoom, kEnd };
+  enum class Need : std::uint8_t { kNothing, kDue, kFrame, kPlace, kResultsRoom, kOutputRoom, kTraceRoom, kEnd };
 
   void take_first_frame();
   Need advance();
@@ -77,6 +79,7 @@ class RunLoop {
   void submit(TimePoint due);
   void refuse(const VideoFrame& video, TimePoint due, const Status& why);
   void lose(const VideoFrame& video, TimePoint due);
+  void trace_end(const Prediction& prediction, int height, int width);
   void put_lost(const VideoFrame& video, TimePoint due, Outcome outcome, const Status& why);
   void wait(Need need);
   void wait_finished_until(TimePoint when);
@@ -92,6 +95,7 @@ class RunLoop {
   ResultsWriter* const results_;
   Annotator* const output_;
   Display& display_;
+  TraceWriter* const trace_;
   const Clock& clock_ = steady_clock();
   Pacer pacer_;
 
@@ -99,18 +103,19 @@ class RunLoop {
   std::optional<VideoFrame> frame_;       // the next one to submit, once it has been decoded
   TimePoint frame_taken_;                 // when that was seen
   std::optional<TimePoint> waits_since_;  // for a place, under the policy block
-  // What the results say of a frame in flight beside its prediction.
+  // What the results and the trace say of a frame in flight beside its prediction.
   struct Shown {
     std::optional<Duration> pts;
     std::shared_ptr<const std::string> file;
     int height = 0;
     int width = 0;
   };
-  std::unordered_map<std::int64_t, Shown> shown_;  // by the frame's number; used where there are results
+  std::unordered_map<std::int64_t, Shown> shown_;  // by the frame's number; used where there are results or a trace
   std::uint64_t admitted_ = 0;
   std::uint64_t taken_ = 0;
   std::vector<Prediction> finished_;  // taken; those from settled_ on wait for room in the results
   std::size_t settled_ = 0;
+  TimePoint taken_at_;  // when finished_ was taken
 
   struct Sample {
     TimePoint when;

@@ -52,6 +52,7 @@ void Scheduler::admit(Job& job, TimePoint now) noexcept {
 void Scheduler::admit_granted(Job& job, TimePoint now) noexcept {
   job.stage = Stage::kAdmitted;
   job.outcome = Outcome::kPending;
+  job.slot = -1;
   job.id = next_id_++;
   job.times = {};
   job.times.submitted = now;
@@ -159,7 +160,6 @@ void Scheduler::finished(Job& job, Outcome outcome, TimePoint now, PlaceWaiters&
       ++(job.width == Width::kWide ? statistics_.wide : statistics_.narrow);
     }
     free_slots_.push_back(job.slot);
-    job.slot = -1;
   }
   job.stage = Stage::kDone;
   job.outcome = outcome;

@@ -38,7 +38,7 @@ struct Job : ListLink<>, DeadlineLink {
   Stage stage = Stage::kAdmitted;
   Outcome outcome = Outcome::kPending;
   Width width = Width::kNarrow;
-  int slot = -1;  // from launch() to finished()
+  int slot = -1;  // its own from launch() to finished(); after that, where it ran
   std::uint64_t id = 0;
   PredictionTimes times;
 };
