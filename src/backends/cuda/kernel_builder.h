@@ -39,6 +39,7 @@ struct BuiltKernel {
 // The kernel that computes `value` and stores it as `to` says. Everything that it reaches is placed, a scalar
 // constant, or of kind kInline or kWindow (and `value`'s own node may be kRows).
 //   errors   kUnsupported: a node that is not covered, named with its type, and why
-Result<BuiltKernel> build_kernel(const ov::Output<ov::Node>& value, const Placed& to, const Placement& placed);
+Result<BuiltKernel> build_kernel(const ov::Output<ov::Node>& value, const Placed& to,
+                                 const Placement& placed);
 
 }  // namespace inflight::cuda
