@@ -107,7 +107,7 @@ TEST(Lowering, ChannelsThatAreNoMultipleArePaddedWithZeros) {
   const auto x = input({2, 5, 9, 7});
   const Value a = made<op::v0::Sigmoid>(convolution(x, 6, 3, 1));
   const Value b = made<op::v1::Add>(convolution(a, 6, 3, 2), a);
-  const Value c = made<op::v0::Relu>(convolution(b, 10, 1, 3, 2));
+  const Value c = made<op::v0::Relu>(convolution(b, 50, 1, 3, 2));
   expect(model({c}, {x}), {2, 3, 0});
 }
 
@@ -164,7 +164,7 @@ TEST(Lowering, MatmulTakesInScaleBiasResidualAndActivation) {
 
 // As torch exports it: one matmul makes query, key and value, and heads are views of it.
 TEST(Lowering, AttentionReadsItsHeadsInPlace) {
-  const std::size_t tokens = 9, heads = 4, width = 16;
+  const std::size_t tokens = 17, heads = 4, width = 16;
   const auto x = input({1, tokens, heads * width});
   const Value all =
       made<op::v1::Add>(made<op::v0::MatMul>(x, weights({3 * heads * width, heads * width}, 1), false, true),

@@ -98,6 +98,12 @@ class Schedule {
   void mark_step_operands() {
     const auto mark = [this](Value value) {
       const Value base = view_base(value);
+      if (!fusion_.contains(*base.get_node()) && !op::util::is_parameter(base.get_node()) &&
+          is_alone(value)) {
+        operands_.insert(value);
+        direct_.insert(value);
+        return;
+      }
       for (; value != base; value = value.get_node()->input_value(0)) operands_.insert(value);
       operands_.insert(base);
     };
@@ -108,12 +114,22 @@ class Schedule {
     }
   }
 
+  // Whether one reader takes it, and it alone what it is a view of: then one kernel computes all of that, in the
+  // order that the step wants.
+  static bool is_alone(Value value) {
+    const Value base = view_base(value);
+    for (; value != base; value = value.get_node()->input_value(0)) {
+      if (!has_one_reader(value)) return false;
+    }
+    return has_one_reader(base);
+  }
+
   void decide(const Value& value) {
     if (value.get_target_inputs().empty()) return;
     const ov::Node& node = *value.get_node();
     const bool is_operand = operands_.count(value) != 0;
     // A view that a step reads need not be stored, if what it is a view of is.
-    const bool is_view = view_base(value) != value;
+    const bool is_view = view_base(value) != value && direct_.count(value) == 0;
     const Use use = use_of(value);
     const bool only_step_reads = is_operand && is_view && use.kernels.empty() && !goes_out(value);
     if (only_step_reads) return;
@@ -179,6 +195,7 @@ class Schedule {
   const Fusion& fusion_;
   const KernelKindOf& kind_;
   std::set<Value> operands_;  // of steps, and what those are views of
+  std::set<Value> direct_;    // operands that are stored themselves, and not what they are views of
   std::set<Value> stored_;
   std::map<Value, Use> uses_;
   std::map<Value, std::size_t> nodes_in_;  // of each kernel
