@@ -74,7 +74,8 @@ Result<GpuGraph> lower_with(const std::shared_ptr<const ov::Model>& network, con
     INFLIGHT_TRY(check_covered(*prepared, division.fusion, maker));
     division.stored = values_to_store(*prepared, division.fusion, maker.kind);
     division.channels_last = channels_last_values(*prepared, division.fusion);
-    return StepBuilder(*prepared, division, maker, real_type(options.precision)).build();
+    return StepBuilder(*prepared, division, maker, real_type(options.precision), options.concat_in_place)
+        .build();
   } catch (const std::exception& error) {
     return Status(StatusCode::kUnsupported, internal::distil_openvino_error(error.what()));
   }

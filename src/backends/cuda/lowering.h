@@ -19,6 +19,9 @@ namespace inflight::cuda {
 struct LoweringOptions {
   // How floating-point values between input and output are stored: kAuto is kF16. Arithmetic is in f32.
   Precision precision = Precision::kAuto;
+  // Convolutions whose channels are joined write to their part of the whole, where every input of the Concat is
+  // one: y then has the strides of the whole. Saves a kernel a Concat where the library takes such strides.
+  bool concat_in_place = false;
 };
 
 // The steps that compute a network.

@@ -231,6 +231,36 @@ TEST(Lowering, ConcatSplitAndResizeBetweenConvolutions) {
   EXPECT_EQ(found.difference, "") << listing(found.graph);
 }
 
+TEST(Lowering, ConcatOfConvolutionsIsWrittenInPlaceWhereAsked) {
+  const auto x = input({2, 8, 8, 8});
+  const Value a = made<op::v0::Relu>(convolution(x, 16, 1, 1));
+  const Value b = made<op::v0::Relu>(convolution(x, 24, 3, 2));
+  const Value joined = made<op::v0::Concat>(ov::OutputVector{a, b}, 1);
+  const Value c = made<op::v1::Add>(convolution(joined, 16, 1, 3), a);
+  const auto network = model({made<op::v1::ReduceMean>(c, ints({2, 3}), false)}, {x});
+  CompareOptions options;
+  const Comparison apart = compare(network, options);
+  EXPECT_EQ(apart.difference, "") << listing(apart.graph);
+  options.concat_in_place = true;
+  const Comparison found = compare(network, options);
+  EXPECT_EQ(found.difference, "") << listing(found.graph);
+  // The Concat is gone, and a copy of `a` comes for its other reader.
+  EXPECT_EQ(counts_of(found.graph), (Counts{3, 3, 0})) << listing(found.graph);
+}
+
+// Query and key are scaled before they meet, as torch exports it.
+TEST(Lowering, ScalesOfOperandsEndInTheMatmul) {
+  const auto x = input({1, 4, 20, 16});
+  const auto y = input({1, 4, 20, 16});
+  const Value half = op::v0::Constant::create(ov::element::f32, {}, {0.5F});
+  const Value query = made<op::v1::Multiply>(x, half);
+  const Value key = made<op::v1::Multiply>(made<op::v1::Transpose>(y, ints({0, 1, 3, 2})), half);
+  const Comparison found = compare(model({made<op::v0::MatMul>(query, key)}, {x, y}));
+  EXPECT_EQ(found.difference, "") << listing(found.graph);
+  ASSERT_EQ(counts_of(found.graph), (Counts{1, 0, 1})) << listing(found.graph);
+  EXPECT_EQ(std::get<MatmulStep>(found.graph.steps.back()).alpha, 0.25);
+}
+
 TEST(Lowering, OutputsThatAreInputsConstantsOrTheSame) {
   const auto x = input({2, 3});
   const Value y = made<op::v0::Relu>(x);

@@ -59,11 +59,35 @@ std::vector<std::byte> reordered(const std::byte* from, const Extents& extents, 
 }  // namespace
 
 StepBuilder::StepBuilder(const ov::Model& network, const Division& division, const KernelMaker& maker,
-                         DType real)
-    : network_(network), division_(division), maker_(maker), real_(real) {}
+                         DType real, bool concat_in_place)
+    : network_(network), division_(division), maker_(maker), real_(real) {
+  graph_.outputs.assign(network_.get_results().size(), kNoTensor);
+  if (concat_in_place) find_joined_convolutions();
+}
+
+// Concats of the channels of convolutions, whose results are written to where they end.
+void StepBuilder::find_joined_convolutions() {
+  for (const Value& joined : division_.stored) {
+    const auto* concat = ov::as_type<const op::v0::Concat>(joined.get_node());
+    if (concat == nullptr || joined.get_shape().size() != 4 || concat->get_axis() != 1 ||
+        division_.channels_last.count(joined) == 0 || free_result(joined) || !is_float(joined))
+      continue;
+    std::map<Value, std::int64_t> parts;
+    std::int64_t channel = 0;
+    for (const Value& part : concat->input_values()) {
+      const FusedStep* step = division_.fusion.ending_at(*part.get_node());
+      const auto own = static_cast<std::int64_t>(part.get_shape()[1]);
+      if (step == nullptr || !step->is_convolution || own != padded(own) || joined_in_.count(part) != 0)
+        break;
+      parts.emplace(part, channel);
+      channel += own;
+    }
+    if (parts.size() != concat->get_input_size()) continue;
+    for (const auto& [part, first] : parts) joined_in_.emplace(part, Joined{joined, first});
+  }
+}
 
 Result<GpuGraph> StepBuilder::build() {
-  graph_.outputs.assign(network_.get_results().size(), kNoTensor);
   for (const FusedStep& step : division_.fusion.steps) {
     const Value x = step.core->input_value(0);
     if (step.is_convolution && ov::is_type<op::v1::Convolution>(step.core))
@@ -173,11 +197,15 @@ Extents StepBuilder::kernel_strides(const Value& value) const {
 // A kernel for a value that readers take from memory.
 Status StepBuilder::store(const Value& value) {
   const std::string& label = value.get_node()->get_friendly_name();
-  if (const auto result = free_result(value)) {
+  auto result = free_result(value);
+  if (!result) result = sole_result(value);
+  if (result) {
     if (!dtype_of_element(value.get_element_type())) return storage_type(value).status();
     const TensorId to = add_output(*result);
-    INFLIGHT_TRY(add_kernel(value, to, tensors_[to].strides, label));
-    keep(value, to, tensors_[to].strides);
+    const Extents strides = row_major(extents_of(value));
+    INFLIGHT_TRY(add_kernel(value, to, strides, label));
+    keep(value, to, strides);
+    keep(network_.get_results()[*result]->input_value(0), to, tensors_[to].strides);
     return {};
   }
   INFLIGHT_TRY_ASSIGN(const DType dtype, storage_type(value));

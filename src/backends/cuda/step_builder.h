@@ -28,7 +28,9 @@ struct Division {
 class StepBuilder {
  public:
   //   real   the type of floating-point values between input and output
-  StepBuilder(const ov::Model& network, const Division& division, const KernelMaker& maker, DType real);
+  //   concat_in_place   LoweringOptions
+  StepBuilder(const ov::Model& network, const Division& division, const KernelMaker& maker, DType real,
+              bool concat_in_place);
 
   Result<GpuGraph> build();
 
@@ -38,6 +40,11 @@ class StepBuilder {
     TensorId tensor = kNoTensor;  // whose memory it is
     Strided elements;             // batches as the operand has them, then rows and columns of op(a)
     bool transposed = false;      // rows are contiguous, not columns
+  };
+  // The part of a Concat that a convolution is.
+  struct Joined {
+    Value whole;
+    std::int64_t channel = 0;  // the first of its own
   };
   struct Batches {
     std::int64_t count = 1;
@@ -66,6 +73,8 @@ class StepBuilder {
   Extents kernel_strides(const Value& value) const;
 
   // Convolutions.
+  void find_joined_convolutions();
+  TensorId convolution_result(const FusedStep& step, const Extents& extents, Extents& strides);
   Status add_convolution(const FusedStep& step);
   Result<TensorId> convolution_operand(const Value& value, std::int64_t channels);
   Result<TensorId> convolution_weights(const FusedStep& step, std::int64_t inputs, std::int64_t outputs);
@@ -95,7 +104,8 @@ class StepBuilder {
   std::map<std::pair<Value, std::int64_t>, TensorId> with_channels_;  // copies that convolutions read
   std::map<Value, TensorId> dense_;                                   // copies that matmuls read
   std::map<Value, std::int64_t> wanted_channels_;  // of what convolutions read, where kernels compute it
-  std::vector<NodePtr> added_;                     // nodes that are not of the network: kept, they are keys
+  std::map<Value, Joined> joined_in_;
+  std::vector<NodePtr> added_;  // nodes that are not of the network: kept, they are keys
 };
 
 }  // namespace inflight::cuda

@@ -71,19 +71,35 @@ Status StepBuilder::add_convolution(const FusedStep& step) {
     INFLIGHT_TRY_ASSIGN(convolution.residual, convolution_operand(*step.residual, outputs_padded));
   }
   const Extents extents = image_extents(step.value, outputs_padded);
-  const Extents strides = channels_last(extents);
-  const Extents own = value_strides(step.value, strides);
-  const auto result = sole_result(step.value);
-  const bool goes_straight =
-      result && outputs == outputs_padded && extents.size() == step.value.get_shape().size() &&
-      dtype_of_element(network_.get_results()[*result]->get_output_element_type(0)) == real_ &&
-      network_.get_results()[*result]->get_input_shape(0) == step.value.get_shape() &&
-      same_order(extents, strides, row_major(extents));
-  convolution.y = goes_straight ? add_output(*result)
-                                : tensors_.add(convolution.label, real_, Storage::kScratch, extents, strides);
-  keep(step.value, convolution.y, own);
+  Extents strides = channels_last(extents);
+  convolution.y = convolution_result(step, extents, strides);
+  keep(step.value, convolution.y, value_strides(step.value, strides));
   graph_.steps.emplace_back(std::move(convolution));
   return {};
+}
+
+// Where the result goes: to its part of a Concat, to an output of the network that lies as it does, or by itself.
+TensorId StepBuilder::convolution_result(const FusedStep& step, const Extents& extents, Extents& strides) {
+  const std::string& label = step.value.get_node()->get_friendly_name();
+  if (const auto part = joined_in_.find(step.value); part != joined_in_.end()) {
+    const auto& [whole, channel] = part->second;
+    if (!keeps(whole)) {
+      const Extents all = extents_of(whole);
+      const TensorId to = tensors_.add(whole.get_node()->get_friendly_name(), real_, Storage::kScratch, all,
+                                       channels_last(all));
+      keep(whole, to, channels_last(all));
+    }
+    strides = placement_.at(whole).strides;
+    return tensors_.add_view(tensor_of_.at(whole), {extents, strides, channel});
+  }
+  if (const auto result = sole_result(step.value)) {
+    const auto& node = network_.get_results()[*result];
+    if (extents == extents_of(step.value) && node->get_input_shape(0) == step.value.get_shape() &&
+        dtype_of_element(node->get_output_element_type(0)) == real_ &&
+        same_order(extents, strides, row_major(extents)))
+      return add_output(*result);
+  }
+  return tensors_.add(label, real_, Storage::kScratch, extents, strides);
 }
 
 // What is in memory already in the form that a convolution reads.

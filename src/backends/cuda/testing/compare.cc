@@ -31,9 +31,18 @@ std::string overlap(const GpuGraph& graph) {
         if (writer[at] == SIZE_MAX)
           return fmt::format("{} reads before it is written", label_of(graph.steps[step]));
       }
-      // All of it comes from one step: a tensor that lived on was not written over in part.
-      if (writer[tensor.offset] != writer[tensor.offset + tensor.bytes() - 1])
-        return fmt::format("{} reads what two steps wrote", label_of(graph.steps[step]));
+      // What wrote it wrote a part of it, or it is a part of that.
+      for (const std::size_t at : {tensor.offset, tensor.offset + tensor.bytes() - 1}) {
+        const GpuTensor& wrote =
+            graph.tensors[static_cast<std::size_t>(writes_of(graph.steps[writer[at]])[0])];
+        const bool inside =
+            wrote.offset >= tensor.offset && wrote.offset + wrote.bytes() <= tensor.offset + tensor.bytes();
+        const bool around =
+            wrote.offset <= tensor.offset && wrote.offset + wrote.bytes() >= tensor.offset + tensor.bytes();
+        if (!inside && !around)
+          return fmt::format("{} reads what {} wrote", label_of(graph.steps[step]),
+                             label_of(graph.steps[writer[at]]));
+      }
     }
     for (const TensorId id : writes_of(graph.steps[step])) {
       if (!is_scratch(id)) continue;
@@ -92,6 +101,7 @@ Comparison compare(const std::shared_ptr<ov::Model>& network, const CompareOptio
   ReferenceKernels kernels;
   LoweringOptions lowering;
   lowering.precision = options.precision;
+  lowering.concat_in_place = options.concat_in_place;
   Result<GpuGraph> graph = lower_with(network, lowering, kernels.maker());
   if (!graph.ok()) {
     comparison.difference = graph.status().to_string();

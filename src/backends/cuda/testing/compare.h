@@ -18,6 +18,7 @@ struct Comparison {
 
 struct CompareOptions {
   Precision precision = Precision::kF32;
+  bool concat_in_place = false;
   double tolerance = 1e-4;  // of the largest magnitude of an output
   std::uint32_t seed = 1;
   double low = -1, high = 1;  // of random inputs
