@@ -77,16 +77,21 @@ Counts counts_of(const GpuGraph& graph) {
   return counts;
 }
 
-// In all precisions; the counts are those of f32.
+// In all precisions; the counts are those of f32 with generated kernels.
 void expect(const std::shared_ptr<ov::Model>& network, const Counts& counts) {
-  const Comparison f32 = compare(network);
+  CompareOptions generated;
+  generated.kernels = Kernels::kGenerated;
+  const Comparison f32 = compare(network, generated);
   EXPECT_EQ(f32.difference, "") << listing(f32.graph);
   EXPECT_EQ(counts_of(f32.graph), counts) << listing(f32.graph);
+  const Comparison reference = compare(network);
+  EXPECT_EQ(reference.difference, "") << "reference kernels\n" << listing(reference.graph);
   for (const auto& [precision, tolerance] :
        {std::pair(Precision::kF16, 1e-2), std::pair(Precision::kBF16, 8e-2)}) {
     CompareOptions options;
     options.precision = precision;
     options.tolerance = tolerance;
+    options.kernels = Kernels::kGenerated;
     const Comparison half = compare(network, options);
     EXPECT_EQ(half.difference, "") << precision_name(precision) << "\n" << listing(half.graph);
   }

@@ -4,7 +4,9 @@
 #include <algorithm>
 #include <map>
 #include <openvino/op/ops.hpp>
+#include <openvino/op/util/binary_elementwise_arithmetic.hpp>
 #include <openvino/op/util/op_types.hpp>
+#include <openvino/op/util/unary_elementwise_arithmetic.hpp>
 
 #include "backends/cuda/layout.h"
 
@@ -49,6 +51,16 @@ double row_passes(const ov::Node& node) {
   return kNever;
 }
 
+// Rows of the same extents in and out.
+bool keeps_rows(const ov::Node& node) {
+  return row_passes(node) < kNever && node.get_input_shape(0) == node.get_output_shape(0);
+}
+
+bool works_elementwise(const ov::Node& node) {
+  return op::util::is_unary_elementwise_arithmetic(&node) ||
+         op::util::is_binary_elementwise_arithmetic(&node);
+}
+
 // How often the node reads each element of one of its inputs.
 double reads_per_element(const ov::Node& node, const Value& output, const Value& input, KernelKind kind) {
   const double in = std::max<double>(1, static_cast<double>(ov::shape_size(input.get_shape())));
@@ -73,8 +85,9 @@ double reads_per_element(const ov::Node& node, const Value& output, const Value&
 // What is known of a value that is not stored: the stored values whose kernels compute it.
 struct Use {
   std::set<Value> kernels;
-  double repeats = 0;  // how often each element is computed, in all
-  double copies = 0;   // of its code, in the kernel that has most
+  bool same_rows = true;  // only nodes that work element by element lie between
+  double repeats = 0;     // how often each element is computed, in all
+  double copies = 0;      // of its code, in the kernel that has most
 };
 
 class Schedule {
@@ -136,9 +149,13 @@ class Schedule {
     if ((is_operand && !is_view) || goes_out(value) || !can_inline(node, value, use)) {
       stored_.insert(value);
       nodes_in_[value] = 1;
+      if (kind_(node) == KernelKind::kRows) has_rows_.insert(value);
       return;
     }
-    for (const Value& kernel : use.kernels) ++nodes_in_[kernel];
+    for (const Value& kernel : use.kernels) {
+      ++nodes_in_[kernel];
+      if (kind_(node) == KernelKind::kRows) has_rows_.insert(kernel);
+    }
     uses_.emplace(value, use);
   }
 
@@ -158,9 +175,9 @@ class Schedule {
         const double reads = reads_per_element(reader, output, value, kind);
         const bool same_place = output.get_shape() == value.get_shape() && kind == KernelKind::kInline;
         if (stored_.count(output) != 0) {
-          add(use, {{output}, 1, 1}, reads, same_place);
+          add(use, {{output}, true, 1, 1}, reads, same_place, works_elementwise(reader));
         } else if (const auto found = uses_.find(output); found != uses_.end()) {
-          add(use, found->second, reads, same_place);
+          add(use, found->second, reads, same_place, works_elementwise(reader));
         }
       }
     }
@@ -168,18 +185,23 @@ class Schedule {
   }
 
   // Kernels keep what they computed for the same place, so that a second reader there costs nothing.
-  static void add(Use& use, const Use& reader, double reads, bool same_place) {
+  static void add(Use& use, const Use& reader, double reads, bool same_place, bool elementwise) {
     const bool shared = same_place && std::includes(use.kernels.begin(), use.kernels.end(),
                                                     reader.kernels.begin(), reader.kernels.end());
     use.repeats =
         shared ? std::max(use.repeats, reader.repeats * reads) : use.repeats + reader.repeats * reads;
     use.copies = shared ? std::max(use.copies, reader.copies) : use.copies + reader.copies;
     use.kernels.insert(reader.kernels.begin(), reader.kernels.end());
+    use.same_rows = use.same_rows && reader.same_rows && same_place && elementwise;
   }
 
   bool can_inline(const ov::Node& node, const Value& value, const Use& use) const {
     const KernelKind kind = kind_(node);
-    if (kind == KernelKind::kRows || use.kernels.empty()) return false;
+    if (use.kernels.empty()) return false;
+    // A kernel that works row by row computes what follows of the same row too.
+    if (kind == KernelKind::kRows)
+      return use.kernels.size() == 1 && use.same_rows && keeps_rows(node) &&
+             has_rows_.count(*use.kernels.begin()) == 0;
     for (const Value& kernel : use.kernels) {
       if (nodes_in_.at(kernel) >= kNodesMax) return false;
     }
@@ -199,6 +221,7 @@ class Schedule {
   std::set<Value> stored_;
   std::map<Value, Use> uses_;
   std::map<Value, std::size_t> nodes_in_;  // of each kernel
+  std::set<Value> has_rows_;               // kernels that work row by row
 };
 
 }  // namespace

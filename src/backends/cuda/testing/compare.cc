@@ -5,10 +5,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <openvino/runtime/core.hpp>
 #include <openvino/runtime/properties.hpp>
 #include <random>
 
+#include "backends/cuda/host_emulator.h"
 #include "backends/cuda/tensor_table.h"
 #include "backends/cuda/testing/graph_interpreter.h"
 #include "backends/cuda/testing/reference_kernels.h"
@@ -94,6 +96,31 @@ std::string difference(const std::vector<double>& got, const std::vector<double>
   return "";
 }
 
+// The generated kernels of a graph, compiled for the host.
+Result<KernelRunner> generated_kernels(const GpuGraph& graph) {
+  std::vector<std::string> sources;
+  std::map<std::string, std::size_t> index;
+  for (const Step& step : graph.steps) {
+    const auto* kernel = std::get_if<KernelStep>(&step);
+    if (kernel != nullptr && index.emplace(kernel->source, sources.size()).second)
+      sources.push_back(kernel->source);
+  }
+  INFLIGHT_TRY_ASSIGN(const HostKernels kernels, HostKernels::compile(sources));
+  return KernelRunner([kernels, index](const KernelStep& step, const std::vector<std::byte*>& parameters) {
+    const std::vector<void*> addresses(parameters.begin(), parameters.end());
+    kernels.run(index.at(step.source), addresses, std::min<std::int64_t>(step.blocks, 3));
+    return Status();
+  });
+}
+
+Result<std::vector<std::vector<std::byte>>> run(const GpuGraph& graph,
+                                                const std::vector<std::vector<std::byte>>& inputs,
+                                                const CompareOptions& options, ReferenceKernels& reference) {
+  if (options.kernels == Kernels::kReference) return interpret(graph, inputs, reference.runner());
+  INFLIGHT_TRY_ASSIGN(const KernelRunner runner, generated_kernels(graph));
+  return interpret(graph, inputs, runner);
+}
+
 }  // namespace
 
 Comparison compare(const std::shared_ptr<ov::Model>& network, const CompareOptions& options) {
@@ -102,7 +129,9 @@ Comparison compare(const std::shared_ptr<ov::Model>& network, const CompareOptio
   LoweringOptions lowering;
   lowering.precision = options.precision;
   lowering.concat_in_place = options.concat_in_place;
-  Result<GpuGraph> graph = lower_with(network, lowering, kernels.maker());
+  const bool generated = options.kernels == Kernels::kGenerated;
+  Result<GpuGraph> graph =
+      generated ? lower(network, lowering) : lower_with(network, lowering, kernels.maker());
   if (!graph.ok()) {
     comparison.difference = graph.status().to_string();
     return comparison;
@@ -127,7 +156,7 @@ Comparison compare(const std::shared_ptr<ov::Model>& network, const CompareOptio
     store(dense(tensor), values, static_cast<std::byte*>(into.data()));
   }
   request.infer();
-  const auto outputs = interpret(comparison.graph, inputs, kernels.runner());
+  const auto outputs = run(comparison.graph, inputs, options, kernels);
   if (!outputs.ok()) {
     comparison.difference = outputs.status().to_string();
     return comparison;

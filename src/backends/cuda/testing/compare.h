@@ -16,7 +16,13 @@ struct Comparison {
   GpuGraph graph;
 };
 
+enum class Kernels : std::uint8_t {
+  kReference,  // OpenVINO computes what a kernel should: quick, and tests how the network is divided
+  kGenerated,  // those that a GPU runs, compiled for the host
+};
+
 struct CompareOptions {
+  Kernels kernels = Kernels::kReference;
   Precision precision = Precision::kF32;
   bool concat_in_place = false;
   double tolerance = 1e-4;  // of the largest magnitude of an output
