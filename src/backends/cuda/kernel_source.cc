@@ -110,10 +110,10 @@ template <class T> DEVICE T m_div(T a, T b) {
 DEVICE float m_div(float a, float b) { return a / b; }
 DEVICE double m_div(double a, double b) { return a / b; }
 template <class T> DEVICE T m_mod(T a, T b) { return b == (T)0 || b == (T)-1 ? (T)0 : (T)(a % b); }
-template <> DEVICE unsigned char m_mod(unsigned char a, unsigned char b) { return b == 0 ? 0 : a % b; }
-template <> DEVICE unsigned short m_mod(unsigned short a, unsigned short b) { return b == 0 ? 0 : a % b; }
-template <> DEVICE unsigned m_mod(unsigned a, unsigned b) { return b == 0 ? 0 : a % b; }
-template <> DEVICE unsigned long long m_mod(unsigned long long a, unsigned long long b) { return b == 0 ? 0 : a % b; }
+DEVICE unsigned char m_mod(unsigned char a, unsigned char b) { return b == 0 ? 0 : a % b; }
+DEVICE unsigned short m_mod(unsigned short a, unsigned short b) { return b == 0 ? 0 : a % b; }
+DEVICE unsigned m_mod(unsigned a, unsigned b) { return b == 0 ? 0 : a % b; }
+DEVICE unsigned long long m_mod(unsigned long long a, unsigned long long b) { return b == 0 ? 0 : a % b; }
 DEVICE float m_mod(float a, float b) { return fmodf(a, b); }
 DEVICE double m_mod(double a, double b) { return fmod(a, b); }
 template <class T> DEVICE T m_floor_mod(T a, T b) {

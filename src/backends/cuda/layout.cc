@@ -185,11 +185,6 @@ bool has_channels(const Value& value) {
 
 }  // namespace
 
-Extents extents_of(const Value& value) {
-  const ov::Shape& shape = value.get_shape();
-  return Extents(shape.begin(), shape.end());
-}
-
 Extents row_major(const Extents& extents) {
   Extents strides(extents.size());
   std::int64_t next = 1;

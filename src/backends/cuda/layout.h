@@ -7,13 +7,13 @@
 #include <optional>
 #include <set>
 
+#include "backends/cuda/emitter.h"
 #include "backends/cuda/fusion.h"
 #include "backends/cuda/gpu_graph.h"
 #include "backends/cuda/rewrite.h"
 
 namespace inflight::cuda {
 
-Extents extents_of(const Value& value);
 Extents row_major(const Extents& extents);
 // [N,C,H,W] or [N,C,L] with C fastest.
 Extents channels_last(const Extents& extents);
