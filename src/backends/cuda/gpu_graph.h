@@ -37,9 +37,9 @@ struct GpuTensor {
   Extents extents;
   Extents strides;
   Storage storage = Storage::kScratch;
-  std::size_t offset = 0;           // kScratch: in the slot's arena; aligned to 256 unless it is a view
-  std::vector<std::byte> constant;  // kConstant: its bytes, in the order of the strides
-  std::size_t bytes() const;        // from the first to the last element; at least one element
+  std::size_t offset = 0;                // kScratch: in the slot's arena; aligned to 256 unless it is a view
+  std::vector<std::byte> constant = {};  // kConstant: its bytes, in the order of the strides
+  std::size_t bytes() const;             // from the first to the last element; at least one element
 };
 
 enum class Activation : std::uint8_t { kNone, kRelu, kRelu6, kSigmoid, kTanh, kSilu, kGelu };

@@ -18,7 +18,8 @@ namespace inflight::cuda {
 // Where the value of a node's output lies in memory.
 struct Placed {
   DType dtype;
-  Extents strides;  // in elements, one for each dimension of the node's output
+  Extents strides;      // in elements, one for each dimension of the node's output
+  bool aligned = true;  // its first element lies on 16 bytes, so that several may be read at once
 };
 using Placement = std::map<ov::Output<ov::Node>, Placed>;
 
@@ -29,6 +30,9 @@ using Placement = std::map<ov::Output<ov::Node>, Placed>;
 enum class KernelKind { kNone, kInline, kWindow, kRows };
 KernelKind kernel_kind(const ov::Node& node);
 
+// The operators that kernel_kind() knows, as "opset version::type", sorted. Some attributes may still be missing.
+std::vector<std::string> covered_operators();
+
 struct BuiltKernel {
   std::string source;
   std::vector<ov::Output<ov::Node>> reads;  // placed values, in the order of the parameters
@@ -36,8 +40,11 @@ struct BuiltKernel {
   int threads = 128;
 };
 
-// The kernel that computes `value` and stores it as `to` says. Everything that it reaches is placed, a scalar
-// constant, or of kind kInline or kWindow (and `value`'s own node may be kRows).
+// The kernel that computes `value` and stores it as `to` says. Everything that it reaches is placed, a constant
+// whose elements are all the same, or of kind kInline or kWindow. It may also reach nodes of kind kRows (softmax,
+// the normalisations, reductions) if all of them have the same rows and `value` has the shape of their input, or of
+// their reduced output: a layer norm that is made of several nodes becomes one kernel. Ask by calling: where the
+// rows differ, the status says which node needs a place in memory.
 //   errors   kUnsupported: a node that is not covered, named with its type, and why
 Result<BuiltKernel> build_kernel(const ov::Output<ov::Node>& value, const Placed& to,
                                  const Placement& placed);

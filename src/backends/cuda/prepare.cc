@@ -17,20 +17,14 @@ namespace {
 
 constexpr int kRoundsMax = 64;  // each round goes over all nodes; a chain of n folds takes at most n rounds
 
-constexpr std::array<Rewrite, 13> kRewrites{
-    fold_constant,
-    remove_identity,
-    split_attention,
-    split_group_norm,
-    split_batch_norm,
-    widen_vector_matmul,
-    normalise_group_convolution,
-    fuse_layer_norm,
-    fuse_gelu,
-    fuse_swish,
-    normalise_affine,
-    fold_scale,
-    pad_explicitly,
+constexpr std::array<Rewrite, 14> kRewrites{
+    fold_constant,    remove_identity,
+    split_attention,  split_group_norm,
+    split_batch_norm, widen_vector_matmul,
+    fuse_layer_norm,  fuse_gelu,
+    fuse_swish,       normalise_affine,
+    fold_scale,       raise_scale,
+    pad_explicitly,   normalise_group_convolution,
 };
 
 Status check_static(const ov::Model& network) {

@@ -51,6 +51,7 @@ bool fold_constant(const NodePtr& node);
 bool split_batch_norm(const NodePtr& node);  // of constants: to Multiply and Add
 bool normalise_affine(const NodePtr& node);  // Subtract and Divide by constants; chains of Add or Multiply
 bool fold_scale(const NodePtr& node);        // Multiply behind a convolution or matmul of constant weights
+bool raise_scale(const NodePtr& node);       // a scalar on an operand of a matmul: behind the matmul
 
 // What exporters decompose, or what has a shorter form here.
 bool fuse_swish(const NodePtr& node);

@@ -117,6 +117,29 @@ bool normalise_affine(const NodePtr& node) {
   return false;
 }
 
+bool raise_scale(const NodePtr& node) {
+  if (!ov::is_type<op::v0::MatMul>(node) || !is_float(node->output(0))) return false;
+  for (const std::size_t at : {0, 1}) {
+    Value scaled = node->input_value(at);
+    const NodePtr turned = scaled.get_node_shared_ptr();
+    const bool turns = ov::is_type<op::v1::Transpose>(turned) && has_one_reader(scaled);
+    if (turns) scaled = turned->input_value(0);
+    const NodePtr multiply = scaled.get_node_shared_ptr();
+    if (!ov::is_type<op::v1::Multiply>(multiply) || !has_one_reader(scaled)) continue;
+    const auto operand = constant_operand(*multiply);
+    const auto scalar = operand ? scalar_of(operand->constant) : std::nullopt;
+    if (!scalar) continue;
+    ov::OutputVector inputs = node->input_values();
+    inputs[at] = operand->other;
+    if (turns)
+      inputs[at] = turned->clone_with_new_inputs({operand->other, turned->input_value(1)})->output(0);
+    const NodePtr plain = node->clone_with_new_inputs(inputs);
+    const Value factor = constant_like(node->output(0), {}, {static_cast<float>(*scalar)});
+    return replace(node, std::make_shared<op::v1::Multiply>(plain, factor));
+  }
+  return false;
+}
+
 bool fold_scale(const NodePtr& node) {
   if (!ov::is_type<op::v1::Multiply>(node) || !is_float(node->output(0)) || !is_numpy(*node)) return false;
   const auto operand = constant_operand(*node);

@@ -125,8 +125,7 @@ void CudaSpeed::measure(GpuProgram& program) {
       flood(slots, outputs, width, 200, generations, input);
       const Flood one = flood(slots, outputs, width, 3000, generations, input);
       std::printf("  in flight %2zu, %-6s: %8.0f/s, p50 %7.1f us, p99 %7.1f us, launch() %.2f us\n",
-                  in_flight, std::string(width_name(width)).c_str(), one.rate, one.p50, one.p99,
-                  one.launch_us);
+                  in_flight, width_text(width), one.rate, one.p50, one.p99, one.launch_us);
       std::fflush(stdout);
       for (std::size_t k = 0; k < in_flight; ++k) {
         if (first.empty()) first = outputs[k];

@@ -49,6 +49,9 @@ struct LoadReport {
   double seconds = 0;       // in all
 };
 
+// width_name() without the library that has it.
+inline const char* width_text(Width width) { return width == Width::kWide ? "wide" : "narrow"; }
+
 class GpuSlot;
 
 // Immutable once built; bind() may be called from any thread.

@@ -170,7 +170,7 @@ Status GpuSlot::capture(Width width) {
     captured = device.check(api.cuGraphInstantiate(&graphs_[index], graph, 0), "cuGraphInstantiate");
   if (captured.ok()) captured = device.check(api.cuGraphUpload(graphs_[index], stream()), "cuGraphUpload");
   if (graph != nullptr) api.cuGraphDestroy(graph);
-  return captured.with_context(fmt::format("the {} graph", width_name(width)));
+  return captured.with_context(fmt::format("the {} graph", width_text(width)));
 }
 
 GpuSlot::~GpuSlot() {
@@ -268,7 +268,7 @@ Status GpuSlot::launch(const Launch& launch) {
   const CUgraphExec graph = graphs_[static_cast<std::size_t>(launch.width)];
   if (graph == nullptr) {
     return Status(StatusCode::kInvalidArgument,
-                  fmt::format("the program was not compiled for width {}", width_name(launch.width)));
+                  fmt::format("the program was not compiled for width {}", width_text(launch.width)));
   }
   INFLIGHT_CHECK(launch.generation > generation_);
   INFLIGHT_TRY(device.make_current());

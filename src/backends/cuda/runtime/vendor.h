@@ -20,7 +20,8 @@ namespace inflight::cuda {
   F(cuInit)                                                                                                  \
   F(cuDriverGetVersion)                                                                                      \
   F(cuDeviceGetCount)                                                                                        \
-  F(cuDeviceGet) F(cuDeviceGetName) F(cuDeviceGetAttribute) F(cuDeviceTotalMem) F(cuDevicePrimaryCtxRetain)  \
+  F(cuDeviceGet)                                                                                             \
+  F(cuDeviceGetName) F(cuDeviceGetAttribute) F(cuDeviceTotalMem) F(cuDevicePrimaryCtxRetain)                 \
       F(cuDevicePrimaryCtxRelease) F(cuCtxSetCurrent) F(cuCtxGetCurrent) F(cuCtxSynchronize) F(cuMemGetInfo) \
           F(cuMemAlloc) F(cuMemFree) F(cuMemHostAlloc) F(cuMemFreeHost) F(cuMemcpyHtoD) F(cuMemcpyDtoH)      \
               F(cuMemsetD8) F(cuStreamCreate) F(cuStreamDestroy) F(cuStreamQuery) F(cuStreamSynchronize)     \
@@ -31,18 +32,20 @@ namespace inflight::cuda {
                                   F(cuModuleGetFunction) F(cuLaunchKernel) F(cuGetErrorName)                 \
                                       F(cuGetErrorString)
 
-#define INFLIGHT_NVRTC_FUNCTIONS(F)                                                   \
-  F(nvrtcVersion)                                                                     \
-  F(nvrtcGetErrorString)                                                              \
-  F(nvrtcCreateProgram)                                                               \
-  F(nvrtcDestroyProgram) F(nvrtcCompileProgram) F(nvrtcGetCUBINSize) F(nvrtcGetCUBIN) \
-      F(nvrtcGetProgramLogSize) F(nvrtcGetProgramLog)
+#define INFLIGHT_NVRTC_FUNCTIONS(F)                                                      \
+  F(nvrtcVersion)                                                                        \
+  F(nvrtcGetErrorString)                                                                 \
+  F(nvrtcCreateProgram)                                                                  \
+  F(nvrtcDestroyProgram)                                                                 \
+  F(nvrtcCompileProgram) F(nvrtcGetCUBINSize) F(nvrtcGetCUBIN) F(nvrtcGetProgramLogSize) \
+      F(nvrtcGetProgramLog)
 
 #define INFLIGHT_CUBLASLT_FUNCTIONS(F)                                                               \
   F(cublasLtGetVersion)                                                                              \
   F(cublasLtGetStatusString)                                                                         \
   F(cublasLtCreate)                                                                                  \
-  F(cublasLtDestroy) F(cublasLtMatmul) F(cublasLtMatmulDescCreate) F(cublasLtMatmulDescDestroy)      \
+  F(cublasLtDestroy)                                                                                 \
+  F(cublasLtMatmul) F(cublasLtMatmulDescCreate) F(cublasLtMatmulDescDestroy)                         \
       F(cublasLtMatmulDescSetAttribute) F(cublasLtMatrixLayoutCreate) F(cublasLtMatrixLayoutDestroy) \
           F(cublasLtMatrixLayoutSetAttribute) F(cublasLtMatmulPreferenceCreate)                      \
               F(cublasLtMatmulPreferenceDestroy) F(cublasLtMatmulPreferenceSetAttribute)             \
