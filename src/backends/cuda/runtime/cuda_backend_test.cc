@@ -43,7 +43,7 @@ TEST(CudaBackend, AgreesWithTheCpu) {
   const auto gpu = make_cuda_backend(Device::cuda());
   if (!gpu.ok()) GTEST_SKIP() << gpu.status().to_string();
   std::printf("%s\n", (*gpu)->device_description().c_str());
-  const auto cpu = load_openvino_backend();
+  const auto cpu = make_openvino_backend();
   ASSERT_TRUE(cpu.ok());
   const Model model =
       *Model::load(SHAPES_ONNX)->with_image_input({.height = 480, .width = 640, .scale = {255}});
