@@ -19,7 +19,7 @@ TEST(CudaBackend, SaysWhatIsMissingInOneLine) {
   const auto backend = make_cuda_backend(Device::cuda());
   if (backend.ok()) GTEST_SKIP() << "this machine has a device: " << (*backend)->device_description();
   EXPECT_EQ(backend.status().code(), StatusCode::kNoSuchDevice);
-  EXPECT_THAT(std::string(backend.status().message()), testing::StartsWith("device cuda"));
+  EXPECT_THAT(std::string(backend.status().message()), HasSubstr("driver"));
   EXPECT_THAT(std::string(backend.status().message()), testing::Not(HasSubstr("\n")));
 }
 

@@ -44,7 +44,7 @@ TEST(CudaVendor, SaysInOneLineWhatIsMissingWithoutADriver) {
   const Result<const DriverApi*> driver = driver_api();
   if (driver.ok()) GTEST_SKIP() << "this machine has a driver";
   EXPECT_EQ(driver.status().code(), StatusCode::kNoSuchDevice);
-  EXPECT_THAT(std::string(driver.status().message()), testing::StartsWith("device cuda: "));
+  EXPECT_THAT(std::string(driver.status().message()), HasSubstr("driver"));
   EXPECT_THAT(std::string(driver.status().message()), Not(HasSubstr("\n")));
   EXPECT_EQ(GpuDevice::open(0).status(), driver.status());
 }

@@ -65,8 +65,7 @@ Result<std::shared_ptr<GpuDevice>> GpuDevice::open(int index) {
                                                          index, count, count == 1 ? "" : "s"));
   }
   std::shared_ptr<GpuDevice> device(new GpuDevice(*api, index));
-  const Status started = device->start();
-  if (!started.ok()) return started.with_context(fmt::format("device cuda:{}", index));
+  INFLIGHT_TRY(device->start());
   return device;
 }
 

@@ -74,20 +74,18 @@ Result<void*> need_library(const std::string& name, std::string_view what) {
   std::string why;
   if (void* found = open_library(name, why)) return found;
   if (!why.empty()) {
-    return Status(StatusCode::kNoSuchDevice, fmt::format("device cuda: {} cannot be opened: {}", name, why));
+    return Status(StatusCode::kNoSuchDevice, fmt::format("{} cannot be opened: {}", name, why));
   }
-  return Status(
-      StatusCode::kNoSuchDevice,
-      fmt::format("device cuda: {} ({}) is not found; ./dev setup cuda installs it, or name its folder in "
-                  "INFLIGHT_CUDA_LIBRARIES",
-                  name, what));
+  return Status(StatusCode::kNoSuchDevice,
+                fmt::format("{} ({}) is not found; ./dev setup cuda installs it, or name its folder in "
+                            "INFLIGHT_CUDA_LIBRARIES",
+                            name, what));
 }
 
 Status find_function(void* library, const char* name, void** function) {
   *function = dlsym(library, name);
   if (*function != nullptr) return Status();
-  return Status(StatusCode::kNoSuchDevice,
-                fmt::format("device cuda: the library for {} is too old for this build", name));
+  return Status(StatusCode::kNoSuchDevice, fmt::format("the library for {} is too old for this build", name));
 }
 
 #define INFLIGHT_FIND(name) \
@@ -98,23 +96,20 @@ Status start(const DriverApi& api) {
   int version = 0;
   api.cuDriverGetVersion(&version);
   if (version / 1000 < CUDA_VERSION / 1000) {
-    return Status(
-        StatusCode::kNoSuchDevice,
-        fmt::format("device cuda: the driver is for CUDA {}, want {} or later: install a newer driver",
-                    cuda_version_text(version), CUDA_VERSION / 1000));
+    return Status(StatusCode::kNoSuchDevice,
+                  fmt::format("the driver is for CUDA {}, want {} or later: install a newer driver",
+                              cuda_version_text(version), CUDA_VERSION / 1000));
   }
   if (started == CUDA_SUCCESS) return Status();
   const Status why = driver_status(started, "cuInit");
-  return Status(StatusCode::kNoSuchDevice,
-                fmt::format("device cuda: the driver finds no device: {}", why.message()));
+  return Status(StatusCode::kNoSuchDevice, fmt::format("the driver finds no device: {}", why.message()));
 }
 
 Result<const DriverApi*> load_driver() {
   std::string why;
   void* const library = open_library("libcuda.so.1", why);
   if (library == nullptr) {
-    return Status(StatusCode::kNoSuchDevice,
-                  "device cuda: libcuda.so.1 is not found: this machine has no NVIDIA driver");
+    return Status(StatusCode::kNoSuchDevice, "libcuda.so.1 is not found: this machine has no NVIDIA driver");
   }
   static DriverApi api;
   INFLIGHT_DRIVER_FUNCTIONS(INFLIGHT_FIND)
