@@ -92,11 +92,6 @@ Status GpuDevice::start() {
   return make_current();
 }
 
-GpuDevice::~GpuDevice() {
-  // The context of a lost device waits for what will not come.
-  if (context_ != nullptr && !lost()) api_.cuDevicePrimaryCtxRelease(device_);
-}
-
 std::string GpuDevice::description() const {
   return fmt::format("cuda:{} ({}, {} multiprocessors, {})", index_, name_, multiprocessors_,
                      bytes_text(memory_bytes_));

@@ -72,7 +72,8 @@ class GpuDevice : public std::enable_shared_from_this<GpuDevice> {
   //   errors   kNoSuchDevice: no driver, no such index, or a card older than compute capability 7.5;
   //            kDeviceError: the driver cannot use it
   static Result<std::shared_ptr<GpuDevice>> open(int index);
-  ~GpuDevice();
+  // The primary context stays for the life of the process: handles of cuDNN and cuBLASLt belong to it.
+  ~GpuDevice() = default;
   GpuDevice(const GpuDevice&) = delete;
   GpuDevice& operator=(const GpuDevice&) = delete;
 

@@ -161,6 +161,8 @@ Status Product::describe(const GpuGraph& graph, const MatmulStep& step, const Ep
   if (has_bias_) {
     INFLIGHT_TRY(set(CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE,
                      static_cast<std::int32_t>(data_type(tensor(step.bias).dtype))));
+    // The list of algorithms depends on its alignment; run() sets the real one.
+    INFLIGHT_TRY(set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, reinterpret_cast<void*>(std::uintptr_t{256})));
   }
   INFLIGHT_TRY(layout(first_, tensor(step.b), step.transpose_b ? step.k : step.n,
                       step.transpose_b ? step.n : step.k, step.batch, step.batch_stride_b));

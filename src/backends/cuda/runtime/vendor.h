@@ -15,42 +15,34 @@
 
 namespace inflight::cuda {
 
-// Functions of libcuda.so.1, by the names that cuda.h gives them.
-#define INFLIGHT_DRIVER_FUNCTIONS(F)                                                                         \
-  F(cuInit)                                                                                                  \
-  F(cuDriverGetVersion)                                                                                      \
-  F(cuDeviceGetCount)                                                                                        \
-  F(cuDeviceGet)                                                                                             \
-  F(cuDeviceGetName)                                                                                         \
-  F(cuDeviceGetAttribute) F(cuDeviceTotalMem) F(cuDevicePrimaryCtxRetain) F(cuDevicePrimaryCtxRelease)       \
-      F(cuCtxSetCurrent) F(cuCtxGetCurrent) F(cuCtxSynchronize) F(cuMemGetInfo) F(cuMemAlloc) F(cuMemFree)   \
-          F(cuMemHostAlloc) F(cuMemFreeHost) F(cuMemcpyHtoD) F(cuMemcpyDtoH) F(cuMemsetD8) F(cuStreamCreate) \
-              F(cuStreamDestroy) F(cuStreamQuery) F(cuStreamSynchronize) F(cuStreamWaitEvent)                \
-                  F(cuStreamBeginCapture) F(cuStreamEndCapture) F(cuEventCreate) F(cuEventDestroy)           \
-                      F(cuEventRecord) F(cuEventQuery) F(cuEventElapsedTime) F(cuGraphInstantiate)           \
-                          F(cuGraphLaunch) F(cuGraphUpload) F(cuGraphExecDestroy) F(cuGraphDestroy)          \
-                              F(cuGraphGetNodes) F(cuModuleLoadData) F(cuModuleUnload)                       \
-                                  F(cuModuleGetFunction) F(cuLaunchKernel) F(cuGetErrorName)                 \
-                                      F(cuGetErrorString)
+// The functions that are used, by the names that the headers give them.
+// clang-format off
+#define INFLIGHT_DRIVER_FUNCTIONS(F)                                                                 \
+  F(cuInit) F(cuDriverGetVersion) F(cuDeviceGetCount) F(cuDeviceGet) F(cuDeviceGetName)              \
+  F(cuDeviceGetAttribute) F(cuDeviceTotalMem) F(cuDevicePrimaryCtxRetain) F(cuCtxSetCurrent)         \
+  F(cuCtxGetCurrent) F(cuCtxSynchronize) F(cuMemGetInfo) F(cuMemAlloc) F(cuMemFree)                  \
+  F(cuMemHostAlloc) F(cuMemFreeHost) F(cuMemcpyHtoD) F(cuMemcpyDtoH) F(cuMemsetD8)                   \
+  F(cuStreamCreate) F(cuStreamDestroy) F(cuStreamQuery) F(cuStreamSynchronize)                       \
+  F(cuStreamWaitEvent) F(cuStreamBeginCapture) F(cuStreamEndCapture) F(cuEventCreate)                \
+  F(cuEventDestroy) F(cuEventRecord) F(cuEventQuery) F(cuEventElapsedTime) F(cuGraphInstantiate)     \
+  F(cuGraphLaunch) F(cuGraphUpload) F(cuGraphExecDestroy) F(cuGraphDestroy) F(cuGraphGetNodes)       \
+  F(cuModuleLoadData) F(cuModuleUnload) F(cuModuleGetFunction) F(cuLaunchKernel) F(cuGetErrorName)   \
+  F(cuGetErrorString)
 
-#define INFLIGHT_NVRTC_FUNCTIONS(F) \
-  F(nvrtcVersion)                   \
-  F(nvrtcGetErrorString)            \
-  F(nvrtcCreateProgram)             \
-  F(nvrtcDestroyProgram)            \
-  F(nvrtcCompileProgram) F(nvrtcGetCUBINSize) F(nvrtcGetCUBIN) F(nvrtcGetProgramLogSize) F(nvrtcGetProgramLog)
+#define INFLIGHT_NVRTC_FUNCTIONS(F)                                                                  \
+  F(nvrtcVersion) F(nvrtcGetErrorString) F(nvrtcCreateProgram) F(nvrtcDestroyProgram)                \
+  F(nvrtcCompileProgram) F(nvrtcGetCUBINSize) F(nvrtcGetCUBIN) F(nvrtcGetProgramLogSize)             \
+  F(nvrtcGetProgramLog)
 
-#define INFLIGHT_CUBLASLT_FUNCTIONS(F)                                                                 \
-  F(cublasLtGetVersion)                                                                                \
-  F(cublasLtGetStatusString)                                                                           \
-  F(cublasLtCreate)                                                                                    \
-  F(cublasLtDestroy)                                                                                   \
-  F(cublasLtMatmul)                                                                                    \
-  F(cublasLtMatmulDescCreate) F(cublasLtMatmulDescDestroy) F(cublasLtMatmulDescSetAttribute)           \
-      F(cublasLtMatrixLayoutCreate) F(cublasLtMatrixLayoutDestroy) F(cublasLtMatrixLayoutSetAttribute) \
-          F(cublasLtMatmulPreferenceCreate) F(cublasLtMatmulPreferenceDestroy)                         \
-              F(cublasLtMatmulPreferenceSetAttribute) F(cublasLtMatmulAlgoGetHeuristic)                \
-                  F(cublasLtMatmulAlgoCheck)
+#define INFLIGHT_CUBLASLT_FUNCTIONS(F)                                                               \
+  F(cublasLtGetVersion) F(cublasLtGetStatusString) F(cublasLtCreate) F(cublasLtDestroy)              \
+  F(cublasLtMatmul) F(cublasLtMatmulDescCreate) F(cublasLtMatmulDescDestroy)                         \
+  F(cublasLtMatmulDescSetAttribute) F(cublasLtMatrixLayoutCreate) F(cublasLtMatrixLayoutDestroy)     \
+  F(cublasLtMatrixLayoutSetAttribute) F(cublasLtMatmulPreferenceCreate)                              \
+  F(cublasLtMatmulPreferenceDestroy) F(cublasLtMatmulPreferenceSetAttribute)                         \
+  F(cublasLtMatmulAlgoGetHeuristic) F(cublasLtMatmulAlgoCheck)
+
+// clang-format on
 
 #define INFLIGHT_POINTER(name) decltype(&::name) name = nullptr;
 struct DriverApi {
