@@ -199,10 +199,10 @@ void GpuDevice::unwatch(WatchedSlot& slot) {
 
 // `launched` is read before the stream, and the word after it: an idle stream has stored the word of each launch
 // that was in it.
-Status GpuDevice::look_at(WatchedSlot& slot, bool& out, std::uint64_t& finished) {
+Status GpuDevice::look_at(WatchedSlot& slot, bool& out, std::uint64_t& activity) {
   const std::uint64_t launched = slot.launched.load(std::memory_order_acquire);
   const auto word = [&] { return slot.word->load(std::memory_order_acquire); };
-  finished += word();
+  activity += launched + word();
   if (word() >= launched) return Status();
   const CUresult result = api_.cuStreamQuery(slot.stream);
   if (word() >= launched) return Status();
@@ -223,14 +223,16 @@ Status GpuDevice::look() {
   {
     const MutexLock lock(mutex_);
     bool out = false;
-    std::uint64_t finished = 0;
+    std::uint64_t activity = 0;
     for (WatchedSlot* slot : watched_) {
-      failed = look_at(*slot, out, finished);
+      failed = look_at(*slot, out, activity);
       if (!failed.ok()) break;
     }
     const TimePoint now = steady_clock().now();
-    if (!out || finished != finished_) progress_ = now;
-    finished_ = finished;
+    // The time counts from when something was launched or finished last, not from the last look: there may have been
+    // none for long.
+    if (!out || activity != activity_) progress_ = now;
+    activity_ = activity;
     if (failed.ok() && out && now - progress_ > watchdog_) {
       failed = Status(StatusCode::kDeviceError,
                       fmt::format("cuda:{}: launches are out, and none has finished for {:.0f} s", index_,

@@ -117,7 +117,7 @@ class GpuDevice : public std::enable_shared_from_this<GpuDevice> {
   Status start();
   Status out_of_memory(std::size_t bytes, std::string_view what);
   void free(CUdeviceptr address, std::size_t bytes, bool pinned) noexcept;
-  Status look_at(WatchedSlot& slot, bool& out, std::uint64_t& finished);
+  Status look_at(WatchedSlot& slot, bool& out, std::uint64_t& activity);
 
   const DriverApi& api_;
   const int index_;
@@ -135,8 +135,9 @@ class GpuDevice : public std::enable_shared_from_this<GpuDevice> {
   internal::Mutex mutex_;
   Status why_lost_ INFLIGHT_GUARDED_BY(mutex_);
   std::vector<WatchedSlot*> watched_ INFLIGHT_GUARDED_BY(mutex_);
-  std::uint64_t finished_ INFLIGHT_GUARDED_BY(mutex_) = 0;  // the sum of all words at the last look
-  TimePoint progress_ INFLIGHT_GUARDED_BY(mutex_);          // when that sum last changed, or nothing was out
+  std::uint64_t activity_ INFLIGHT_GUARDED_BY(mutex_) =
+      0;                                            // the sum of all launches and words at the last look
+  TimePoint progress_ INFLIGHT_GUARDED_BY(mutex_);  // when that sum last changed, or nothing was out
 };
 
 // Pinned host memory, which the device writes outputs to without a copy; and memory of the device.
