@@ -125,6 +125,15 @@ void Tuner::prepare(StepPlan& plan, Candidates& candidates) {
   }
 }
 
+bool Tuner::prepare_next_kind(StepPlan& plan, Candidates& candidates) {
+  const int rank = plan.candidate_rank(candidates.ready.back());
+  candidates.ready.clear();
+  for (std::size_t i = 0; i < plan.candidates() && candidates.ready.empty(); ++i) {
+    if (plan.candidate_rank(i) > rank && plan.prepare(i).ok()) candidates.ready.push_back(i);
+  }
+  return !candidates.ready.empty();
+}
+
 Status Tuner::make_streams() {
   if (!streams_.empty()) return Status();
   const DriverApi& api = device_->api();
@@ -278,7 +287,9 @@ Result<std::vector<TuneChoice>> Tuner::choose(std::span<const std::shared_ptr<St
       one.choice.wide = one.choice.narrow = one.ready[0];
       ++report_.untuned;
     } else {
-      const Status measured = measure(*plans[i], one);
+      Status measured = measure(*plans[i], one);
+      while (!measured.ok() && !device_->lost() && prepare_next_kind(*plans[i], one))
+        measured = measure(*plans[i], one);
       if (!measured.ok()) return measured.with_context(plans[i]->signature());
       ++report_.measured;
     }

@@ -75,6 +75,8 @@ class Tuner {
   std::string key_of(const StepPlan& plan) const;
   bool choose_cached(StepPlan& plan, Candidates& candidates);
   void prepare(StepPlan& plan, Candidates& candidates);
+  // Where none of those that are ready runs: one of the next kind. False: there is none.
+  bool prepare_next_kind(StepPlan& plan, Candidates& candidates);
   Status measure(StepPlan& plan, Candidates& candidates);
   // Microseconds a step, `together` at a time; a failure means that this candidate cannot be used.
   Result<float> time(StepPlan& plan, std::size_t candidate, int together, const Memory& memory);
