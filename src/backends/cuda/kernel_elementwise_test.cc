@@ -133,7 +133,6 @@ TEST(KernelTest, Broadcasting) {
       make_case("scalar input", {std::make_shared<op::v1::Multiply>(input({}), input(kShape))}),
       make_case("rank 0", {std::make_shared<op::v1::Multiply>(input({}), input({}))}),
       make_case("select", {std::make_shared<op::v1::Select>(input({8, 1, 1}, kBool), input(kShape), input({1, 5}))}),
-      make_case("select pdpd", {std::make_shared<op::v1::Select>(input(kShape, kBool), input(kShape), input({8, 3}), pdpd)}),
   });
 }
 

@@ -30,7 +30,7 @@ DEVICE double bits_double(long long bits) { return __longlong_as_double(bits); }
 constexpr std::string_view kHostWords = R"(
 #include <math.h>
 #include <string.h>
-#define KERNEL static
+#define KERNEL
 #define BOUNDS(threads)
 #define DEVICE static inline
 #define RESTRICT

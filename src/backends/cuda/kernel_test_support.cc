@@ -36,6 +36,7 @@ constexpr Variant kVariants[] = {{"dense f32", Layout::kDense, DType::kF32},
 DType dtype_of(const ov::element::Type& type, DType real) {
   switch (type) {
     case ov::element::Type_t::f64: return DType::kF64;
+    case ov::element::Type_t::f16: return DType::kF16;
     case ov::element::Type_t::boolean: return DType::kBool;
     case ov::element::Type_t::u8: return DType::kU8;
     case ov::element::Type_t::i8: return DType::kI8;
