@@ -215,6 +215,8 @@ std::vector<std::string> covered_operators() {
 Result<BuiltKernel> build_kernel(const ov::Output<ov::Node>& value, const Placed& to, const Placement& placed) {
   Placement others = placed;  // the value itself is computed even if it has its place already
   others.erase(value);
+  if (value.get_partial_shape().is_dynamic())
+    return unsupported(*value.get_node(), "its shape is known only while it runs");
   if (element_count(extents_of(value)) == 0) return finish_kernel(Emitter(others), to, 1, kThreads);
   const std::vector<const ov::Node*> nodes = inner_nodes(value, others);
   std::vector<const ov::Node*> rows;

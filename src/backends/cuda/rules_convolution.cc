@@ -104,10 +104,11 @@ void set_backward_pads(ConvolutionTerms& terms, const ov::op::util::ConvolutionB
     const std::int64_t total =
         axis.stride * (axis.in - 1) + (axis.kernel - 1) * axis.dilation + 1 + extra - axis.out;
     switch (node.get_auto_pad()) {
-      case ov::op::PadType::SAME_UPPER: axis.pad_begin = std::max<std::int64_t>(total, 0) / 2; break;
-      case ov::op::PadType::SAME_LOWER:
+      // The other way round than forward: what is odd of the padding comes first for SAME_UPPER.
+      case ov::op::PadType::SAME_UPPER:
         axis.pad_begin = std::max<std::int64_t>(total, 0) - std::max<std::int64_t>(total, 0) / 2;
         break;
+      case ov::op::PadType::SAME_LOWER: axis.pad_begin = std::max<std::int64_t>(total, 0) / 2; break;
       case ov::op::PadType::VALID: axis.pad_begin = 0; break;
       default: axis.pad_begin = static_cast<std::int64_t>(node.get_pads_begin()[d]);
     }

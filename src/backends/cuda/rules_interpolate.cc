@@ -41,7 +41,7 @@ Base::InterpolateAttrs attributes_of(const ov::op::v0::Interpolate& node) {
   attributes.mode = old.mode == "nearest" ? Mode::NEAREST
                     : old.mode == "cubic" ? Mode::CUBIC
                     : node.get_input_shape(0).size() < 5 ? Mode::LINEAR_ONNX : Mode::LINEAR;
-  attributes.nearest_mode = Nearest::FLOOR;
+  attributes.nearest_mode = Nearest::SIMPLE;
   attributes.coordinate_transformation_mode =
       old.align_corners ? Coordinates::ALIGN_CORNERS : Coordinates::ASYMMETRIC;
   attributes.antialias = old.antialias;

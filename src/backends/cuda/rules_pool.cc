@@ -146,14 +146,16 @@ Result<Lanes> emit_adaptive(Emitter& emitter, const ov::Node& node, std::size_t 
     place.push_back(output == 0 ? "" : emitter.variable("long long", "-1"));
   }
   Indices from;
-  std::vector<std::string> counts;
+  std::vector<std::string> begins, ends, counts;
   for (std::size_t d = 2; d < in.size(); ++d) {
     const std::string o = emitter.text(at[0][d]);
-    const std::string begin = emitter.local("idx", fmt::format("{} * {} / {}", o, in[d], out[d]));
-    const std::string end = emitter.local("idx", fmt::format("(({} + 1) * {} + {}) / {}", o, in[d], out[d] - 1, out[d]));
+    begins.push_back(emitter.local("idx", fmt::format("{} * {} / {}", o, in[d], out[d])));
+    ends.push_back(emitter.local("idx", fmt::format("(({} + 1) * {} + {}) / {}", o, in[d], out[d] - 1, out[d])));
+    counts.push_back(fmt::format("({} - {})", ends.back(), begins.back()));
+  }
+  for (std::size_t d = 2; d < in.size(); ++d) {
     const std::string i = emitter.fresh('r');
-    counts.push_back(fmt::format("({} - {})", end, begin));
-    emitter.open(fmt::format("for (idx {0} = {1}; {0} < {2}; ++{0})", i, begin, end));
+    emitter.open(fmt::format("for (idx {0} = {1}; {0} < {2}; ++{0})", i, begins[d - 2], ends[d - 2]));
     from.push_back({i, 0, 1, in[d]});
   }
   INFLIGHT_TRY_ASSIGN(const Lanes values, emit_moved(emitter, node.input_value(0), at,

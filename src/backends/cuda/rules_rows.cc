@@ -124,6 +124,8 @@ Result<Lanes> emit_row_element(Emitter& emitter, const ov::Node& node, std::size
     const Indices row = row_of(node, lane);
     INFLIGHT_TRY_ASSIGN(const std::string first, emitter.fact(node, 0, row));
     INFLIGHT_TRY_ASSIGN(const std::string x, emitter.emit(node.input_value(0), lane));
+    // Without axes each element is divided by itself.
+    if (is_normalize(node) && axes_of(node).empty()) return emitter.local(type, fmt::format("{} == 0 ? 0 : 1", x));
     if (is_normalize(node)) return emitter.local(type, fmt::format("{} * {}", x, first));
     if (is_mvn(node) && !divides_by_deviation(node)) return emitter.local(type, fmt::format("{} - {}", x, first));
     INFLIGHT_TRY_ASSIGN(const std::string second, emitter.fact(node, 1, row));
