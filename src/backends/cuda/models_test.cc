@@ -3,10 +3,13 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <map>
 #include <string>
 
 #include "backends/cuda/testing/compare.h"
+#include "backends/cuda/testing/operators_document.h"
 #include "inflight/model.h"
 #include "model/network.h"
 
@@ -69,6 +72,12 @@ TEST(Models, LightArchitectures) {
   }
   if (tried == 0) GTEST_SKIP() << "no models of the onnx package at " INFLIGHT_ONNX_LIGHT;
   EXPECT_EQ(tried, kWanted.size());
+}
+
+TEST(Models, OperatorsDocumentIsCurrent) {
+  std::ifstream file(INFLIGHT_DOCS "/cuda_operators.md");
+  const std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+  EXPECT_EQ(text, operators_document()) << "write it again: lower_file operators > docs/cuda_operators.md";
 }
 
 TEST(Models, FaceDetector) {
