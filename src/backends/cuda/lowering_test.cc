@@ -282,6 +282,20 @@ TEST(Lowering, ClassifierWritesItsOutputAtOnce) {
   expect(model({scores}, {x}), {2, 1, 1});
 }
 
+TEST(Lowering, TensorsWithoutElementsHaveAPlace) {
+  const auto x = input({0, 16});
+  const Value y = made<op::v0::MatMul>(made<op::v0::Relu>(x), weights({16, 8}, 1));
+  LoweringOptions options;
+  options.precision = Precision::kF32;
+  const auto graph = lower(model({made<op::v0::Relu>(y)}, {x}), options);
+  ASSERT_TRUE(graph.ok()) << graph.status().to_string();
+  for (const GpuTensor& tensor : graph->tensors) {
+    if (tensor.storage == Storage::kScratch) {
+      EXPECT_LE(tensor.offset + tensor.bytes(), graph->scratch_bytes) << listing(*graph);
+    }
+  }
+}
+
 TEST(Lowering, DynamicShapesAreRefusedByNode) {
   const auto x = std::make_shared<op::v0::Parameter>(ov::element::f32, ov::PartialShape{1, -1});
   x->set_friendly_name("images");
