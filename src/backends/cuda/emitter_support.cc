@@ -13,57 +13,36 @@ std::string compute_type(const ov::element::Type& type) {
   switch (type) {
     case ov::element::Type_t::f16:
     case ov::element::Type_t::bf16:
-    case ov::element::Type_t::f32:
-      return "float";
-    case ov::element::Type_t::f64:
-      return "double";
+    case ov::element::Type_t::f32: return "float";
+    case ov::element::Type_t::f64: return "double";
     case ov::element::Type_t::boolean:
-    case ov::element::Type_t::u8:
-      return "unsigned char";
-    case ov::element::Type_t::i8:
-      return "signed char";
-    case ov::element::Type_t::u16:
-      return "unsigned short";
-    case ov::element::Type_t::i16:
-      return "short";
-    case ov::element::Type_t::u32:
-      return "unsigned";
-    case ov::element::Type_t::i32:
-      return "int";
-    case ov::element::Type_t::u64:
-      return "unsigned long long";
-    case ov::element::Type_t::i64:
-      return "long long";
-    default:
-      return "";
+    case ov::element::Type_t::u8: return "unsigned char";
+    case ov::element::Type_t::i8: return "signed char";
+    case ov::element::Type_t::u16: return "unsigned short";
+    case ov::element::Type_t::i16: return "short";
+    case ov::element::Type_t::u32: return "unsigned";
+    case ov::element::Type_t::i32: return "int";
+    case ov::element::Type_t::u64: return "unsigned long long";
+    case ov::element::Type_t::i64: return "long long";
+    default: return "";
   }
 }
 
 std::string storage_type(DType dtype) {
   switch (dtype) {
     case DType::kBool:
-    case DType::kU8:
-      return "unsigned char";
-    case DType::kI8:
-      return "signed char";
+    case DType::kU8: return "unsigned char";
+    case DType::kI8: return "signed char";
     case DType::kF16:
     case DType::kBF16:
-    case DType::kU16:
-      return "unsigned short";
-    case DType::kI16:
-      return "short";
-    case DType::kU32:
-      return "unsigned";
-    case DType::kI32:
-      return "int";
-    case DType::kU64:
-      return "unsigned long long";
-    case DType::kI64:
-      return "long long";
-    case DType::kF32:
-      return "float";
-    case DType::kF64:
-      return "double";
+    case DType::kU16: return "unsigned short";
+    case DType::kI16: return "short";
+    case DType::kU32: return "unsigned";
+    case DType::kI32: return "int";
+    case DType::kU64: return "unsigned long long";
+    case DType::kI64: return "long long";
+    case DType::kF32: return "float";
+    case DType::kF64: return "double";
   }
   return "";
 }

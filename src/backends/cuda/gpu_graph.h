@@ -82,6 +82,8 @@ struct MatmulStep {
 
 using Step = std::variant<KernelStep, ConvolutionStep, MatmulStep>;
 
+// Steps run one after another: scratch tensors share memory on that ground, so two steps may run at the same time only
+// if neither writes memory that the other uses.
 struct GpuGraph {
   std::vector<GpuTensor> tensors;
   std::vector<Step> steps;

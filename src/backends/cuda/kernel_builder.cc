@@ -24,8 +24,7 @@ bool is_static(const ov::Node& node) {
   for (const ov::Output<ov::Node>& input : node.input_values())
     if (input.get_partial_shape().is_dynamic() || input.get_element_type().is_dynamic()) return false;
   for (const ov::Output<const ov::Node>& output : node.outputs())
-    if (output.get_partial_shape().is_dynamic() || compute_type(output.get_element_type()).empty())
-      return false;
+    if (output.get_partial_shape().is_dynamic() || compute_type(output.get_element_type()).empty()) return false;
   return true;
 }
 
@@ -77,18 +76,17 @@ std::int64_t lanes_of(const Extents& extents, const Placed& to, const std::vecto
   return 1;
 }
 
-Result<BuiltKernel> build_pointwise(const ov::Output<ov::Node>& value, const Placed& to,
-                                    const Placement& placed, const std::vector<const ov::Node*>& nodes) {
+Result<BuiltKernel> build_pointwise(const ov::Output<ov::Node>& value, const Placed& to, const Placement& placed,
+                                    const std::vector<const ov::Node*>& nodes) {
   Emitter emitter(placed);
   const Extents extents = extents_of(value);
   const std::vector<std::size_t> order = memory_order(extents, to.strides);
   const std::int64_t lanes = lanes_of(extents, to, order, nodes);
   const std::int64_t count = element_count(extents) / lanes;
   emitter.note_span(element_count(extents));
-  emitter.open(
-      fmt::format("for (idx t_ = (idx)blockIdx.x * blockDim.x + threadIdx.x; t_ < {}; "
-                  "t_ += (idx)gridDim.x * blockDim.x)",
-                  count));
+  emitter.open(fmt::format("for (idx t_ = (idx)blockIdx.x * blockDim.x + threadIdx.x; t_ < {}; "
+                           "t_ += (idx)gridDim.x * blockDim.x)",
+                           count));
   Extents sorted;
   for (const std::size_t d : order) sorted.push_back(extents[d]);
   if (lanes > 1) sorted.back() /= lanes;
@@ -135,15 +133,13 @@ Status check_rows(const std::vector<const ov::Node*>& rows, const RowTerms& term
     std::sort(mine.begin(), mine.end());
     std::sort(theirs.begin(), theirs.end());
     if (other.domain != terms.domain || mine != theirs)
-      return unsupported(*node,
-                         "its rows differ from those of its reader, so its result needs a place in memory");
+      return unsupported(*node, "its rows differ from those of its reader, so its result needs a place in memory");
   }
   return {};
 }
 
 Result<BuiltKernel> build_rows(const ov::Output<ov::Node>& value, const Placed& to, const Placement& placed,
-                               const std::vector<const ov::Node*>& nodes,
-                               const std::vector<const ov::Node*>& rows) {
+                               const std::vector<const ov::Node*>& nodes, const std::vector<const ov::Node*>& rows) {
   Emitter emitter(placed);
   const RowTerms terms = row_terms(*rows.front());
   INFLIGHT_TRY(check_rows(rows, terms));
@@ -156,17 +152,12 @@ Result<BuiltKernel> build_rows(const ov::Output<ov::Node>& value, const Placed& 
   // The row's dimensions of a reduction's result, with or without those that are reduced.
   Extents kept = terms.domain, left;
   for (const std::size_t axis : terms.axes) kept[axis] = 1;
-  for (const std::size_t d : [&] {
-         auto all = frame.rows;
-         std::sort(all.begin(), all.end());
-         return all;
-       }())
+  for (const std::size_t d : [&] { auto all = frame.rows; std::sort(all.begin(), all.end()); return all; }())
     left.push_back(terms.domain[d]);
   const Extents extents = extents_of(value);
   const bool of_rows = frame.length > 1 && extents != elements;
   if (of_rows && extents != kept && extents != left)
-    return unsupported(*value.get_node(),
-                       "it has other rows than what it reads, which needs a place in memory");
+    return unsupported(*value.get_node(), "it has other rows than what it reads, which needs a place in memory");
   emitter.note_span(element_count(elements));
   open_rows(emitter, frame);
   for (const ov::Node* node : rows) INFLIGHT_TRY(emit_row_facts(emitter, frame, *node));
@@ -175,8 +166,7 @@ Result<BuiltKernel> build_rows(const ov::Output<ov::Node>& value, const Placed& 
     if (extents != kept) {
       at.clear();
       for (std::size_t d = 0; d < terms.domain.size(); ++d)
-        if (std::find(terms.axes.begin(), terms.axes.end(), d) == terms.axes.end())
-          at.push_back(frame.row[d]);
+        if (std::find(terms.axes.begin(), terms.axes.end(), d) == terms.axes.end()) at.push_back(frame.row[d]);
     }
     INFLIGHT_TRY_ASSIGN(const std::string name, emitter.emit(value, at));
     emitter.open(fmt::format("if (group_ == 0 && base_ + lane_ < {})", frame.count));
@@ -201,10 +191,9 @@ BuiltKernel finish_kernel(const Emitter& emitter, const Placed& to, std::int64_t
   for (std::size_t i = 0; i < emitter.reads().size(); ++i)
     parameters += fmt::format("const {}* RESTRICT p{}, ", storage_type(emitter.read_types()[i]), i);
   BuiltKernel kernel;
-  kernel.source =
-      fmt::format("extern \"C\" KERNEL void BOUNDS({}) run({}{}* RESTRICT y) {{\n  typedef {} idx;\n{}}}\n",
-                  threads, parameters, storage_type(to.dtype),
-                  emitter.span_max() < (std::int64_t{1} << 30) ? "int" : "long long", emitter.body());
+  kernel.source = fmt::format(
+      "extern \"C\" KERNEL void BOUNDS({}) run({}{}* RESTRICT y) {{\n  typedef {} idx;\n{}}}\n", threads, parameters,
+      storage_type(to.dtype), emitter.span_max() < (std::int64_t{1} << 30) ? "int" : "long long", emitter.body());
   kernel.reads = emitter.reads();
   kernel.blocks = std::clamp<std::int64_t>(blocks, 1, kBlocksMax);
   kernel.threads = threads;
@@ -223,10 +212,11 @@ std::vector<std::string> covered_operators() {
   return names;
 }
 
-Result<BuiltKernel> build_kernel(const ov::Output<ov::Node>& value, const Placed& to,
-                                 const Placement& placed) {
+Result<BuiltKernel> build_kernel(const ov::Output<ov::Node>& value, const Placed& to, const Placement& placed) {
   Placement others = placed;  // the value itself is computed even if it has its place already
   others.erase(value);
+  if (value.get_partial_shape().is_dynamic())
+    return unsupported(*value.get_node(), "its shape is known only while it runs");
   if (element_count(extents_of(value)) == 0) return finish_kernel(Emitter(others), to, 1, kThreads);
   const std::vector<const ov::Node*> nodes = inner_nodes(value, others);
   std::vector<const ov::Node*> rows;

@@ -46,7 +46,6 @@ struct BuiltKernel {
 // their reduced output: a layer norm that is made of several nodes becomes one kernel. Ask by calling: where the
 // rows differ, the status says which node needs a place in memory.
 //   errors   kUnsupported: a node that is not covered, named with its type, and why
-Result<BuiltKernel> build_kernel(const ov::Output<ov::Node>& value, const Placed& to,
-                                 const Placement& placed);
+Result<BuiltKernel> build_kernel(const ov::Output<ov::Node>& value, const Placed& to, const Placement& placed);
 
 }  // namespace inflight::cuda

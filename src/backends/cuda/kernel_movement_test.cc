@@ -51,8 +51,13 @@ TEST(KernelTest, Slices) {
   const auto strided = [](const std::vector<std::int64_t>& begin, const std::vector<std::int64_t>& end,
                           const std::vector<std::int64_t>& step, const Mask& begin_mask, const Mask& end_mask,
                           const Mask& new_axis, const Mask& shrink, const Mask& ellipsis) {
-    return std::make_shared<op::v1::StridedSlice>(input(kShape), integers(begin), integers(end), integers(step), begin_mask,
-                                                  end_mask, new_axis, shrink, ellipsis);
+    const auto full = [&](Mask mask) {
+      mask.resize(begin.size(), 0);
+      return mask;
+    };
+    return std::make_shared<op::v1::StridedSlice>(input(kShape), integers(begin), integers(end), integers(step),
+                                                  full(begin_mask), full(end_mask), full(new_axis), full(shrink),
+                                                  full(ellipsis));
   };
   check({
       one("plain", slice(kShape, {2}, {6}, {1}, {1})), one("negative", slice(kShape, {-1, -1}, {-5, -100}, {-1, -2}, {-2, 3})),

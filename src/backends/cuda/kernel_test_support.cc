@@ -36,6 +36,7 @@ constexpr Variant kVariants[] = {{"dense f32", Layout::kDense, DType::kF32},
 DType dtype_of(const ov::element::Type& type, DType real) {
   switch (type) {
     case ov::element::Type_t::f64: return DType::kF64;
+    case ov::element::Type_t::f16: return DType::kF16;
     case ov::element::Type_t::boolean: return DType::kBool;
     case ov::element::Type_t::u8: return DType::kU8;
     case ov::element::Type_t::i8: return DType::kI8;
@@ -278,8 +279,8 @@ void compile_for_gpu(const std::vector<std::string>& sources, const char* archit
   Nvrtc::Program program = nullptr;
   ASSERT_EQ(nvrtc()->create(&program, text.c_str(), "kernels.cu", 0, nullptr, nullptr), 0);
   const std::string target = fmt::format("--gpu-architecture={}", architecture);
-  const char* options[] = {target.c_str(), "-std=c++17"};
-  if (nvrtc()->compile(program, 2, options) != 0) {
+  const char* options[] = {target.c_str(), "-std=c++17", "--ptxas-options=-O1"};
+  if (nvrtc()->compile(program, std::string_view(architecture) == "sm_90" ? 3 : 2, options) != 0) {
     std::size_t size = 0;
     nvrtc()->log_size(program, &size);
     std::string log(size, ' ');
@@ -354,7 +355,7 @@ void check(const std::vector<Case>& cases) {
     run_one(runs[i], *kernels, i, inputs, want);
   }
   if (!has_nvrtc()) return;
-  for (const char* architecture : {"sm_80", "sm_90"}) compile_for_gpu(sources, architecture);
+  for (const char* architecture : {"compute_80", "sm_90"}) compile_for_gpu(sources, architecture);
 }
 
 }  // namespace inflight::cuda::test

@@ -97,14 +97,16 @@ void TensorTable::plan_memory() {
   std::vector<Lifetime> lifetimes;
   std::vector<std::size_t> index(graph_.tensors.size(), 0);
   for (std::size_t i = 0; i < graph_.tensors.size(); ++i) {
-    if (graph_.tensors[i].storage != Storage::kScratch || of_tensor[i].first == kUnused) continue;
+    if (graph_.tensors[i].storage != Storage::kScratch || owner_[i] != static_cast<TensorId>(i)) continue;
+    // What no step uses, because it has no elements, has a place all the same.
+    const std::size_t first = of_tensor[i].first == kUnused ? 0 : of_tensor[i].first;
     index[i] = lifetimes.size();
-    lifetimes.push_back({graph_.tensors[i].bytes(), of_tensor[i].first, of_tensor[i].last});
+    lifetimes.push_back({graph_.tensors[i].bytes(), first, of_tensor[i].last});
   }
   const MemoryPlan plan = cuda::plan_memory(lifetimes);
   for (std::size_t i = 0; i < graph_.tensors.size(); ++i) {
     const auto owner = static_cast<std::size_t>(owner_[i]);
-    if (graph_.tensors[i].storage == Storage::kScratch && of_tensor[owner].first != kUnused)
+    if (graph_.tensors[i].storage == Storage::kScratch)
       graph_.tensors[i].offset += plan.offsets[index[owner]];
   }
   graph_.scratch_bytes = plan.bytes;

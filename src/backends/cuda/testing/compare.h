@@ -6,8 +6,10 @@
 #include <memory>
 #include <openvino/core/model.hpp>
 #include <string>
+#include <vector>
 
 #include "backends/cuda/lowering.h"
+#include "backends/cuda/testing/graph_interpreter.h"
 
 namespace inflight::cuda::testing {
 
@@ -29,6 +31,16 @@ struct CompareOptions {
   std::uint32_t seed = 1;
   double low = -1, high = 1;  // of random inputs
 };
+
+// Compiles the generated kernels of some graphs for the host, at once.
+Result<KernelRunner> generated_kernels(const std::vector<const GpuGraph*>& graphs);
+// Values for each input, in order.
+std::vector<std::vector<double>> random_inputs(const ov::Model& network, const CompareOptions& options);
+// What differs between a network on the CPU in f32 and its graph, "" if nothing does: values, and scratch memory
+// that is written over while it is in use.
+std::string check(const std::shared_ptr<const ov::Model>& network, const GpuGraph& graph,
+                  const std::vector<std::vector<double>>& inputs, const KernelRunner& runner,
+                  double tolerance);
 
 Comparison compare(const std::shared_ptr<ov::Model>& network, const CompareOptions& options = {});
 

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // lower_file MODEL [f32|f16|bf16] [list] [compare] [in-place] [reference]: what a network becomes for a GPU, for developers.
+// lower_file operators: docs/cuda_operators.md.
 #include <fmt/format.h>
 
 #include <cstdio>
 #include <string>
 
 #include "backends/cuda/testing/compare.h"
+#include "backends/cuda/testing/operators_document.h"
 #include "backends/cuda/testing/reference_kernels.h"
 #include "inflight/model.h"
 #include "model/network.h"
@@ -16,6 +18,10 @@ int main(int argc, char** argv) {
   if (argc < 2) {
     fmt::print(stderr, "usage: {} MODEL [f32|f16|bf16] [list] [compare] [in-place] [reference]\n", argv[0]);
     return 2;
+  }
+  if (std::string(argv[1]) == "operators") {
+    fmt::print("{}", cuda::testing::operators_document());
+    return 0;
   }
   const Result<Model> model = Model::load(argv[1]);
   if (!model.ok()) {
