@@ -19,6 +19,7 @@
 #include "backends/cuda/host_emulator.h"
 #include "backends/cuda/kernel_builder.h"
 #include "backends/cuda/kernel_source.h"
+#include "support/watchdog.h"
 
 namespace inflight::cuda::test {
 namespace {
@@ -376,6 +377,7 @@ std::shared_ptr<ov::op::v0::Constant> weights(const ov::Shape& shape) {
 bool has_nvrtc() { return nvrtc() != nullptr; }
 
 void check(const std::vector<Case>& cases) {
+  limit_test_to(std::chrono::minutes(5));  // compilers take most of it
   std::vector<Run> runs;
   for (const Case& one : cases) {
     bool real = false;

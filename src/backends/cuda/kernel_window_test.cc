@@ -162,7 +162,7 @@ TEST(KernelTest, MatMul) {
   });
 }
 
-TEST(KernelTest, InterpolateLater) {
+TEST(KernelTest, Interpolate) {
   using Base = op::util::InterpolateBase;
   using Mode = Base::InterpolateMode;
   using Coordinates = Base::CoordinateTransformMode;
