@@ -17,7 +17,7 @@ namespace {
 
 constexpr int kThreads = 128;
 // Below so many threads blocks are half as large, so that they reach more of a device's processors.
-constexpr std::int64_t kThreadsFew = 32 * 1024;
+constexpr std::int64_t kThreadsFew = 32768;
 constexpr std::int64_t kBlocksMax = 1 << 30;
 
 bool is_static(const ov::Node& node) {

@@ -43,7 +43,7 @@ struct BuiltKernel {
 struct KernelOptions {
   // A thread computes up to 16 bytes of neighbours (channels, where channels lie last) while so many threads are
   // left. Fewer, larger threads do less work in all; more fill a device that has nothing else to do.
-  std::int64_t threads_wanted = 8 * 1024;
+  std::int64_t threads_wanted = 8192;
 };
 
 // The kernel that computes `value` and stores it as `to` says. Everything that it reaches is placed, a constant
