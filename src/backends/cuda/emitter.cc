@@ -102,7 +102,8 @@ Index Emitter::linear(const std::vector<std::pair<Index, std::int64_t>>& terms, 
     expression += factor == 1 ? index.base : fmt::format("{} * {}", index.base, factor);
   }
   if (count == 0) return constant(add);
-  if (count == 1 && alone != nullptr) return {alone->base, alone->add * 0 + add, alone->multiple, alone->limit};
+  if (count == 1 && alone != nullptr)
+    return {alone->base, alone->add * 0 + add, alone->multiple, alone->limit};
   Index sum = named(expression, bound > 0 ? bound : limit, multiple);
   sum.add = add;
   return sum;
@@ -113,10 +114,11 @@ Index Emitter::divided(const Index& index, std::int64_t by) {
   if (index.base.empty()) return constant(index.add / by);
   if (index.limit > 0 && index.add >= 0 && index.limit - 1 + index.add < by) return constant(0);
   const bool whole = index.multiple % by == 0;
-  const bool below = index.multiple > 0 && by % index.multiple == 0 && index.add >= 0 && index.add < index.multiple;
+  const bool below =
+      index.multiple > 0 && by % index.multiple == 0 && index.add >= 0 && index.add < index.multiple;
   if (whole || below) {
-    Index quotient = named(fmt::format("{} / {}", index.base, by), index.limit > 0 ? (index.limit - 1) / by + 1 : 0,
-                           whole ? index.multiple / by : 1);
+    Index quotient = named(fmt::format("{} / {}", index.base, by),
+                           index.limit > 0 ? (index.limit - 1) / by + 1 : 0, whole ? index.multiple / by : 1);
     if (whole) quotient.add = index.add >= 0 ? index.add / by : -((-index.add + by - 1) / by);
     return quotient;
   }
@@ -144,8 +146,8 @@ Indices Emitter::split(Index index, const Extents& extents) {
       at[d] = constant(0);
       continue;
     }
-    const bool outermost =
-        std::all_of(extents.begin(), extents.begin() + static_cast<std::ptrdiff_t>(d), [](auto n) { return n == 1; });
+    const bool outermost = std::all_of(extents.begin(), extents.begin() + static_cast<std::ptrdiff_t>(d),
+                                       [](auto n) { return n == 1; });
     at[d] = outermost ? index : modulo(index, extents[d]);
     if (!outermost) index = divided(index, extents[d]);
   }
@@ -215,25 +217,32 @@ namespace {
 // An element in memory, as the value that is computed with.
 std::string loaded(DType dtype, const std::string& address, const std::string& type) {
   switch (dtype) {
-    case DType::kF16: return type == "float" ? fmt::format("load_f16({})", address)
-                                             : fmt::format("({})load_f16({})", type, address);
-    case DType::kBF16: return type == "float" ? fmt::format("load_bf16({})", address)
-                                              : fmt::format("({})load_bf16({})", type, address);
-    default: return fmt::format("({})*({})", type, address);
+    case DType::kF16:
+      return type == "float" ? fmt::format("load_f16({})", address)
+                             : fmt::format("({})load_f16({})", type, address);
+    case DType::kBF16:
+      return type == "float" ? fmt::format("load_bf16({})", address)
+                             : fmt::format("({})load_bf16({})", type, address);
+    default:
+      return fmt::format("({})*({})", type, address);
   }
 }
 
 std::string stored(DType dtype, const std::string& value) {
   switch (dtype) {
-    case DType::kF16: return fmt::format("to_f16((float){})", value);
-    case DType::kBF16: return fmt::format("to_bf16((float){})", value);
-    default: return fmt::format("({}){}", storage_type(dtype), value);
+    case DType::kF16:
+      return fmt::format("to_f16((float){})", value);
+    case DType::kBF16:
+      return fmt::format("to_bf16((float){})", value);
+    default:
+      return fmt::format("({}){}", storage_type(dtype), value);
   }
 }
 
 std::int64_t span_of(const Extents& extents, const Extents& strides) {
   std::int64_t span = 1;
-  for (std::size_t d = 0; d < extents.size(); ++d) span += std::max<std::int64_t>(extents[d] - 1, 0) * strides[d];
+  for (std::size_t d = 0; d < extents.size(); ++d)
+    span += std::max<std::int64_t>(extents[d] - 1, 0) * strides[d];
   return span;
 }
 
@@ -248,7 +257,8 @@ Result<Lanes> Emitter::load(const ov::Output<ov::Node>& value, const Placed& fro
   Lanes lanes;
   if (from.aligned && is_packed(offsets)) {
     const std::string pack = fmt::format("Pack<{}, {}>", storage_type(from.dtype), at.size());
-    const std::string all = local(pack, fmt::format("*(const {}*)({} + {})", pack, pointer, text(offsets[0])));
+    const std::string all =
+        local(pack, fmt::format("*(const {}*)({} + {})", pack, pointer, text(offsets[0])));
     for (std::size_t j = 0; j < at.size(); ++j)
       lanes.push_back(local(type, loaded(from.dtype, fmt::format("&{}.at[{}]", all, j), type)));
     return lanes;
@@ -295,7 +305,8 @@ Result<Lanes> Emitter::emit(const ov::Output<ov::Node>& value, const Places& at)
   std::vector<std::string> keys;
   for (const Indices& lane : at) {
     keys.push_back(key(value, lane));
-    if (find(keys.back()) == nullptr && std::find(keys.begin(), keys.end() - 1, keys.back()) == keys.end() - 1)
+    if (find(keys.back()) == nullptr &&
+        std::find(keys.begin(), keys.end() - 1, keys.back()) == keys.end() - 1)
       missing.push_back(lane);
   }
   if (!missing.empty()) {
@@ -305,12 +316,11 @@ Result<Lanes> Emitter::emit(const ov::Output<ov::Node>& value, const Places& at)
     } else if (const auto* constant = dynamic_cast<const ov::op::v0::Constant*>(&node)) {
       if (!constant->get_all_data_elements_bitwise_identical())
         return unsupported(node, "a constant of several elements has no place in memory");
-      const std::string text = type.is_real() || type == ov::element::boolean
-                                   ? literal(constant->cast_vector<double>(1)[0], type)
-                               : type == ov::element::u64
-                                   ? fmt::format("{}ULL", constant->cast_vector<std::uint64_t>(1)[0])
-                                   : fmt::format("(({}){}LL)", compute_type(type),
-                                                 constant->cast_vector<std::int64_t>(1)[0]);
+      const std::string text =
+          type.is_real() || type == ov::element::boolean ? literal(constant->cast_vector<double>(1)[0], type)
+          : type == ov::element::u64
+              ? fmt::format("{}ULL", constant->cast_vector<std::uint64_t>(1)[0])
+              : fmt::format("(({}){}LL)", compute_type(type), constant->cast_vector<std::int64_t>(1)[0]);
       made.assign(missing.size(), text);
     } else {
       const auto rule = rule_table().find(rule_key(node.get_type_info()));

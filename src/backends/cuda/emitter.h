@@ -18,7 +18,7 @@ namespace inflight::cuda {
 
 // A local variable of integer type plus a constant.
 struct Index {
-  std::string base;           // "": the constant alone
+  std::string base;  // "": the constant alone
   std::int64_t add = 0;
   std::int64_t multiple = 1;  // base is a multiple of it
   std::int64_t limit = 0;     // base is in [0, limit); 0: not known

@@ -13,36 +13,57 @@ std::string compute_type(const ov::element::Type& type) {
   switch (type) {
     case ov::element::Type_t::f16:
     case ov::element::Type_t::bf16:
-    case ov::element::Type_t::f32: return "float";
-    case ov::element::Type_t::f64: return "double";
+    case ov::element::Type_t::f32:
+      return "float";
+    case ov::element::Type_t::f64:
+      return "double";
     case ov::element::Type_t::boolean:
-    case ov::element::Type_t::u8: return "unsigned char";
-    case ov::element::Type_t::i8: return "signed char";
-    case ov::element::Type_t::u16: return "unsigned short";
-    case ov::element::Type_t::i16: return "short";
-    case ov::element::Type_t::u32: return "unsigned";
-    case ov::element::Type_t::i32: return "int";
-    case ov::element::Type_t::u64: return "unsigned long long";
-    case ov::element::Type_t::i64: return "long long";
-    default: return "";
+    case ov::element::Type_t::u8:
+      return "unsigned char";
+    case ov::element::Type_t::i8:
+      return "signed char";
+    case ov::element::Type_t::u16:
+      return "unsigned short";
+    case ov::element::Type_t::i16:
+      return "short";
+    case ov::element::Type_t::u32:
+      return "unsigned";
+    case ov::element::Type_t::i32:
+      return "int";
+    case ov::element::Type_t::u64:
+      return "unsigned long long";
+    case ov::element::Type_t::i64:
+      return "long long";
+    default:
+      return "";
   }
 }
 
 std::string storage_type(DType dtype) {
   switch (dtype) {
     case DType::kBool:
-    case DType::kU8: return "unsigned char";
-    case DType::kI8: return "signed char";
+    case DType::kU8:
+      return "unsigned char";
+    case DType::kI8:
+      return "signed char";
     case DType::kF16:
     case DType::kBF16:
-    case DType::kU16: return "unsigned short";
-    case DType::kI16: return "short";
-    case DType::kU32: return "unsigned";
-    case DType::kI32: return "int";
-    case DType::kU64: return "unsigned long long";
-    case DType::kI64: return "long long";
-    case DType::kF32: return "float";
-    case DType::kF64: return "double";
+    case DType::kU16:
+      return "unsigned short";
+    case DType::kI16:
+      return "short";
+    case DType::kU32:
+      return "unsigned";
+    case DType::kI32:
+      return "int";
+    case DType::kU64:
+      return "unsigned long long";
+    case DType::kI64:
+      return "long long";
+    case DType::kF32:
+      return "float";
+    case DType::kF64:
+      return "double";
   }
   return "";
 }
@@ -121,7 +142,7 @@ std::string literal(double value, const ov::element::Type& type) {
 Indices broadcast_indices(const Extents& input, const Extents& output, const ov::op::AutoBroadcastSpec& spec,
                           const Indices& at) {
   std::size_t first = output.size() - input.size();
-  if (spec.m_type == ov::op::AutoBroadcastType::PDPD && spec.m_axis >= 0)
+  if (spec.m_type == ov::op::AutoBroadcastType::PDPD && spec.m_axis >= 0 && first > 0)
     first = static_cast<std::size_t>(spec.m_axis);
   Indices from(input.size());
   for (std::size_t d = 0; d < input.size(); ++d) {

@@ -24,12 +24,14 @@ namespace { struct Address { void* at; template <class T> operator T*() const { 
 
 std::size_t parameter_count(const std::string& source) {
   const std::size_t end = source.find('{');
-  return static_cast<std::size_t>(std::count(source.begin(), source.begin() + static_cast<std::ptrdiff_t>(end), '*'));
+  return static_cast<std::size_t>(
+      std::count(source.begin(), source.begin() + static_cast<std::ptrdiff_t>(end), '*'));
 }
 
 std::string entry(std::size_t i, std::size_t parameters) {
   std::string call;
-  for (std::size_t k = 0; k < parameters; ++k) call += fmt::format("{}Address{{a[{}]}}", k == 0 ? "" : ", ", k);
+  for (std::size_t k = 0; k < parameters; ++k)
+    call += fmt::format("{}Address{{a[{}]}}", k == 0 ? "" : ", ", k);
   return fmt::format(
       "extern \"C\" void entry_{0}(void* const* a, unsigned blocks) {{\n"
       "  gridDim.x = blocks;\n  for (blockIdx.x = 0; blockIdx.x < blocks; ++blockIdx.x) run_{0}({1});\n}}\n",
@@ -62,16 +64,19 @@ Result<HostKernels> HostKernels::compile(const std::vector<std::string>& sources
   for (std::size_t i = 0; i < unique.size(); ++i) text += entry(i, parameter_count(unique[i]));
 
   std::string folder = (std::filesystem::temp_directory_path() / "inflight_kernels_XXXXXX").string();
-  if (mkdtemp(folder.data()) == nullptr) return Status(StatusCode::kIoError, "no temporary folder can be made");
+  if (mkdtemp(folder.data()) == nullptr)
+    return Status(StatusCode::kIoError, "no temporary folder can be made");
   const std::string base = folder + "/kernels";
   std::ofstream(base + ".cc") << text;
   // No contraction: the GPU's is tested within tolerances, and the host's results do not depend on its processor.
-  const std::string command = fmt::format("c++ -std=c++17 -O1 -w -ffp-contract=off -shared -fPIC -o {0}.so {0}.cc 2>{0}.log", base);
+  const std::string command =
+      fmt::format("c++ -std=c++17 -O1 -w -ffp-contract=off -shared -fPIC -o {0}.so {0}.cc 2>{0}.log", base);
   const int code = std::system(command.c_str());
   Status status;
   void* library = nullptr;
   if (code != 0)
-    status = Status(StatusCode::kDeviceError, fmt::format("c++ refuses the kernels: {}", first_error(base + ".log")));
+    status = Status(StatusCode::kDeviceError,
+                    fmt::format("c++ refuses the kernels: {}", first_error(base + ".log")));
   else if (library = dlopen((base + ".so").c_str(), RTLD_NOW | RTLD_LOCAL); library == nullptr)
     status = Status(StatusCode::kDeviceError, fmt::format("the kernels cannot be loaded: {}", dlerror()));
   if (status.ok() || std::getenv("INFLIGHT_KEEP_KERNELS") == nullptr) std::filesystem::remove_all(folder);

@@ -16,15 +16,16 @@ namespace inflight::cuda {
 namespace {
 
 constexpr int kThreads = 128;
-// Below so many threads a device is not filled: elements are then not gathered in one thread.
-constexpr std::int64_t kThreadsWanted = 32 * 1024;
+// Below so many threads blocks are half as large, so that they reach more of a device's processors.
+constexpr std::int64_t kThreadsFew = 32768;
 constexpr std::int64_t kBlocksMax = 1 << 30;
 
 bool is_static(const ov::Node& node) {
   for (const ov::Output<ov::Node>& input : node.input_values())
     if (input.get_partial_shape().is_dynamic() || input.get_element_type().is_dynamic()) return false;
   for (const ov::Output<const ov::Node>& output : node.outputs())
-    if (output.get_partial_shape().is_dynamic() || compute_type(output.get_element_type()).empty()) return false;
+    if (output.get_partial_shape().is_dynamic() || compute_type(output.get_element_type()).empty())
+      return false;
   return true;
 }
 
@@ -61,14 +62,14 @@ std::vector<std::size_t> memory_order(const Extents& extents, const Extents& str
 
 // How many neighbours in memory a thread computes.
 std::int64_t lanes_of(const Extents& extents, const Placed& to, const std::vector<std::size_t>& order,
-                      const std::vector<const ov::Node*>& nodes) {
+                      const std::vector<const ov::Node*>& nodes, std::int64_t threads_wanted) {
   if (order.empty() || to.strides[order.back()] != 1) return 1;
   // Lanes of a window are channels; neighbours on another dimension have windows of their own.
   for (const ov::Node* node : nodes)
     if (kernel_kind(*node) == KernelKind::kWindow && (order.back() != 1 || extents.size() < 3)) return 1;
   const std::int64_t count = element_count(extents), bytes = static_cast<std::int64_t>(dtype_bytes(to.dtype));
   for (std::int64_t lanes = std::max<std::int64_t>(16 / bytes, 1); lanes > 1; lanes /= 2) {
-    bool fits = extents[order.back()] % lanes == 0 && (lanes <= 2 || count / lanes >= kThreadsWanted);
+    bool fits = extents[order.back()] % lanes == 0 && (lanes <= 2 || count / lanes >= threads_wanted);
     for (std::size_t d = 0; d < extents.size() && fits; ++d)
       fits = extents[d] == 1 || to.strides[d] == 1 || to.strides[d] % lanes == 0;
     if (fits) return lanes;
@@ -76,17 +77,19 @@ std::int64_t lanes_of(const Extents& extents, const Placed& to, const std::vecto
   return 1;
 }
 
-Result<BuiltKernel> build_pointwise(const ov::Output<ov::Node>& value, const Placed& to, const Placement& placed,
-                                    const std::vector<const ov::Node*>& nodes) {
+Result<BuiltKernel> build_pointwise(const ov::Output<ov::Node>& value, const Placed& to,
+                                    const Placement& placed, const std::vector<const ov::Node*>& nodes,
+                                    const KernelOptions& options) {
   Emitter emitter(placed);
   const Extents extents = extents_of(value);
   const std::vector<std::size_t> order = memory_order(extents, to.strides);
-  const std::int64_t lanes = lanes_of(extents, to, order, nodes);
+  const std::int64_t lanes = lanes_of(extents, to, order, nodes, options.threads_wanted);
   const std::int64_t count = element_count(extents) / lanes;
   emitter.note_span(element_count(extents));
-  emitter.open(fmt::format("for (idx t_ = (idx)blockIdx.x * blockDim.x + threadIdx.x; t_ < {}; "
-                           "t_ += (idx)gridDim.x * blockDim.x)",
-                           count));
+  emitter.open(
+      fmt::format("for (idx t_ = (idx)blockIdx.x * blockDim.x + threadIdx.x; t_ < {}; "
+                  "t_ += (idx)gridDim.x * blockDim.x)",
+                  count));
   Extents sorted;
   for (const std::size_t d : order) sorted.push_back(extents[d]);
   if (lanes > 1) sorted.back() /= lanes;
@@ -102,7 +105,8 @@ Result<BuiltKernel> build_pointwise(const ov::Output<ov::Node>& value, const Pla
   INFLIGHT_TRY_ASSIGN(const Lanes names, emitter.emit(value, at));
   emitter.store(to, "y", at, names, value.get_element_type());
   emitter.close();
-  return finish_kernel(emitter, to, (count + kThreads - 1) / kThreads, kThreads);
+  const int threads = count < kThreadsFew ? kThreads / 2 : kThreads;
+  return finish_kernel(emitter, to, (count + threads - 1) / threads, threads);
 }
 
 // The strides of a placed value with the shape of the domain: they say which elements are neighbours.
@@ -133,13 +137,15 @@ Status check_rows(const std::vector<const ov::Node*>& rows, const RowTerms& term
     std::sort(mine.begin(), mine.end());
     std::sort(theirs.begin(), theirs.end());
     if (other.domain != terms.domain || mine != theirs)
-      return unsupported(*node, "its rows differ from those of its reader, so its result needs a place in memory");
+      return unsupported(*node,
+                         "its rows differ from those of its reader, so its result needs a place in memory");
   }
   return {};
 }
 
 Result<BuiltKernel> build_rows(const ov::Output<ov::Node>& value, const Placed& to, const Placement& placed,
-                               const std::vector<const ov::Node*>& nodes, const std::vector<const ov::Node*>& rows) {
+                               const std::vector<const ov::Node*>& nodes,
+                               const std::vector<const ov::Node*>& rows) {
   Emitter emitter(placed);
   const RowTerms terms = row_terms(*rows.front());
   INFLIGHT_TRY(check_rows(rows, terms));
@@ -152,12 +158,17 @@ Result<BuiltKernel> build_rows(const ov::Output<ov::Node>& value, const Placed& 
   // The row's dimensions of a reduction's result, with or without those that are reduced.
   Extents kept = terms.domain, left;
   for (const std::size_t axis : terms.axes) kept[axis] = 1;
-  for (const std::size_t d : [&] { auto all = frame.rows; std::sort(all.begin(), all.end()); return all; }())
+  for (const std::size_t d : [&] {
+         auto all = frame.rows;
+         std::sort(all.begin(), all.end());
+         return all;
+       }())
     left.push_back(terms.domain[d]);
   const Extents extents = extents_of(value);
   const bool of_rows = frame.length > 1 && extents != elements;
   if (of_rows && extents != kept && extents != left)
-    return unsupported(*value.get_node(), "it has other rows than what it reads, which needs a place in memory");
+    return unsupported(*value.get_node(),
+                       "it has other rows than what it reads, which needs a place in memory");
   emitter.note_span(element_count(elements));
   open_rows(emitter, frame);
   for (const ov::Node* node : rows) INFLIGHT_TRY(emit_row_facts(emitter, frame, *node));
@@ -166,7 +177,8 @@ Result<BuiltKernel> build_rows(const ov::Output<ov::Node>& value, const Placed& 
     if (extents != kept) {
       at.clear();
       for (std::size_t d = 0; d < terms.domain.size(); ++d)
-        if (std::find(terms.axes.begin(), terms.axes.end(), d) == terms.axes.end()) at.push_back(frame.row[d]);
+        if (std::find(terms.axes.begin(), terms.axes.end(), d) == terms.axes.end())
+          at.push_back(frame.row[d]);
     }
     INFLIGHT_TRY_ASSIGN(const std::string name, emitter.emit(value, at));
     emitter.open(fmt::format("if (group_ == 0 && base_ + lane_ < {})", frame.count));
@@ -191,9 +203,10 @@ BuiltKernel finish_kernel(const Emitter& emitter, const Placed& to, std::int64_t
   for (std::size_t i = 0; i < emitter.reads().size(); ++i)
     parameters += fmt::format("const {}* RESTRICT p{}, ", storage_type(emitter.read_types()[i]), i);
   BuiltKernel kernel;
-  kernel.source = fmt::format(
-      "extern \"C\" KERNEL void BOUNDS({}) run({}{}* RESTRICT y) {{\n  typedef {} idx;\n{}}}\n", threads, parameters,
-      storage_type(to.dtype), emitter.span_max() < (std::int64_t{1} << 30) ? "int" : "long long", emitter.body());
+  kernel.source =
+      fmt::format("extern \"C\" KERNEL void BOUNDS({}) run({}{}* RESTRICT y) {{\n  typedef {} idx;\n{}}}\n",
+                  threads, parameters, storage_type(to.dtype),
+                  emitter.span_max() < (std::int64_t{1} << 30) ? "int" : "long long", emitter.body());
   kernel.reads = emitter.reads();
   kernel.blocks = std::clamp<std::int64_t>(blocks, 1, kBlocksMax);
   kernel.threads = threads;
@@ -212,7 +225,8 @@ std::vector<std::string> covered_operators() {
   return names;
 }
 
-Result<BuiltKernel> build_kernel(const ov::Output<ov::Node>& value, const Placed& to, const Placement& placed) {
+Result<BuiltKernel> build_kernel(const ov::Output<ov::Node>& value, const Placed& to, const Placement& placed,
+                                 const KernelOptions& options) {
   Placement others = placed;  // the value itself is computed even if it has its place already
   others.erase(value);
   if (value.get_partial_shape().is_dynamic())
@@ -228,7 +242,7 @@ Result<BuiltKernel> build_kernel(const ov::Output<ov::Node>& value, const Placed
                                                    : "its shapes are known only while it runs");
       if (kind == KernelKind::kRows) rows.push_back(node);
     }
-  if (rows.empty()) return build_pointwise(value, to, others, nodes);
+  if (rows.empty()) return build_pointwise(value, to, others, nodes, options);
   if (has_own_kernel(*value.get_node()) && rows.size() == 1) return build_own_kernel(value, to, others);
   return build_rows(value, to, others, nodes, rows);
 }

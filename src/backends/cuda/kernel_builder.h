@@ -40,12 +40,20 @@ struct BuiltKernel {
   int threads = 128;
 };
 
+struct KernelOptions {
+  // A thread computes up to 16 bytes of neighbours (channels, where channels lie last) while so many threads are
+  // left. Fewer, larger threads do less work in all; more fill a device that has nothing else to do.
+  std::int64_t threads_wanted = 8192;
+};
+
 // The kernel that computes `value` and stores it as `to` says. Everything that it reaches is placed, a constant
 // whose elements are all the same, or of kind kInline or kWindow. It may also reach nodes of kind kRows (softmax,
 // the normalisations, reductions) if all of them have the same rows and `value` has the shape of their input, or of
 // their reduced output: a layer norm that is made of several nodes becomes one kernel. Ask by calling: where the
 // rows differ, the status says which node needs a place in memory.
+//   options  for the tuner; the result is the same
 //   errors   kUnsupported: a node that is not covered, named with its type, and why
-Result<BuiltKernel> build_kernel(const ov::Output<ov::Node>& value, const Placed& to, const Placement& placed);
+Result<BuiltKernel> build_kernel(const ov::Output<ov::Node>& value, const Placed& to, const Placement& placed,
+                                 const KernelOptions& options = {});
 
 }  // namespace inflight::cuda

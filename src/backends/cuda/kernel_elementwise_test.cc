@@ -26,20 +26,40 @@ TEST(KernelTest, NvrtcIsThere) {
 
 TEST(KernelTest, Unary) {
   check({
-      unary<op::v0::Abs>("Abs", -4, 4), unary<op::v0::Ceiling>("Ceiling", -4, 4), unary<op::v0::Floor>("Floor", -4, 4),
-      unary<op::v0::Negative>("Negative", -4, 4), unary<op::v0::Sign>("Sign", -1, 1), unary<op::v0::Exp>("Exp", -4, 4),
-      unary<op::v0::Log>("Log", 0.1, 4), unary<op::v0::Sqrt>("Sqrt", 0, 4), unary<op::v0::Sin>("Sin", -4, 4),
-      unary<op::v0::Cos>("Cos", -4, 4), unary<op::v0::Tan>("Tan", -1, 1), unary<op::v0::Asin>("Asin", -1, 1),
-      unary<op::v0::Acos>("Acos", -1, 1), unary<op::v0::Atan>("Atan", -4, 4), unary<op::v0::Sinh>("Sinh", -4, 4),
-      unary<op::v0::Cosh>("Cosh", -4, 4), unary<op::v3::Asinh>("Asinh", -4, 4), unary<op::v3::Acosh>("Acosh", 1, 4),
-      unary<op::v3::Atanh>("Atanh", -0.9, 0.9), unary<op::v0::Tanh>("Tanh", -4, 4), unary<op::v0::Erf>("Erf", -4, 4),
-      unary<op::v0::Relu>("Relu", -4, 4), unary<op::v0::Sigmoid>("Sigmoid", -8, 8),
-      unary<op::v4::HSwish>("HSwish", -5, 5), unary<op::v5::HSigmoid>("HSigmoid", -5, 5),
-      unary<op::v4::Mish>("Mish", -8, 8), unary<op::v4::SoftPlus>("SoftPlus", -30, 30),
-      unary<op::v9::SoftSign>("SoftSign", -4, 4), unary<op::v4::Swish>("Swish", -4, 4),
-      unary<op::v0::Gelu>("Gelu 0", -4, 4), unary<op::v7::Gelu>("Gelu erf", -4, 4, op::GeluApproximationMode::ERF),
+      unary<op::v0::Abs>("Abs", -4, 4),
+      unary<op::v0::Ceiling>("Ceiling", -4, 4),
+      unary<op::v0::Floor>("Floor", -4, 4),
+      unary<op::v0::Negative>("Negative", -4, 4),
+      unary<op::v0::Sign>("Sign", -1, 1),
+      unary<op::v0::Exp>("Exp", -4, 4),
+      unary<op::v0::Log>("Log", 0.1, 4),
+      unary<op::v0::Sqrt>("Sqrt", 0, 4),
+      unary<op::v0::Sin>("Sin", -4, 4),
+      unary<op::v0::Cos>("Cos", -4, 4),
+      unary<op::v0::Tan>("Tan", -1, 1),
+      unary<op::v0::Asin>("Asin", -1, 1),
+      unary<op::v0::Acos>("Acos", -1, 1),
+      unary<op::v0::Atan>("Atan", -4, 4),
+      unary<op::v0::Sinh>("Sinh", -4, 4),
+      unary<op::v0::Cosh>("Cosh", -4, 4),
+      unary<op::v3::Asinh>("Asinh", -4, 4),
+      unary<op::v3::Acosh>("Acosh", 1, 4),
+      unary<op::v3::Atanh>("Atanh", -0.9, 0.9),
+      unary<op::v0::Tanh>("Tanh", -4, 4),
+      unary<op::v0::Erf>("Erf", -4, 4),
+      unary<op::v0::Relu>("Relu", -4, 4),
+      unary<op::v0::Sigmoid>("Sigmoid", -8, 8),
+      unary<op::v4::HSwish>("HSwish", -5, 5),
+      unary<op::v5::HSigmoid>("HSigmoid", -5, 5),
+      unary<op::v4::Mish>("Mish", -8, 8),
+      unary<op::v4::SoftPlus>("SoftPlus", -30, 30),
+      unary<op::v9::SoftSign>("SoftSign", -4, 4),
+      unary<op::v4::Swish>("Swish", -4, 4),
+      unary<op::v0::Gelu>("Gelu 0", -4, 4),
+      unary<op::v7::Gelu>("Gelu erf", -4, 4, op::GeluApproximationMode::ERF),
       unary<op::v7::Gelu>("Gelu tanh", -4, 4, op::GeluApproximationMode::TANH),
-      unary<op::v0::Elu>("Elu", -4, 4, 0.7), unary<op::v0::Clamp>("Clamp", -4, 4, -1.5, 2.25),
+      unary<op::v0::Elu>("Elu", -4, 4, 0.7),
+      unary<op::v0::Clamp>("Clamp", -4, 4, -1.5, 2.25),
       unary<op::v5::Round>("Round even", -4, 4, op::v5::Round::RoundMode::HALF_TO_EVEN),
       unary<op::v5::Round>("Round away", -4, 4, op::v5::Round::RoundMode::HALF_AWAY_FROM_ZERO),
       make_case("Swish beta", {std::make_shared<op::v4::Swish>(input(kShape), scalar(1.7))}),
@@ -47,7 +67,8 @@ TEST(KernelTest, Unary) {
       make_case("PRelu one", {std::make_shared<op::v0::PRelu>(input(kShape), weights({1}))}),
       make_case("PRelu full", {std::make_shared<op::v0::PRelu>(input(kShape), weights({1, 8, 1, 1}))}),
       make_case("Selu", {std::make_shared<op::v0::Selu>(input(kShape), scalar(1.6), scalar(1.05))}),
-      make_case("HardSigmoid", {std::make_shared<op::v0::HardSigmoid>(input(kShape), scalar(0.2), scalar(0.5))}),
+      make_case("HardSigmoid",
+                {std::make_shared<op::v0::HardSigmoid>(input(kShape), scalar(0.2), scalar(0.5))}),
       make_case("Abs i32", {std::make_shared<op::v0::Abs>(input(kShape, i32))}),
       make_case("Negative i64", {std::make_shared<op::v0::Negative>(input(kShape, i64))}),
       make_case("Sign i32", {std::make_shared<op::v0::Sign>(input(kShape, i32))}),
@@ -61,8 +82,9 @@ TEST(KernelTest, Unary) {
 // Zero divided by zero and one by zero: what IsNaN and the others are for.
 TEST(KernelTest, NotFinite) {
   const auto x = input(kShape);
-  const auto ratio = std::make_shared<op::v1::Divide>(std::make_shared<op::v5::Round>(x, op::v5::Round::RoundMode::HALF_TO_EVEN),
-                                                      std::make_shared<op::v0::Floor>(input(kShape)));
+  const auto ratio = std::make_shared<op::v1::Divide>(
+      std::make_shared<op::v5::Round>(x, op::v5::Round::RoundMode::HALF_TO_EVEN),
+      std::make_shared<op::v0::Floor>(input(kShape)));
   check({
       make_case("IsNaN", {std::make_shared<op::v10::IsNaN>(ratio)}, -1, 1),
       make_case("IsFinite", {std::make_shared<op::v10::IsFinite>(ratio)}, -1, 1),
@@ -77,8 +99,10 @@ TEST(KernelTest, NotFinite) {
 template <typename Op>
 void add_binary(std::vector<Case>& cases, const char* name, const ov::element::Type& type, double low = -4,
                 double high = 4) {
-  cases.push_back(make_case(name, {std::make_shared<Op>(input(kShape, type), input({8, 1, 5}, type))}, low, high));
-  cases.push_back(make_case(std::string(name) + " same", {std::make_shared<Op>(input(kShape, type), input(kShape, type))}, low, high));
+  cases.push_back(
+      make_case(name, {std::make_shared<Op>(input(kShape, type), input({8, 1, 5}, type))}, low, high));
+  cases.push_back(make_case(std::string(name) + " same",
+                            {std::make_shared<Op>(input(kShape, type), input(kShape, type))}, low, high));
 }
 
 TEST(KernelTest, Binary) {
@@ -118,8 +142,12 @@ TEST(KernelTest, IntegerDivision) {
   cases.push_back(make_case("Mod", {std::make_shared<op::v1::Mod>(input(kShape, i32), by)}));
   cases.push_back(make_case("FloorMod", {std::make_shared<op::v1::FloorMod>(input(kShape, i32), by)}));
   cases.push_back(make_case("Power", {std::make_shared<op::v1::Power>(input(kShape, i32), scalar(3, i32))}));
-  cases.push_back(make_case("Left", {std::make_shared<op::v15::BitwiseLeftShift>(input(kShape, ov::element::u32), op::v0::Constant::create(ov::element::u32, {5}, {0, 1, 2, 3, 4}))}));
-  cases.push_back(make_case("Right", {std::make_shared<op::v15::BitwiseRightShift>(input(kShape, ov::element::u32), op::v0::Constant::create(ov::element::u32, {5}, {0, 1, 2, 3, 4}))}));
+  cases.push_back(make_case("Left", {std::make_shared<op::v15::BitwiseLeftShift>(
+                                        input(kShape, ov::element::u32),
+                                        op::v0::Constant::create(ov::element::u32, {5}, {0, 1, 2, 3, 4}))}));
+  cases.push_back(make_case("Right", {std::make_shared<op::v15::BitwiseRightShift>(
+                                         input(kShape, ov::element::u32),
+                                         op::v0::Constant::create(ov::element::u32, {5}, {0, 1, 2, 3, 4}))}));
   check(cases);
 }
 
@@ -132,33 +160,40 @@ TEST(KernelTest, Broadcasting) {
       make_case("scalar", {std::make_shared<op::v1::Multiply>(scalar(0.1), input(kShape))}),
       make_case("scalar input", {std::make_shared<op::v1::Multiply>(input({}), input(kShape))}),
       make_case("rank 0", {std::make_shared<op::v1::Multiply>(input({}), input({}))}),
-      make_case("select", {std::make_shared<op::v1::Select>(input({8, 1, 1}, kBool), input(kShape), input({1, 5}))}),
+      make_case("select",
+                {std::make_shared<op::v1::Select>(input({8, 1, 1}, kBool), input(kShape), input({1, 5}))}),
   });
 }
 
 TEST(KernelTest, Convert) {
   std::vector<Case> cases;
-  for (const auto& to : {ov::element::f16, ov::element::i8, ov::element::i32, ov::element::i64, ov::element::f64})
+  for (const auto& to :
+       {ov::element::f16, ov::element::i8, ov::element::i32, ov::element::i64, ov::element::f64})
     cases.push_back(make_case("from f32 to " + ov::element::Type(to).get_type_name(),
                               {std::make_shared<op::v0::Convert>(input(kShape), to)}));
-  cases.push_back(make_case("u8", {std::make_shared<op::v0::Convert>(input(kShape), ov::element::u8)}, 0, 200));
+  cases.push_back(
+      make_case("u8", {std::make_shared<op::v0::Convert>(input(kShape), ov::element::u8)}, 0, 200));
   cases.push_back(make_case("bool", {std::make_shared<op::v0::Convert>(input(kShape, i32), kBool)}));
-  for (const auto& from : {ov::element::i8, ov::element::u8, ov::element::i32, ov::element::i64, ov::element::boolean})
+  for (const auto& from :
+       {ov::element::i8, ov::element::u8, ov::element::i32, ov::element::i64, ov::element::boolean})
     cases.push_back(make_case("to f32 from " + ov::element::Type(from).get_type_name(),
                               {std::make_shared<op::v0::Convert>(input(kShape, from), f32)}));
   check(cases);
 }
 
 TEST(KernelTest, QuantizeAndNormalise) {
-  const auto fake = [](const ov::Output<ov::Node>& low, const ov::Output<ov::Node>& high, std::size_t levels) {
+  const auto fake = [](const ov::Output<ov::Node>& low, const ov::Output<ov::Node>& high,
+                       std::size_t levels) {
     return std::make_shared<op::v0::FakeQuantize>(input(kShape), low, high, scalar(-1.5), scalar(2), levels);
   };
   const auto positive = std::make_shared<op::v0::Abs>(weights({8}));
   check({
       make_case("FakeQuantize", {fake(scalar(-2), scalar(2.5), 256)}),
       make_case("FakeQuantize channel", {fake(weights({1, 8, 1, 1}), scalar(2.5), 16)}),
-      make_case("BatchNorm 5", {std::make_shared<op::v5::BatchNormInference>(input(kShape), weights({8}), weights({8}), weights({8}), positive, 0.1)}),
-      make_case("BatchNorm 0", {std::make_shared<op::v0::BatchNormInference>(input(kShape), weights({8}), weights({8}), weights({8}), positive, 0.1)}),
+      make_case("BatchNorm 5", {std::make_shared<op::v5::BatchNormInference>(
+                                   input(kShape), weights({8}), weights({8}), weights({8}), positive, 0.1)}),
+      make_case("BatchNorm 0", {std::make_shared<op::v0::BatchNormInference>(
+                                   input(kShape), weights({8}), weights({8}), weights({8}), positive, 0.1)}),
   });
 }
 
@@ -168,7 +203,9 @@ TEST(KernelTest, Chain) {
   const auto bias = std::make_shared<op::v1::Add>(x, weights({1, 64, 1, 1}));
   const auto silu = std::make_shared<op::v1::Multiply>(bias, std::make_shared<op::v0::Sigmoid>(bias));
   const auto sum = std::make_shared<op::v1::Add>(silu, input({1, 64, 7, 9}));
-  check({make_case("silu and residual", {std::make_shared<op::v0::Relu>(sum)}), make_case("wide", {std::make_shared<op::v0::Relu>(std::make_shared<op::v1::Add>(input({1, 64, 64, 80}), weights({64, 1, 1})))})});
+  check({make_case("silu and residual", {std::make_shared<op::v0::Relu>(sum)}),
+         make_case("wide", {std::make_shared<op::v0::Relu>(std::make_shared<op::v1::Add>(
+                               input({1, 64, 64, 80}), weights({64, 1, 1})))})});
 }
 
 }  // namespace

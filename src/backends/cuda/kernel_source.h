@@ -9,6 +9,8 @@
 //   Pack<T, N>                N elements that one instruction loads or stores
 //   m_exp(x), ...             mathematics over float, double and integers
 //   block_reduce(x, Sum())    over the threads of the block; all of them get the result
+//   lane_reduce<L>(x, Sum())  over those whose numbers are the same modulo L
+//   block_scan(x, total)      the sum over the threads up to this one
 //
 // A kernel is right for any number of blocks: it strides over its elements or its rows.
 #pragma once

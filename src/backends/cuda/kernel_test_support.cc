@@ -19,6 +19,7 @@
 #include "backends/cuda/host_emulator.h"
 #include "backends/cuda/kernel_builder.h"
 #include "backends/cuda/kernel_source.h"
+#include "support/watchdog.h"
 
 namespace inflight::cuda::test {
 namespace {
@@ -35,25 +36,38 @@ constexpr Variant kVariants[] = {{"dense f32", Layout::kDense, DType::kF32},
 
 DType dtype_of(const ov::element::Type& type, DType real) {
   switch (type) {
-    case ov::element::Type_t::f64: return DType::kF64;
-    case ov::element::Type_t::f16: return DType::kF16;
-    case ov::element::Type_t::boolean: return DType::kBool;
-    case ov::element::Type_t::u8: return DType::kU8;
-    case ov::element::Type_t::i8: return DType::kI8;
-    case ov::element::Type_t::u16: return DType::kU16;
-    case ov::element::Type_t::i16: return DType::kI16;
-    case ov::element::Type_t::u32: return DType::kU32;
-    case ov::element::Type_t::i32: return DType::kI32;
-    case ov::element::Type_t::u64: return DType::kU64;
-    case ov::element::Type_t::i64: return DType::kI64;
-    default: return real;
+    case ov::element::Type_t::f64:
+      return DType::kF64;
+    case ov::element::Type_t::f16:
+      return DType::kF16;
+    case ov::element::Type_t::boolean:
+      return DType::kBool;
+    case ov::element::Type_t::u8:
+      return DType::kU8;
+    case ov::element::Type_t::i8:
+      return DType::kI8;
+    case ov::element::Type_t::u16:
+      return DType::kU16;
+    case ov::element::Type_t::i16:
+      return DType::kI16;
+    case ov::element::Type_t::u32:
+      return DType::kU32;
+    case ov::element::Type_t::i32:
+      return DType::kI32;
+    case ov::element::Type_t::u64:
+      return DType::kU64;
+    case ov::element::Type_t::i64:
+      return DType::kI64;
+    default:
+      return real;
   }
 }
 
 Extents strides_of(const ov::Shape& shape, Layout layout) {
   std::vector<std::size_t> order(shape.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
-  if (layout == Layout::kChannelsLast && shape.size() > 2) std::rotate(order.begin() + 1, order.begin() + 2, order.end());
+  if (layout == Layout::kChannelsLast && shape.size() > 2)
+    std::rotate(order.begin() + 1, order.begin() + 2, order.end());
   Extents strides(shape.size());
   std::int64_t stride = 1;
   for (std::size_t i = order.size(); i-- > 0;) {
@@ -65,7 +79,8 @@ Extents strides_of(const ov::Shape& shape, Layout layout) {
 
 std::size_t offset_of(std::size_t flat, const ov::Shape& shape, const Extents& strides) {
   std::int64_t offset = 0;
-  for (std::size_t d = shape.size(); d-- > 0; flat /= shape[d]) offset += static_cast<std::int64_t>(flat % shape[d]) * strides[d];
+  for (std::size_t d = shape.size(); d-- > 0; flat /= shape[d])
+    offset += static_cast<std::int64_t>(flat % shape[d]) * strides[d];
   return static_cast<std::size_t>(offset);
 }
 
@@ -111,37 +126,56 @@ void fill(ov::Tensor& tensor, std::mt19937& random, double low, double high) {
   std::uniform_int_distribution<int> real(static_cast<int>(low * 64), static_cast<int>(high * 64) - 1);
   std::uniform_int_distribution<int> whole(std::numeric_limits<T>::is_signed ? -9 : 0, 9);
   for (std::size_t i = 0; i < tensor.get_size(); ++i)
-    tensor.data<T>()[i] = std::is_floating_point_v<T> ? static_cast<T>(real(random) / 64.0) : static_cast<T>(whole(random));
+    tensor.data<T>()[i] =
+        std::is_floating_point_v<T> ? static_cast<T>(real(random) / 64.0) : static_cast<T>(whole(random));
 }
 
 ov::Tensor made_up(const ov::Output<ov::Node>& output, std::mt19937& random, double low, double high) {
   ov::Tensor tensor(output.get_element_type(), output.get_shape());
   switch (output.get_element_type()) {
-    case ov::element::Type_t::f32: fill<float>(tensor, random, low, high); break;
-    case ov::element::Type_t::f64: fill<double>(tensor, random, low, high); break;
-    case ov::element::Type_t::i8: fill<std::int8_t>(tensor, random, low, high); break;
-    case ov::element::Type_t::u8: fill<std::uint8_t>(tensor, random, low, high); break;
-    case ov::element::Type_t::i32: fill<std::int32_t>(tensor, random, low, high); break;
-    case ov::element::Type_t::u32: fill<std::uint32_t>(tensor, random, low, high); break;
-    case ov::element::Type_t::i64: fill<std::int64_t>(tensor, random, low, high); break;
-    case ov::element::Type_t::boolean:
-      for (std::size_t i = 0; i < tensor.get_size(); ++i) static_cast<char*>(tensor.data())[i] = static_cast<char>(random() & 1U);
+    case ov::element::Type_t::f32:
+      fill<float>(tensor, random, low, high);
       break;
-    default: ADD_FAILURE() << "no inputs of type " << output.get_element_type();
+    case ov::element::Type_t::f64:
+      fill<double>(tensor, random, low, high);
+      break;
+    case ov::element::Type_t::i8:
+      fill<std::int8_t>(tensor, random, low, high);
+      break;
+    case ov::element::Type_t::u8:
+      fill<std::uint8_t>(tensor, random, low, high);
+      break;
+    case ov::element::Type_t::i32:
+      fill<std::int32_t>(tensor, random, low, high);
+      break;
+    case ov::element::Type_t::u32:
+      fill<std::uint32_t>(tensor, random, low, high);
+      break;
+    case ov::element::Type_t::i64:
+      fill<std::int64_t>(tensor, random, low, high);
+      break;
+    case ov::element::Type_t::boolean:
+      for (std::size_t i = 0; i < tensor.get_size(); ++i)
+        static_cast<char*>(tensor.data())[i] = static_cast<char>(random() & 1U);
+      break;
+    default:
+      ADD_FAILURE() << "no inputs of type " << output.get_element_type();
   }
   return tensor;
 }
 
 ov::TensorVector expected(const Case& one, const ov::TensorVector& inputs) {
+  const std::shared_ptr<ov::Model>& model = one.oracle != nullptr ? one.oracle : one.model;
   ov::TensorVector outputs;
-  for (const auto& output : one.model->outputs()) outputs.emplace_back(output.get_element_type(), output.get_shape());
+  for (const auto& output : one.model->outputs())
+    outputs.emplace_back(output.get_element_type(), output.get_shape());
   try {
-    if (one.model->evaluate(outputs, inputs)) return outputs;
+    if (model->evaluate(outputs, inputs)) return outputs;
   } catch (const ov::Exception&) {  // some operators say so in this way; the CPU has them
   }
   static ov::Core core;
-  ov::InferRequest request =
-      core.compile_model(one.model, "CPU", ov::hint::inference_precision(ov::element::f32)).create_infer_request();
+  ov::InferRequest request = core.compile_model(model, "CPU", ov::hint::inference_precision(ov::element::f32))
+                                 .create_infer_request();
   for (std::size_t i = 0; i < inputs.size(); ++i) request.set_input_tensor(i, inputs[i]);
   request.infer();
   for (std::size_t i = 0; i < outputs.size(); ++i) request.get_output_tensor(i).copy_to(outputs[i]);
@@ -162,14 +196,17 @@ void plan(const Case& one, const Variant& variant, std::vector<Run>& runs) {
   Placement placed;
   for (const auto& node : one.model->get_ordered_ops()) {
     const auto constant = ov::as_type_ptr<ov::op::v0::Constant>(node);
-    if (!ov::is_type<ov::op::v0::Parameter>(node) && (!constant || constant->get_all_data_elements_bitwise_identical()))
+    if (!ov::is_type<ov::op::v0::Parameter>(node) &&
+        (!constant || constant->get_all_data_elements_bitwise_identical()))
       continue;
     const auto output = node->output(0);
-    placed[output] = {dtype_of(output.get_element_type(), variant.real), strides_of(output.get_shape(), variant.layout)};
+    placed[output] = {dtype_of(output.get_element_type(), variant.real),
+                      strides_of(output.get_shape(), variant.layout)};
   }
   for (std::size_t r = 0; r < one.model->outputs().size(); ++r) {
     const ov::Output<ov::Node> value = one.model->get_results()[r]->input_value(0);
-    const Placed to = {dtype_of(value.get_element_type(), variant.real), strides_of(value.get_shape(), variant.layout)};
+    const Placed to = {dtype_of(value.get_element_type(), variant.real),
+                       strides_of(value.get_shape(), variant.layout)};
     Result<BuiltKernel> kernel = build_kernel(value, to, placed);
     if (!kernel.ok()) {
       ADD_FAILURE() << one.name << ", " << variant.name << ": " << kernel.status().to_string();
@@ -181,14 +218,22 @@ void plan(const Case& one, const Variant& variant, std::vector<Run>& runs) {
 
 double element(const ov::Tensor& tensor, std::size_t i) {
   switch (tensor.get_element_type()) {
-    case ov::element::Type_t::f32: return static_cast<double>(tensor.data<float>()[i]);
-    case ov::element::Type_t::f64: return tensor.data<double>()[i];
-    case ov::element::Type_t::i8: return tensor.data<std::int8_t>()[i];
-    case ov::element::Type_t::i32: return tensor.data<std::int32_t>()[i];
-    case ov::element::Type_t::u32: return tensor.data<std::uint32_t>()[i];
-    case ov::element::Type_t::i64: return static_cast<double>(tensor.data<std::int64_t>()[i]);
-    case ov::element::Type_t::f16: return static_cast<double>(static_cast<float>(tensor.data<ov::float16>()[i]));
-    default: return static_cast<const unsigned char*>(tensor.data())[i];
+    case ov::element::Type_t::f32:
+      return static_cast<double>(tensor.data<float>()[i]);
+    case ov::element::Type_t::f64:
+      return tensor.data<double>()[i];
+    case ov::element::Type_t::i8:
+      return tensor.data<std::int8_t>()[i];
+    case ov::element::Type_t::i32:
+      return tensor.data<std::int32_t>()[i];
+    case ov::element::Type_t::u32:
+      return tensor.data<std::uint32_t>()[i];
+    case ov::element::Type_t::i64:
+      return static_cast<double>(tensor.data<std::int64_t>()[i]);
+    case ov::element::Type_t::f16:
+      return static_cast<double>(static_cast<float>(tensor.data<ov::float16>()[i]));
+    default:
+      return static_cast<const unsigned char*>(tensor.data())[i];
   }
 }
 
@@ -202,8 +247,9 @@ void compare(const Run& run, const ov::Tensor& want, const ov::Tensor& got, std:
   for (std::size_t i = 0; i < want.get_size(); ++i) {
     const double a = element(want, i), b = element(got, i);
     if (a == b || (std::isnan(a) && std::isnan(b)) || std::abs(a - b) <= limit) continue;
-    ADD_FAILURE() << run.one->name << ", " << run.variant->name << ", " << blocks << " blocks, result " << run.result
-                  << ", element " << i << " of " << want.get_shape() << ": got " << b << ", want " << a << "\n"
+    ADD_FAILURE() << run.one->name << ", " << run.variant->name << ", " << blocks << " blocks, result "
+                  << run.result << ", element " << i << " of " << want.get_shape() << ": got " << b
+                  << ", want " << a << "\n"
                   << run.kernel.source;
     return;
   }
@@ -228,8 +274,7 @@ void run_one(const Run& run, const HostKernels& kernels, std::size_t number, con
   for (const ov::Output<ov::Node>& read : run.kernel.reads) {
     const auto constant = ov::as_type_ptr<ov::op::v0::Constant>(read.get_node_shared_ptr());
     const ov::Tensor tensor =
-        constant ? constant->get_tensor_view()
-                 : inputs[parameter_number(*run.one, read)];
+        constant ? constant->get_tensor_view() : inputs[parameter_number(*run.one, read)];
     copy_in(tensor, run.placed.at(read), allocate(tensor.get_byte_size()));
   }
   const ov::Tensor& wanted = want[run.result];
@@ -256,7 +301,8 @@ struct Nvrtc {
 const Nvrtc* nvrtc() {
   static const Nvrtc* loaded = []() -> const Nvrtc* {
     void* library = nullptr;
-    for (const char* name : {"libnvrtc.so", "libnvrtc.so.13", "libnvrtc.so.12", "/usr/local/cuda/lib64/libnvrtc.so"})
+    for (const char* name :
+         {"libnvrtc.so", "libnvrtc.so.13", "libnvrtc.so.12", "/usr/local/cuda/lib64/libnvrtc.so"})
       if (library == nullptr) library = dlopen(name, RTLD_NOW);
     if (library == nullptr) return nullptr;
     static Nvrtc functions;
@@ -306,7 +352,7 @@ Case make_case(std::string name, const ov::OutputVector& outputs, double low, do
     if (auto parameter = ov::as_type_ptr<ov::op::v0::Parameter>(node)) parameters.push_back(parameter);
     for (const auto& source : node->input_values()) stack.push_back(source.get_node_shared_ptr());
   }
-  return {std::move(name), std::make_shared<ov::Model>(results, parameters), low, high, tolerance};
+  return {std::move(name), std::make_shared<ov::Model>(results, parameters), low, high, tolerance, nullptr};
 }
 
 std::shared_ptr<ov::op::v0::Parameter> input(const ov::Shape& shape, ov::element::Type type) {
@@ -323,13 +369,15 @@ std::shared_ptr<ov::op::v0::Constant> scalar(double value, ov::element::Type typ
 
 std::shared_ptr<ov::op::v0::Constant> weights(const ov::Shape& shape) {
   std::vector<float> values(ov::shape_size(shape));
-  for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>((i * 37 + 11) % 64) / 32.0F - 1.0F;
+  for (std::size_t i = 0; i < values.size(); ++i)
+    values[i] = static_cast<float>((i * 37 + 11) % 64) / 32.0F - 1.0F;
   return ov::op::v0::Constant::create(ov::element::f32, shape, values);
 }
 
 bool has_nvrtc() { return nvrtc() != nullptr; }
 
 void check(const std::vector<Case>& cases) {
+  limit_test_to(std::chrono::minutes(5));  // compilers take most of it
   std::vector<Run> runs;
   for (const Case& one : cases) {
     bool real = false;
@@ -339,6 +387,9 @@ void check(const std::vector<Case>& cases) {
   }
   std::vector<std::string> sources;
   for (const Run& run : runs) sources.push_back(run.kernel.source);
+  if (std::getenv("INFLIGHT_PRINT_KERNELS") != nullptr)
+    for (const Run& run : runs)
+      std::printf("%s, %s:\n%s\n", run.one->name.c_str(), run.variant->name, run.kernel.source.c_str());
   const Result<HostKernels> kernels = HostKernels::compile(sources);
   ASSERT_TRUE(kernels.ok()) << kernels.status().to_string();
   const Case* last = nullptr;
@@ -348,7 +399,8 @@ void check(const std::vector<Case>& cases) {
     if (last != &one) {
       std::mt19937 random(7);
       inputs.clear();
-      for (const auto& parameter : one.model->get_parameters()) inputs.push_back(made_up(parameter->output(0), random, one.low, one.high));
+      for (const auto& parameter : one.model->get_parameters())
+        inputs.push_back(made_up(parameter->output(0), random, one.low, one.high));
       want = expected(one, inputs);
       last = &one;
     }

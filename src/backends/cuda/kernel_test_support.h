@@ -17,13 +17,15 @@ struct Case {
   std::shared_ptr<ov::Model> model;
   double low = -4, high = 4;
   double tolerance = 1e-5;  // relative to the largest element; integers are compared exactly
+  std::shared_ptr<ov::Model> oracle = nullptr;  // says what is right where OpenVINO's operator does not
 };
 
 // The model of these outputs and all parameters that they reach.
 Case make_case(std::string name, const ov::OutputVector& outputs, double low = -4, double high = 4,
                double tolerance = 1e-5);
 
-std::shared_ptr<ov::op::v0::Parameter> input(const ov::Shape& shape, ov::element::Type type = ov::element::f32);
+std::shared_ptr<ov::op::v0::Parameter> input(const ov::Shape& shape,
+                                             ov::element::Type type = ov::element::f32);
 std::shared_ptr<ov::op::v0::Constant> integers(const std::vector<std::int64_t>& values);
 std::shared_ptr<ov::op::v0::Constant> scalar(double value, ov::element::Type type = ov::element::f32);
 // A constant with made-up values.

@@ -41,21 +41,26 @@ Frame make_frame(const Extents& domain, const std::vector<std::size_t>& axes, co
     return stride;
   };
   frame.lanes = innermost(frame.rows) < innermost(frame.axes) ? 32 : 1;
-  if (frame.lanes == 32) frame.threads = frame.length <= 16 ? 128 : frame.length <= 512 ? 256 : 512;
+  if (frame.lanes == 32)
+    frame.threads = frame.length <= 16 ? 128 : frame.length <= 512 ? 256 : 512;
   else
-    frame.threads = frame.length <= 128 ? 32 : frame.length <= 512 ? 64 : frame.length <= 2048 ? 128
-                                           : frame.length <= 8192 ? 256 : 512;
+    frame.threads = frame.length <= 128    ? 32
+                    : frame.length <= 512  ? 64
+                    : frame.length <= 2048 ? 128
+                    : frame.length <= 8192 ? 256
+                                           : 512;
   const std::int64_t together = frame.threads / frame.lanes;
   frame.keeps = (frame.length + together - 1) / together <= kKeptMax;
   return frame;
 }
 
 void open_rows(Emitter& emitter, Frame& frame) {
-  emitter.line(fmt::format("constexpr int kLanes = ON_DEVICE({}, 1), kTogether = ON_DEVICE({}, 1);", frame.lanes,
-                           frame.threads / frame.lanes));
+  emitter.line(fmt::format("constexpr int kLanes = ON_DEVICE({}, 1), kTogether = ON_DEVICE({}, 1);",
+                           frame.lanes, frame.threads / frame.lanes));
   emitter.line("const idx lane_ = threadIdx.x % kLanes, group_ = threadIdx.x / kLanes;");
-  emitter.open(fmt::format("for (idx base_ = (idx)blockIdx.x * kLanes; base_ < {}; base_ += (idx)gridDim.x * kLanes)",
-                           frame.count));
+  emitter.open(
+      fmt::format("for (idx base_ = (idx)blockIdx.x * kLanes; base_ < {}; base_ += (idx)gridDim.x * kLanes)",
+                  frame.count));
   // A lane past the last row repeats it, and stores nothing: all threads take part in the reductions.
   emitter.line(fmt::format("const idx row_ = m_min<idx>(base_ + lane_, {});", frame.count - 1));
   Extents extents;
@@ -96,7 +101,8 @@ void declare_kept(Emitter& emitter, const Frame& frame, const ov::Output<ov::Nod
                            kept_name(value, emitter), frame.length));
 }
 
-Result<std::string> emit_kept(Emitter& emitter, Frame& frame, const ov::Output<ov::Node>& value, const Indices& at) {
+Result<std::string> emit_kept(Emitter& emitter, Frame& frame, const ov::Output<ov::Node>& value,
+                              const Indices& at) {
   if (!frame.keeps) return emitter.emit(value, at);
   const std::string kept = kept_name(value, emitter) + "[j_]";
   if (emitter.is_kept(value)) return kept;
@@ -111,7 +117,8 @@ Result<std::string> emit_row_reduction(Emitter& emitter, Frame& frame, const ov:
   declare_kept(emitter, frame, value);
   const std::string sum = emitter.variable(reduction.type, reduction.start);
   const Indices at = open_elements(emitter, frame);
-  INFLIGHT_TRY_ASSIGN(const std::string x, emit_kept(emitter, frame, value, value_indices(emitter, frame, at)));
+  INFLIGHT_TRY_ASSIGN(const std::string x,
+                      emit_kept(emitter, frame, value, value_indices(emitter, frame, at)));
   emitter.line(fmt::format("{0} = {1}()({0}, ({2})({3}));", sum, reduction.functor, reduction.type,
                            replaced(reduction.element, x)));
   close_elements(emitter);

@@ -18,9 +18,9 @@ struct Frame {
   std::int64_t count = 1;         // of rows
   int lanes = 1;                  // rows that a block works on at a time: 1 or 32
   int threads = 128;
-  bool keeps = false;             // threads keep the row's elements in registers
-  Indices row;                    // the indices of the row; those of the axes are 0
-  std::int64_t groups = 0;        // the domain's dimensions 1 and 2 are one of the values, as groups of channels
+  bool keeps = false;       // threads keep the row's elements in registers
+  Indices row;              // the indices of the row; those of the axes are 0
+  std::int64_t groups = 0;  // the domain's dimensions 1 and 2 are one of the values, as groups of channels
 };
 
 // A frame with `axes` over `domain`. `strides` are those of what is read: they decide the order of the threads.
@@ -34,7 +34,8 @@ void close_elements(Emitter& emitter);
 // The indices of a value that has the domain's elements.
 Indices value_indices(Emitter& emitter, const Frame& frame, const Indices& at);
 // The element of `value`; kept for the loops over the same row that follow.
-Result<std::string> emit_kept(Emitter& emitter, Frame& frame, const ov::Output<ov::Node>& value, const Indices& at);
+Result<std::string> emit_kept(Emitter& emitter, Frame& frame, const ov::Output<ov::Node>& value,
+                              const Indices& at);
 // Declares the arrays in which emit_kept keeps `value`, before the loops.
 void declare_kept(Emitter& emitter, const Frame& frame, const ov::Output<ov::Node>& value);
 
@@ -56,7 +57,8 @@ Status emit_row_facts(Emitter& emitter, Frame& frame, const ov::Node& node);
 
 // Operators with a kernel of their own: CumSum and TopK. False: another operator.
 bool has_own_kernel(const ov::Node& node);
-Result<BuiltKernel> build_own_kernel(const ov::Output<ov::Node>& value, const Placed& to, const Placement& placed);
+Result<BuiltKernel> build_own_kernel(const ov::Output<ov::Node>& value, const Placed& to,
+                                     const Placement& placed);
 
 // A kernel's source around a body.
 BuiltKernel finish_kernel(const Emitter& emitter, const Placed& to, std::int64_t blocks, int threads);

@@ -14,7 +14,9 @@ namespace op = ov::op;
 // A row of at most so many bytes is copied to shared memory.
 constexpr std::int64_t kSharedMax = 32 * 1024;
 
-const op::util::TopKBase* as_top_k(const ov::Node& node) { return dynamic_cast<const op::util::TopKBase*>(&node); }
+const op::util::TopKBase* as_top_k(const ov::Node& node) {
+  return dynamic_cast<const op::util::TopKBase*>(&node);
+}
 
 struct Row {
   std::int64_t count = 1, length = 1;
@@ -37,7 +39,9 @@ Indices open_row(Emitter& emitter, const Row& row) {
   return emitter.split({"row_", 0, 1, row.count}, row.extents);
 }
 
-int threads_of(const Row& row) { return row.length <= 64 ? 32 : row.length <= 256 ? 64 : row.length <= 1024 ? 128 : 256; }
+int threads_of(const Row& row) {
+  return row.length <= 64 ? 32 : row.length <= 256 ? 64 : row.length <= 1024 ? 128 : 256;
+}
 
 Result<BuiltKernel> build_cum_sum(const op::v0::CumSum& node, const Placed& to, const Placement& placed) {
   Emitter emitter(placed);
@@ -58,7 +62,8 @@ Result<BuiltKernel> build_cum_sum(const op::v0::CumSum& node, const Placed& to, 
   emitter.line(fmt::format("{} = {};", x, value));
   emitter.close();
   const std::string total = emitter.variable(type, "0");
-  const std::string sum = emitter.local(type, fmt::format("({})({} + block_scan({}, {}))", type, carry, x, total));
+  const std::string sum =
+      emitter.local(type, fmt::format("({})({} + block_scan({}, {}))", type, carry, x, total));
   // What is stored one place on leaves out its own element.
   const std::int64_t shift = node.is_exclusive() ? 1 : 0;
   emitter.open(fmt::format("if (k_ + {} < {})", shift, row.length));
@@ -93,7 +98,8 @@ std::string comes_before(const TopK& top, const std::string& a, const std::strin
 Status store_result(Emitter& emitter, const TopK& top, const Placed& to, Indices at, const Index& place,
                     const std::string& value, const std::string& index) {
   at[top.row.axis] = place;
-  emitter.store(to, "y", {at}, {top.output == 0 ? value : index}, top.node.get_output_element_type(top.output));
+  emitter.store(to, "y", {at}, {top.output == 0 ? value : index},
+                top.node.get_output_element_type(top.output));
   return {};
 }
 
@@ -103,7 +109,8 @@ Status emit_first(Emitter& emitter, const TopK& top, const Placed& to, Indices a
   emitter.open(fmt::format("for (idx k_ = threadIdx.x; k_ < {}; k_ += blockDim.x)", top.row.length));
   at[top.row.axis] = {"k_", 0, 1, top.row.length};
   INFLIGHT_TRY_ASSIGN(const std::string x, emitter.emit(top.node.input_value(0), at));
-  emitter.line(fmt::format("best_ = First<{}>()(best_, Ranked<{}>{{{}, k_}});", top.is_max, top.value_type, x));
+  emitter.line(
+      fmt::format("best_ = First<{}>()(best_, Ranked<{}>{{{}, k_}});", top.is_max, top.value_type, x));
   emitter.close();
   emitter.line(fmt::format("best_ = block_reduce(best_, First<{}>());", top.is_max));
   emitter.open("if (threadIdx.x == 0)");
@@ -113,7 +120,8 @@ Status emit_first(Emitter& emitter, const TopK& top, const Placed& to, Indices a
 }
 
 // The element of the row at k: of shared memory if it fits.
-Result<std::string> element(Emitter& emitter, const TopK& top, Indices at, const std::string& k, bool shared) {
+Result<std::string> element(Emitter& emitter, const TopK& top, Indices at, const std::string& k,
+                            bool shared) {
   if (shared) return emitter.local(top.value_type, fmt::format("shared_[{}]", k));
   at[top.row.axis] = {k, 0, 1, top.row.length};
   return emitter.emit(top.node.input_value(0), at);
@@ -124,7 +132,8 @@ Result<std::string> element(Emitter& emitter, const TopK& top, Indices at, const
 Status emit_ranks(Emitter& emitter, const TopK& top, const Placed& to, const Indices& at) {
   const std::int64_t n = top.row.length, k = static_cast<std::int64_t>(top.node.get_k());
   const bool by_index = top.node.get_sort_type() == op::TopKSortType::SORT_INDICES;
-  const bool shared = n * static_cast<std::int64_t>(top.node.get_input_element_type(0).size() < 4 ? 4 : 8) <= kSharedMax;
+  const bool shared =
+      n * static_cast<std::int64_t>(top.node.get_input_element_type(0).size() < 4 ? 4 : 8) <= kSharedMax;
   if (shared) {
     emitter.line(fmt::format("SHARED {} shared_[{}];", top.value_type, n));
     emitter.line("__syncthreads();");
@@ -148,7 +157,8 @@ Status emit_ranks(Emitter& emitter, const TopK& top, const Placed& to, const Ind
                                     : comes_before(top, other, "q_", x, "k_")));
     emitter.close();
     if (by_index && pass == 0) {
-      emitter.line(fmt::format("if ({} == {}) last_ = Ranked<{}>{{{}, k_}};", rank, k - 1, top.value_type, x));
+      emitter.line(
+          fmt::format("if ({} == {}) last_ = Ranked<{}>{{{}, k_}};", rank, k - 1, top.value_type, x));
     } else {
       emitter.open(chosen ? "" : fmt::format("if ({} < {})", rank, k));
       INFLIGHT_TRY(store_result(emitter, top, to, at, {rank, 0, 1, k}, x, "k_"));
@@ -165,8 +175,12 @@ Result<BuiltKernel> build_top_k(const op::util::TopKBase& node, std::size_t outp
                                 const Placement& placed) {
   Emitter emitter(placed);
   const std::size_t axis = normal_axis(node.get_provided_axis(), node.get_input_shape(0).size());
-  const TopK top{node, row_of(node, axis), output, compute_type(node.get_output_element_type(output)),
-                 compute_type(node.get_input_element_type(0)), node.get_mode() == op::TopKMode::MAX};
+  const TopK top{node,
+                 row_of(node, axis),
+                 output,
+                 compute_type(node.get_output_element_type(output)),
+                 compute_type(node.get_input_element_type(0)),
+                 node.get_mode() == op::TopKMode::MAX};
   const Indices at = open_row(emitter, top.row);
   INFLIGHT_TRY(node.get_k() == 1 ? emit_first(emitter, top, to, at) : emit_ranks(emitter, top, to, at));
   emitter.close();
@@ -179,7 +193,8 @@ bool has_own_kernel(const ov::Node& node) {
   return as_top_k(node) != nullptr || ov::is_type<op::v0::CumSum>(&node);
 }
 
-Result<BuiltKernel> build_own_kernel(const ov::Output<ov::Node>& value, const Placed& to, const Placement& placed) {
+Result<BuiltKernel> build_own_kernel(const ov::Output<ov::Node>& value, const Placed& to,
+                                     const Placement& placed) {
   if (const auto* top = as_top_k(*value.get_node())) return build_top_k(*top, value.get_index(), to, placed);
   return build_cum_sum(dynamic_cast<const op::v0::CumSum&>(*value.get_node()), to, placed);
 }

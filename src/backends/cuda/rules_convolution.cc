@@ -13,7 +13,7 @@ namespace {
 struct ConvolutionTerms {
   WindowAxes axes;
   std::int64_t groups = 1, in_channels = 1, out_channels = 1;  // the channels: of one group
-  bool has_groups = false;                                      // the weights have a dimension for them
+  bool has_groups = false;                                     // the weights have a dimension for them
 };
 
 // Of the weights: [K, C, ...] or [G, K, C, ...] forward; [C, K, ...] or [G, C, K, ...] backward.
@@ -39,8 +39,8 @@ ConvolutionTerms terms_of(const ov::op::util::ConvolutionBase& node, bool groupe
 }
 
 // The element of the weights for an output channel.
-Indices weight_indices(Emitter& emitter, const ConvolutionTerms& terms, const Index& channel, const Index& input,
-                       const Indices& taps, bool backward) {
+Indices weight_indices(Emitter& emitter, const ConvolutionTerms& terms, const Index& channel,
+                       const Index& input, const Indices& taps, bool backward) {
   Indices at;
   if (terms.has_groups) at.push_back(emitter.divided(channel, terms.out_channels));
   const Index output = terms.has_groups ? emitter.modulo(channel, terms.out_channels) : channel;
@@ -69,7 +69,8 @@ Status accumulate(Emitter& emitter, const ov::Node& node, const ConvolutionTerms
   INFLIGHT_TRY_ASSIGN(const Lanes w, emit_moved(emitter, node.input_value(1), at, [&](const Indices& lane) {
                         return weight_indices(emitter, terms, lane[1], input, taps, backward);
                       }));
-  for (std::size_t j = 0; j < at.size(); ++j) emitter.line(fmt::format("{} += {} * {};", sums[j], x[j], w[j]));
+  for (std::size_t j = 0; j < at.size(); ++j)
+    emitter.line(fmt::format("{} += {} * {};", sums[j], x[j], w[j]));
   close_window(emitter, opened);
   return {};
 }
@@ -108,9 +109,14 @@ void set_backward_pads(ConvolutionTerms& terms, const ov::op::util::ConvolutionB
       case ov::op::PadType::SAME_UPPER:
         axis.pad_begin = std::max<std::int64_t>(total, 0) - std::max<std::int64_t>(total, 0) / 2;
         break;
-      case ov::op::PadType::SAME_LOWER: axis.pad_begin = std::max<std::int64_t>(total, 0) / 2; break;
-      case ov::op::PadType::VALID: axis.pad_begin = 0; break;
-      default: axis.pad_begin = static_cast<std::int64_t>(node.get_pads_begin()[d]);
+      case ov::op::PadType::SAME_LOWER:
+        axis.pad_begin = std::max<std::int64_t>(total, 0) / 2;
+        break;
+      case ov::op::PadType::VALID:
+        axis.pad_begin = 0;
+        break;
+      default:
+        axis.pad_begin = static_cast<std::int64_t>(node.get_pads_begin()[d]);
     }
   }
 }
@@ -136,7 +142,8 @@ Result<Lanes> emit_backward(Emitter& emitter, const ov::Node& node, std::size_t 
     taps.push_back(open_loop(emitter, axis.kernel, opened));
     const std::string reach =
         emitter.text(emitter.linear({{at[0][d + 2], 1}, {taps.back(), -axis.dilation}}, axis.pad_begin));
-    emitter.open(fmt::format("if ({0} >= 0 && {0} % {1} == 0 && {0} / {1} < {2})", reach, axis.stride, axis.in));
+    emitter.open(
+        fmt::format("if ({0} >= 0 && {0} % {1} == 0 && {0} / {1} < {2})", reach, axis.stride, axis.in));
     ++opened;
     from.push_back(emitter.named(fmt::format("{} / {}", reach, axis.stride), axis.in));
   }
@@ -176,12 +183,15 @@ Result<Lanes> emit_matmul(Emitter& emitter, const ov::Node& node, std::size_t, c
   int opened = 0;
   const Index k = open_loop(emitter, depth, opened);
   INFLIGHT_TRY_ASSIGN(const Lanes x, emit_moved(emitter, node.input_value(0), at, [&](const Indices& lane) {
-                        return matrix_indices(a, batch_of(lane), row_of(lane), k, matmul.get_transpose_a(), true);
+                        return matrix_indices(a, batch_of(lane), row_of(lane), k, matmul.get_transpose_a(),
+                                              true);
                       }));
   INFLIGHT_TRY_ASSIGN(const Lanes y, emit_moved(emitter, node.input_value(1), at, [&](const Indices& lane) {
-                        return matrix_indices(b, batch_of(lane), k, column_of(lane), matmul.get_transpose_b(), false);
+                        return matrix_indices(b, batch_of(lane), k, column_of(lane), matmul.get_transpose_b(),
+                                              false);
                       }));
-  for (std::size_t j = 0; j < at.size(); ++j) emitter.line(fmt::format("{} += {} * {};", sums[j], x[j], y[j]));
+  for (std::size_t j = 0; j < at.size(); ++j)
+    emitter.line(fmt::format("{} += {} * {};", sums[j], x[j], y[j]));
   close_window(emitter, opened);
   return sums;
 }
@@ -190,7 +200,9 @@ Result<Lanes> emit_matmul(Emitter& emitter, const ov::Node& node, std::size_t, c
 
 void add_convolution_rules(RuleTable& table) {
   namespace op = ov::op;
-  const auto add = [&](const ov::DiscreteTypeInfo& type, EmitRule rule) { table[rule_key(type)] = {always_window, rule}; };
+  const auto add = [&](const ov::DiscreteTypeInfo& type, EmitRule rule) {
+    table[rule_key(type)] = {always_window, rule};
+  };
   add(op::v1::Convolution::get_type_info_static(), emit_convolution<false>);
   add(op::v1::GroupConvolution::get_type_info_static(), emit_convolution<true>);
   add(op::v1::ConvolutionBackpropData::get_type_info_static(), emit_backward<false>);

@@ -22,7 +22,9 @@ std::map<std::string, Expression>& expressions() {
   return table;
 }
 
-std::string number(const ov::Node& node, double value) { return literal(value, node.get_output_element_type(0)); }
+std::string number(const ov::Node& node, double value) {
+  return literal(value, node.get_output_element_type(0));
+}
 
 // The inputs' broadcasting. Operators without the attribute broadcast as NumPy does.
 ov::op::AutoBroadcastSpec broadcast_of(const ov::Node& node) { return node.get_autob(); }
@@ -31,7 +33,8 @@ Indices input_indices(const ov::Node& node, std::size_t input, const Indices& at
   const Extents in = extents_of(node.input_value(input));
   const Extents out = extents_of(node.output(0));
   // A slope with one dimension is one a channel.
-  if (input == 1 && ov::is_type<ov::op::v0::PRelu>(&node) && in.size() == 1 && out.size() > 1 && in[0] == out[1])
+  if (input == 1 && ov::is_type<ov::op::v0::PRelu>(&node) && in.size() == 1 && out.size() > 1 &&
+      in[0] == out[1])
     return {at[1]};
   if (in.size() > out.size()) return Indices(in.size(), Emitter::constant(0));
   return broadcast_indices(in, out, broadcast_of(node), at);
@@ -73,9 +76,12 @@ class Rules {
       std::string text;
       const std::string type = compute_type(node.get_output_element_type(0));
       for (std::size_t i = 0; i < format.size(); ++i) {
-        if (format[i] == '$') text += a[static_cast<std::size_t>(format[++i] - '0')];
-        else if (format[i] == '#') text += type;
-        else text += format[i];
+        if (format[i] == '$')
+          text += a[static_cast<std::size_t>(format[++i] - '0')];
+        else if (format[i] == '#')
+          text += type;
+        else
+          text += format[i];
       }
       return text;
     });
@@ -116,8 +122,8 @@ void add_unary_with_attributes(Rules& rules) {
                          : fmt::format("{0} * m_sigmoid({0} * {1})", a[0], a[1]);
   });
   rules.add<op::v7::Gelu>([](const ov::Node& node, const Arguments& a) {
-    const bool tanh = dynamic_cast<const op::v7::Gelu&>(node).get_approximation_mode() ==
-                      op::GeluApproximationMode::TANH;
+    const bool tanh =
+        dynamic_cast<const op::v7::Gelu&>(node).get_approximation_mode() == op::GeluApproximationMode::TANH;
     return fmt::format("{}({})", tanh ? "m_gelu_tanh" : "m_gelu", a[0]);
   });
   rules.add<op::v0::Elu>([](const ov::Node& node, const Arguments& a) {
@@ -131,7 +137,8 @@ void add_unary_with_attributes(Rules& rules) {
     if (!type.is_real()) {  // the bounds of integers: those inside of [min, max] that the type can hold
       const int bits = static_cast<int>(type.bitwidth()) - (type.is_signed() ? 1 : 0);
       low = std::max(std::ceil(low), type.is_signed() ? -std::ldexp(1.0, bits) : 0.0);
-      high = std::min(std::floor(high), bits > 53 ? std::nextafter(std::ldexp(1.0, bits), 0) : std::ldexp(1.0, bits) - 1);
+      high = std::min(std::floor(high),
+                      bits > 53 ? std::nextafter(std::ldexp(1.0, bits), 0) : std::ldexp(1.0, bits) - 1);
     }
     return fmt::format("m_min(m_max({}, {}), {})", a[0], number(node, low), number(node, high));
   });
@@ -159,12 +166,14 @@ void add_binary(Rules& rules) {
   rules.add<op::v1::GreaterEqual>("$0 >= $1");
   rules.add<op::v1::LogicalAnd>("$0 && $1").add<op::v1::LogicalOr>("$0 || $1");
   rules.add<op::v1::LogicalXor>("!$0 != !$1").add<op::v0::Xor>("!$0 != !$1");
-  rules.add<op::v13::BitwiseAnd>("$0 & $1").add<op::v13::BitwiseOr>("$0 | $1").add<op::v13::BitwiseXor>("$0 ^ $1");
+  rules.add<op::v13::BitwiseAnd>("$0 & $1").add<op::v13::BitwiseOr>("$0 | $1").add<op::v13::BitwiseXor>(
+      "$0 ^ $1");
   rules.add<op::v15::BitwiseLeftShift>("$0 << $1").add<op::v15::BitwiseRightShift>("$0 >> $1");
   rules.add<op::v1::Select>("$0 ? $1 : $2");
   rules.add<op::v1::Divide>([](const ov::Node& node, const Arguments& a) {
     const bool floors = dynamic_cast<const op::v1::Divide&>(node).is_pythondiv() &&
-                        node.get_output_element_type(0).is_signed() && !node.get_output_element_type(0).is_real();
+                        node.get_output_element_type(0).is_signed() &&
+                        !node.get_output_element_type(0).is_real();
     return fmt::format("{}({}, {})", floors ? "m_floor_div" : "m_div", a[0], a[1]);
   });
 }
@@ -204,8 +213,9 @@ Result<Lanes> emit_batch_norm(Emitter& emitter, const ov::Node& node, std::size_
   const std::string epsilon = number(node, dynamic_cast<const Op&>(node).get_eps_value());
   Lanes lanes;
   for (std::size_t j = 0; j < at.size(); ++j)
-    lanes.push_back(emitter.local(type, fmt::format("({} - {}) / m_sqrt({} + {}) * {} + {}", data[j], inputs[2][j],
-                                                    inputs[3][j], epsilon, inputs[0][j], inputs[1][j])));
+    lanes.push_back(
+        emitter.local(type, fmt::format("({} - {}) / m_sqrt({} + {}) * {} + {}", data[j], inputs[2][j],
+                                        inputs[3][j], epsilon, inputs[0][j], inputs[1][j])));
   return lanes;
 }
 

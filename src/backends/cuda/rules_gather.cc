@@ -36,7 +36,8 @@ Result<std::string> emit_gather_one(Emitter& emitter, const ov::Node& node, cons
   Indices where = slice_of(at, 0, batch);
   append(where, slice_of(at, axis, axis + rank - batch));
   std::string inside;
-  INFLIGHT_TRY_ASSIGN(const Index index, checked_index(emitter, node.input_value(1), where, data[axis], &inside));
+  INFLIGHT_TRY_ASSIGN(const Index index,
+                      checked_index(emitter, node.input_value(1), where, data[axis], &inside));
   Indices from = slice_of(at, 0, axis);
   from.push_back(index);
   append(from, slice_of(at, axis + rank - batch, at.size()));
@@ -61,7 +62,8 @@ Result<Lanes> emit_gather(Emitter& emitter, const ov::Node& node, std::size_t, c
   Indices where = slice_of(at[0], 0, batch);
   append(where, slice_of(at[0], axis, axis + rank - batch));
   std::string inside;
-  INFLIGHT_TRY_ASSIGN(const Index index, checked_index(emitter, node.input_value(1), where, data[axis], &inside));
+  INFLIGHT_TRY_ASSIGN(const Index index,
+                      checked_index(emitter, node.input_value(1), where, data[axis], &inside));
   INFLIGHT_TRY_ASSIGN(Lanes lanes, emit_moved(emitter, node.input_value(0), at, [&](const Indices& lane) {
                         Indices from = slice_of(lane, 0, axis);
                         from.push_back(index);
@@ -69,7 +71,8 @@ Result<Lanes> emit_gather(Emitter& emitter, const ov::Node& node, std::size_t, c
                         return from;
                       }));
   const std::string type = compute_type(node.get_output_element_type(0));
-  for (std::string& lane : lanes) lane = emitter.local(type, fmt::format("{} ? {} : ({})0", inside, lane, type));
+  for (std::string& lane : lanes)
+    lane = emitter.local(type, fmt::format("{} ? {} : ({})0", inside, lane, type));
   return lanes;
 }
 
@@ -98,7 +101,8 @@ Result<Lanes> emit_gather_nd(Emitter& emitter, const ov::Node& node, std::size_t
     Indices outer = slice_of(lane, 0, kKeepsBatch ? batch : std::min<std::size_t>(batch, 1));
     const std::size_t next = outer.size();
     if (!kKeepsBatch && batch > 1)
-      outer = emitter.split(lane[0], Extents(data.begin(), data.begin() + static_cast<std::ptrdiff_t>(batch)));
+      outer =
+          emitter.split(lane[0], Extents(data.begin(), data.begin() + static_cast<std::ptrdiff_t>(batch)));
     const std::size_t middle = indices.size() - 1 - batch;
     Indices where = outer;
     append(where, slice_of(lane, next, next + middle));
@@ -106,7 +110,8 @@ Result<Lanes> emit_gather_nd(Emitter& emitter, const ov::Node& node, std::size_t
     Indices from = outer;
     for (std::size_t k = 0; k < depth; ++k) {
       where.back() = Emitter::constant(static_cast<std::int64_t>(k));
-      INFLIGHT_TRY_ASSIGN(const Index index, checked_index(emitter, node.input_value(1), where, data[batch + k]));
+      INFLIGHT_TRY_ASSIGN(const Index index,
+                          checked_index(emitter, node.input_value(1), where, data[batch + k]));
       from.push_back(index);
     }
     append(from, slice_of(lane, next + middle, lane.size()));
@@ -116,11 +121,10 @@ Result<Lanes> emit_gather_nd(Emitter& emitter, const ov::Node& node, std::size_t
 
 Result<Lanes> emit_one_hot(Emitter& emitter, const ov::Node& node, std::size_t, const Places& at) {
   const std::size_t rank = node.get_output_shape(0).size();
-  const std::size_t axis =
-      normal_axis(dynamic_cast<const ov::op::util::OneHotBase&>(node).get_axis(), rank);
+  const std::size_t axis = normal_axis(dynamic_cast<const ov::op::util::OneHotBase&>(node).get_axis(), rank);
   const auto* v16 = dynamic_cast<const ov::op::v16::OneHot*>(&node);
-  const bool wraps = v16 != nullptr && v16->get_negative_indices_mode() ==
-                                           ov::op::v16::OneHot::NegativeIndicesMode::NORMALIZE;
+  const bool wraps = v16 != nullptr &&
+                     v16->get_negative_indices_mode() == ov::op::v16::OneHot::NegativeIndicesMode::NORMALIZE;
   const std::string type = compute_type(node.get_output_element_type(0));
   return emit_each(at, [&](const Indices& lane) -> Result<std::string> {
     Indices from = slice_of(lane, 0, axis);
@@ -131,7 +135,8 @@ Result<Lanes> emit_one_hot(Emitter& emitter, const ov::Node& node, std::size_t, 
                                                      node.get_output_shape(0)[axis]));
     INFLIGHT_TRY_ASSIGN(const std::string on, emitter.emit(node.input_value(2), Indices{}));
     INFLIGHT_TRY_ASSIGN(const std::string off, emitter.emit(node.input_value(3), Indices{}));
-    return emitter.local(type, fmt::format("(long long){} == {} ? {} : {}", index, emitter.text(lane[axis]), on, off));
+    return emitter.local(
+        type, fmt::format("(long long){} == {} ? {} : {}", index, emitter.text(lane[axis]), on, off));
   });
 }
 
@@ -140,19 +145,22 @@ Result<Lanes> emit_range(Emitter& emitter, const ov::Node& node, std::size_t, co
   return emit_each(at, [&](const Indices& lane) -> Result<std::string> {
     INFLIGHT_TRY_ASSIGN(const std::string start, emitter.emit(node.input_value(0), Indices{}));
     INFLIGHT_TRY_ASSIGN(const std::string step, emitter.emit(node.input_value(2), Indices{}));
-    return emitter.local(type, fmt::format("({0})({0}){1} + ({0}){2} * ({0}){3}", type, start, emitter.text(lane[0]),
-                                           step));
+    return emitter.local(
+        type, fmt::format("({0})({0}){1} + ({0}){2} * ({0}){3}", type, start, emitter.text(lane[0]), step));
   });
 }
 
 Result<Lanes> emit_reverse(Emitter& emitter, const ov::Node& node, std::size_t, const Places& at) {
   const Extents in = extents_of(node.input_value(0));
-  const bool mask = dynamic_cast<const ov::op::v1::Reverse&>(node).get_mode() == ov::op::v1::Reverse::Mode::MASK;
+  const bool mask =
+      dynamic_cast<const ov::op::v1::Reverse&>(node).get_mode() == ov::op::v1::Reverse::Mode::MASK;
   const auto named = constant_integers(node, 1);
   std::vector<bool> turned(in.size(), false);
   for (std::size_t i = 0; i < named.size(); ++i) {
-    if (mask) turned[i] = named[i] != 0;
-    else turned[normal_axis(named[i], in.size())] = true;
+    if (mask)
+      turned[i] = named[i] != 0;
+    else
+      turned[normal_axis(named[i], in.size())] = true;
   }
   return emit_moved(emitter, node.input_value(0), at, [&](Indices lane) {
     for (std::size_t d = 0; d < in.size(); ++d)
@@ -173,8 +181,8 @@ Result<Lanes> emit_reverse_sequence(Emitter& emitter, const ov::Node& node, std:
   const std::int64_t extent = extents_of(node.input_value(0))[axis];
   return emit_each(at, [&](const Indices& lane) -> Result<std::string> {
     INFLIGHT_TRY_ASSIGN(const std::string raw, emitter.emit(node.input_value(1), Indices{lane[batch]}));
-    const std::string length =
-        emitter.text(emitter.named(fmt::format("(idx)clamp_index<long long>((long long){}, 0, {})", raw, extent)));
+    const std::string length = emitter.text(
+        emitter.named(fmt::format("(idx)clamp_index<long long>((long long){}, 0, {})", raw, extent)));
     Indices from = lane;
     from[axis] = emitter.named(
         fmt::format("{0} < {1} ? {1} - 1 - {0} : {0}", emitter.text(lane[axis]), length), extent);
@@ -227,7 +235,8 @@ Result<Lanes> emit_shuffle_channels(Emitter& emitter, const ov::Node& node, std:
   const std::size_t axis = normal_axis(op.get_axis(), in.size());
   return emit_moved(emitter, node.input_value(0), at, [&](Indices lane) {
     const Index group = emitter.modulo(lane[axis], op.get_group());
-    lane[axis] = emitter.linear({{group, in[axis] / op.get_group()}, {emitter.divided(lane[axis], op.get_group()), 1}});
+    lane[axis] = emitter.linear(
+        {{group, in[axis] / op.get_group()}, {emitter.divided(lane[axis], op.get_group()), 1}});
     return lane;
   });
 }

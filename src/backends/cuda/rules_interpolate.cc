@@ -38,9 +38,10 @@ std::vector<double> constant_reals(const ov::Node& node, std::size_t input) {
 Base::InterpolateAttrs attributes_of(const ov::op::v0::Interpolate& node) {
   const auto& old = node.get_attrs();
   Base::InterpolateAttrs attributes;
-  attributes.mode = old.mode == "nearest" ? Mode::NEAREST
-                    : old.mode == "cubic" ? Mode::CUBIC
-                    : node.get_input_shape(0).size() < 5 ? Mode::LINEAR_ONNX : Mode::LINEAR;
+  attributes.mode = old.mode == "nearest"                ? Mode::NEAREST
+                    : old.mode == "cubic"                ? Mode::CUBIC
+                    : node.get_input_shape(0).size() < 5 ? Mode::LINEAR_ONNX
+                                                         : Mode::LINEAR;
   attributes.nearest_mode = Nearest::SIMPLE;
   attributes.coordinate_transformation_mode =
       old.align_corners ? Coordinates::ALIGN_CORNERS : Coordinates::ASYMMETRIC;
@@ -98,9 +99,12 @@ std::string coordinate(Emitter& emitter, const Terms& terms, const Axis& axis, c
     case Coordinates::PYTORCH_HALF_PIXEL:
       if (axis.out == 1) return "0.0f";
       [[fallthrough]];
-    case Coordinates::HALF_PIXEL: return emitter.local("float", fmt::format("({} + 0.5f) / {} - 0.5f", x, scale));
-    case Coordinates::ASYMMETRIC: return emitter.local("float", fmt::format("{} / {}", x, scale));
-    case Coordinates::TF_HALF_PIXEL_FOR_NN: return emitter.local("float", fmt::format("({} + 0.5f) / {}", x, scale));
+    case Coordinates::HALF_PIXEL:
+      return emitter.local("float", fmt::format("({} + 0.5f) / {} - 0.5f", x, scale));
+    case Coordinates::ASYMMETRIC:
+      return emitter.local("float", fmt::format("{} / {}", x, scale));
+    case Coordinates::TF_HALF_PIXEL_FOR_NN:
+      return emitter.local("float", fmt::format("({} + 0.5f) / {}", x, scale));
     case Coordinates::ALIGN_CORNERS:
       if (axis.out == 1) return "0.0f";
       return emitter.local("float", fmt::format("{} * {} / {}", x, real(static_cast<double>(axis.in - 1)),
@@ -116,10 +120,18 @@ Index nearest(Emitter& emitter, const Terms& terms, const Axis& axis, const Inde
     case Nearest::ROUND_PREFER_FLOOR:
       rounded = fmt::format("({0} == m_floor({0}) + 0.5f ? m_floor({0}) : m_round({0}))", x);
       break;
-    case Nearest::ROUND_PREFER_CEIL: rounded = fmt::format("m_round({})", x); break;
-    case Nearest::FLOOR: rounded = fmt::format("m_floor({})", x); break;
-    case Nearest::CEIL: rounded = fmt::format("m_ceil({})", x); break;
-    case Nearest::SIMPLE: rounded = fmt::format("{}({})", axis.scale < 1 ? "m_ceil" : "m_trunc", x); break;
+    case Nearest::ROUND_PREFER_CEIL:
+      rounded = fmt::format("m_round({})", x);
+      break;
+    case Nearest::FLOOR:
+      rounded = fmt::format("m_floor({})", x);
+      break;
+    case Nearest::CEIL:
+      rounded = fmt::format("m_ceil({})", x);
+      break;
+    case Nearest::SIMPLE:
+      rounded = fmt::format("{}({})", axis.scale < 1 ? "m_ceil" : "m_trunc", x);
+      break;
   }
   return emitter.named(fmt::format("clamp_index<idx>((idx){}, 0, {})", rounded, axis.in - 1), axis.in);
 }
@@ -203,7 +215,8 @@ Tap open_pillow(Emitter& emitter, const Terms& terms, const Axis& axis, const In
 
 Tap open_taps(Emitter& emitter, const Terms& terms, const Axis& axis, const Index& out) {
   const Mode mode = terms.attributes.mode;
-  if (mode == Mode::BILINEAR_PILLOW || mode == Mode::BICUBIC_PILLOW) return open_pillow(emitter, terms, axis, out);
+  if (mode == Mode::BILINEAR_PILLOW || mode == Mode::BICUBIC_PILLOW)
+    return open_pillow(emitter, terms, axis, out);
   const std::string x = coordinate(emitter, terms, axis, out);
   if (mode == Mode::LINEAR_ONNX) return open_linear_onnx(emitter, axis, x);
   if (mode == Mode::CUBIC) return open_cubic(emitter, terms, axis, x);
@@ -216,7 +229,8 @@ std::string unpad(Emitter& emitter, const Terms& terms, Indices& at) {
   for (std::size_t d = 0; d < at.size(); ++d) {
     if (terms.pad_begin[d] == 0 && terms.pad_end[d] == 0) continue;
     at[d] = Emitter::plus(at[d], -terms.pad_begin[d]);
-    inside += fmt::format("{0}{1} >= 0 && {1} < {2}", inside.empty() ? "" : " && ", emitter.text(at[d]), terms.in[d]);
+    inside += fmt::format("{0}{1} >= 0 && {1} < {2}", inside.empty() ? "" : " && ", emitter.text(at[d]),
+                          terms.in[d]);
   }
   return inside;
 }
@@ -225,7 +239,8 @@ Result<Lanes> emit_nearest(Emitter& emitter, const ov::Node& node, const Terms& 
   Places from = at;
   std::string inside;
   for (Indices& lane : from) {
-    for (const Axis& axis : terms.axes) lane[axis.dimension] = nearest(emitter, terms, axis, lane[axis.dimension]);
+    for (const Axis& axis : terms.axes)
+      lane[axis.dimension] = nearest(emitter, terms, axis, lane[axis.dimension]);
     inside = unpad(emitter, terms, lane);
   }
   if (inside.empty()) return emitter.emit(node.input_value(0), from);
@@ -267,7 +282,8 @@ Result<Lanes> emit_interpolate(Emitter& emitter, const ov::Node& node, std::size
     const Tap tap = open_taps(emitter, terms, axis, at[0][axis.dimension]);
     opened += tap.opened;
     from[axis.dimension] = {tap.index, 0, 1, 0};
-    weight = weight == "1.0f" ? tap.weight : emitter.local("float", fmt::format("{} * {}", weight, tap.weight));
+    weight =
+        weight == "1.0f" ? tap.weight : emitter.local("float", fmt::format("{} * {}", weight, tap.weight));
   }
   emitter.line(fmt::format("{} += {};", total, weight));
   const std::string inside = unpad(emitter, terms, from);
@@ -280,13 +296,16 @@ Result<Lanes> emit_interpolate(Emitter& emitter, const ov::Node& node, std::size
                         for (const Axis& axis : terms.axes) lane[axis.dimension] = from[axis.dimension];
                         return lane;
                       }));
-  for (std::size_t j = 0; j < at.size(); ++j) emitter.line(fmt::format("{} += {} * {};", sums[j], weight, values[j]));
+  for (std::size_t j = 0; j < at.size(); ++j)
+    emitter.line(fmt::format("{} += {} * {};", sums[j], weight, values[j]));
   close_window(emitter, opened);
   const ov::element::Type type = node.get_output_element_type(0);
   Lanes lanes;
   for (const std::string& sum : sums) {
     std::string mean = emitter.local("float", fmt::format("{1} == 0.0f ? 0.0f : {0} / {1}", sum, total));
-    if (!type.is_real()) mean = emitter.local(compute_type(type), fmt::format("({})(long long)m_rint({})", compute_type(type), mean));
+    if (!type.is_real())
+      mean = emitter.local(compute_type(type),
+                           fmt::format("({})(long long)m_rint({})", compute_type(type), mean));
     lanes.push_back(mean);
   }
   return lanes;
@@ -308,8 +327,9 @@ KernelKind interpolate_kind(const ov::Node& node) {
 
 void add_interpolate_rules(RuleTable& table) {
   namespace op = ov::op;
-  for (const auto& type : {op::v0::Interpolate::get_type_info_static(), op::v4::Interpolate::get_type_info_static(),
-                           op::v11::Interpolate::get_type_info_static()})
+  for (const auto& type :
+       {op::v0::Interpolate::get_type_info_static(), op::v4::Interpolate::get_type_info_static(),
+        op::v11::Interpolate::get_type_info_static()})
     table[rule_key(type)] = {interpolate_kind, emit_interpolate};
 }
 

@@ -23,16 +23,19 @@ Indices reshaped(Emitter& emitter, const Extents& from, const Extents& to, const
     std::size_t f_end = f + 1, t_end = t + 1;
     std::int64_t f_count = from[f], t_count = to[t];
     while (f_count != t_count) {
-      if (f_count < t_count) f_count *= from[f_end++];
-      else t_count *= to[t_end++];
+      if (f_count < t_count)
+        f_count *= from[f_end++];
+      else
+        t_count *= to[t_end++];
     }
     const auto part = [](const auto& all, std::size_t begin, std::size_t end) {
       return std::decay_t<decltype(all)>(all.begin() + static_cast<std::ptrdiff_t>(begin),
                                          all.begin() + static_cast<std::ptrdiff_t>(end));
     };
-    const Indices inner = f_end - f == 1 && t_end - t == 1
-                              ? Indices{at[t]}
-                              : emitter.split(emitter.flat(part(at, t, t_end), part(to, t, t_end)), part(from, f, f_end));
+    const Indices inner =
+        f_end - f == 1 && t_end - t == 1
+            ? Indices{at[t]}
+            : emitter.split(emitter.flat(part(at, t, t_end), part(to, t, t_end)), part(from, f, f_end));
     std::copy(inner.begin(), inner.end(), result.begin() + static_cast<std::ptrdiff_t>(f));
     f = f_end;
     t = t_end;
@@ -66,9 +69,11 @@ Result<Lanes> emit_broadcast(Emitter& emitter, const ov::Node& node, std::size_t
   const Extents in = extents_of(node.input_value(0)), out = extents_of(node.output(0));
   const auto& broadcast = dynamic_cast<const ov::op::util::BroadcastBase&>(node);
   const bool explicit_axes = node.get_input_size() > 2;
-  const std::vector<std::int64_t> axes = explicit_axes ? constant_integers(node, 2) : std::vector<std::int64_t>{};
+  const std::vector<std::int64_t> axes =
+      explicit_axes ? constant_integers(node, 2) : std::vector<std::int64_t>{};
   ov::op::AutoBroadcastSpec spec(ov::op::AutoBroadcastType::NUMPY);
-  if (const auto* v1 = dynamic_cast<const ov::op::v1::Broadcast*>(&node)) spec = v1->get_broadcast_spec();
+  if (const auto* v1 = dynamic_cast<const ov::op::v1::Broadcast*>(&node))
+    spec = v1->get_broadcast_spec();
   else if (broadcast.get_broadcast_spec().m_type == ov::op::BroadcastType::PDPD)
     spec = {ov::op::AutoBroadcastType::PDPD, broadcast.get_broadcast_spec().m_axis};
   return emit_moved(emitter, node.input_value(0), at, [&](const Indices& lane) {
@@ -91,7 +96,8 @@ struct SliceTerms {
 
 std::int64_t first_of_slice(std::int64_t begin, std::int64_t extent, std::int64_t step) {
   if (begin < 0) begin += extent;
-  return step > 0 ? std::clamp<std::int64_t>(begin, 0, extent) : std::clamp<std::int64_t>(begin, -1, extent - 1);
+  return step > 0 ? std::clamp<std::int64_t>(begin, 0, extent)
+                  : std::clamp<std::int64_t>(begin, -1, extent - 1);
 }
 
 Result<Lanes> emit_slice(Emitter& emitter, const ov::Node& node, std::size_t, const Places& at) {
@@ -130,7 +136,8 @@ Result<Lanes> emit_strided_slice(Emitter& emitter, const ov::Node& node, std::si
   std::size_t named = 0;
   for (std::size_t i = 0; i < begin.size(); ++i)
     named += in_mask(slice.get_ellipsis_mask(), i) || in_mask(slice.get_new_axis_mask(), i) ? 0 : 1;
-  std::vector<Places::size_type> source;  // of each of the input's dimensions: its dimension in the output, or none
+  std::vector<Places::size_type>
+      source;  // of each of the input's dimensions: its dimension in the output, or none
   constexpr std::size_t kNone = ~std::size_t{0};
   SliceTerms terms;
   std::size_t out = 0;
@@ -197,8 +204,9 @@ Result<Lanes> emit_concat(Emitter& emitter, const ov::Node& node, std::size_t, c
     const std::int64_t begin = i == 0 ? 0 : ends[i - 1];
     if (ends[i] == begin) continue;
     const bool last = ends[i] == ends.back();
-    const std::string head = last ? (first_part ? "" : "else") : fmt::format("{}if ({} < {})", first_part ? "" : "else ",
-                                                          emitter.text(first), ends[i]);
+    const std::string head =
+        last ? (first_part ? "" : "else")
+             : fmt::format("{}if ({} < {})", first_part ? "" : "else ", emitter.text(first), ends[i]);
     emitter.open(head);
     INFLIGHT_TRY_ASSIGN(const Lanes part, emit_moved(emitter, node.input_value(i), at, [&](Indices lane) {
                           lane[axis].add -= begin;
@@ -229,7 +237,7 @@ Result<Lanes> emit_tile(Emitter& emitter, const ov::Node& node, std::size_t, con
     const std::size_t first = lane.size() - in.size();
     for (std::size_t d = 0; d < in.size(); ++d)
       from[d] = in[d] == extents_of(node.output(0))[first + d] ? lane[first + d]
-                                                                : emitter.modulo(lane[first + d], in[d]);
+                                                               : emitter.modulo(lane[first + d], in[d]);
     return from;
   });
 }
@@ -284,7 +292,8 @@ Result<Lanes> emit_pad(Emitter& emitter, const ov::Node& node, std::size_t, cons
   for (std::size_t d = 0; d < in.size() && together; ++d) {
     const bool before = begin[d] > 0, after = out[d] - begin[d] > in[d];
     for (const Indices& lane : at)
-      together = together && ((!before && !after) || (lane[d].base == at[0][d].base && lane[d].add == at[0][d].add));
+      together =
+          together && ((!before && !after) || (lane[d].base == at[0][d].base && lane[d].add == at[0][d].add));
     const std::string i = emitter.text(Emitter::plus(at[0][d], -begin[d]));
     if (before) conditions.push_back(fmt::format("{} >= 0", i));
     if (after) conditions.push_back(fmt::format("{} < {}", i, in[d]));

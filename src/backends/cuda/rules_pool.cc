@@ -2,6 +2,8 @@
 // Pooling: the largest or the mean of a window.
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cmath>
 #include <openvino/op/ops.hpp>
 
 #include "backends/cuda/emitter.h"
@@ -19,7 +21,8 @@ Indices joined(const Indices& lane, const Indices& from) {
 }
 
 // The same rule for each lane by itself, where lanes have windows of their own.
-Result<Lanes> one_by_one(Emitter& emitter, const ov::Node& node, std::size_t output, const Places& at, EmitRule rule) {
+Result<Lanes> one_by_one(Emitter& emitter, const ov::Node& node, std::size_t output, const Places& at,
+                         EmitRule rule) {
   return emit_each(at, [&](const Indices& lane) -> Result<std::string> {
     INFLIGHT_TRY_ASSIGN(const Lanes one, rule(emitter, node, output, {lane}));
     return one[0];
@@ -51,10 +54,13 @@ std::string lowest(const ov::Node& node) {
 }
 
 // Keeps in `best` the larger of it and `value`, and in `place`, if there is one, where it was.
-void keep_larger(Emitter& emitter, const std::string& best, const std::string& place, const std::string& value,
-                 const std::string& at) {
-  if (place.empty()) emitter.line(fmt::format("{0} = m_max({1}, {0});", best, value));
-  else emitter.line(fmt::format("if ({0} > {1} || {2} < 0) {{ {1} = {0}; {2} = {3}; }}", value, best, place, at));
+void keep_larger(Emitter& emitter, const std::string& best, const std::string& place,
+                 const std::string& value, const std::string& at) {
+  if (place.empty())
+    emitter.line(fmt::format("{0} = m_max({1}, {0});", best, value));
+  else
+    emitter.line(
+        fmt::format("if ({0} > {1} || {2} < 0) {{ {1} = {0}; {2} = {3}; }}", value, best, place, at));
 }
 
 // Where an element lies among those of the dimensions from `axis` on.
@@ -74,8 +80,9 @@ Result<Lanes> emit_max(Emitter& emitter, const ov::Node& node, std::size_t outpu
   }
   Indices taps, from;
   const int opened = open_window(emitter, axes, spatial(at[0]), taps, from);
-  INFLIGHT_TRY_ASSIGN(const Lanes values, emit_moved(emitter, node.input_value(0), at,
-                                                     [&](const Indices& lane) { return joined(lane, from); }));
+  INFLIGHT_TRY_ASSIGN(
+      const Lanes values,
+      emit_moved(emitter, node.input_value(0), at, [&](const Indices& lane) { return joined(lane, from); }));
   for (std::size_t j = 0; j < at.size(); ++j)
     keep_larger(emitter, best[j], place[j], values[j],
                 output == 0 ? "" : flat_from(emitter, joined(at[j], from), in, index_axis));
@@ -95,15 +102,17 @@ Result<Lanes> emit_max_pool(Emitter& emitter, const ov::Node& node, std::size_t 
   }
 }
 
-// How many positions of a window count: those inside, or those inside of the padded input.
-std::string counted(Emitter& emitter, const WindowAxis& axis, const Index& out, bool exclude_pad) {
-  const std::int64_t low = exclude_pad ? 0 : -axis.pad_begin;
-  const std::int64_t high = exclude_pad ? axis.in : axis.in + axis.pad_end;
+// How many positions of a window count: all, or those inside of the input. As on the CPU, all count if there is any
+// padding and it is not excluded, and also where a rounded-up output reaches past it.
+std::string counted(Emitter& emitter, const WindowAxis& axis, const Index& out, bool inside_only) {
+  if (!inside_only) return std::to_string(axis.kernel);
+  const std::int64_t low = 0, high = axis.in;
   const std::int64_t last = (axis.out - 1) * axis.stride - axis.pad_begin + (axis.kernel - 1) * axis.dilation;
   if (-axis.pad_begin >= low && last < high) return std::to_string(axis.kernel);
   const std::string start = emitter.text(emitter.linear({{out, axis.stride}}, -axis.pad_begin));
   // Positions before `low` and from `high` on, of those `dilation` apart.
-  const std::string before = fmt::format("m_max<idx>(({} - {} + {}) / {}, 0)", low, start, axis.dilation - 1, axis.dilation);
+  const std::string before =
+      fmt::format("m_max<idx>(({} - {} + {}) / {}, 0)", low, start, axis.dilation - 1, axis.dilation);
   const std::string until = fmt::format("m_min<idx>(({} - {} + {}) / {}, {})", high, start, axis.dilation - 1,
                                         axis.dilation, axis.kernel);
   return emitter.text(emitter.named(fmt::format("{} - {}", until, before)));
@@ -114,20 +123,26 @@ Result<Lanes> emit_avg_pool(Emitter& emitter, const ov::Node& node, std::size_t 
   const auto& pool = dynamic_cast<const Pool&>(node);
   if (!lanes_share(at, 2)) return one_by_one(emitter, node, output, at, emit_avg_pool<Pool>);
   WindowAxes axes;
-  if constexpr (std::is_same_v<Pool, ov::op::v16::AvgPool>) axes = axes_of(pool, pool.get_dilations());
-  else axes = axes_of(pool, {});
+  if constexpr (std::is_same_v<Pool, ov::op::v16::AvgPool>)
+    axes = axes_of(pool, pool.get_dilations());
+  else
+    axes = axes_of(pool, {});
   const std::string type = compute_type(node.get_output_element_type(0));
   Lanes sums;
   for (std::size_t j = 0; j < at.size(); ++j) sums.push_back(emitter.variable(type, "0"));
   Indices taps, from;
   const int opened = open_window(emitter, axes, spatial(at[0]), taps, from);
-  INFLIGHT_TRY_ASSIGN(const Lanes values, emit_moved(emitter, node.input_value(0), at,
-                                                     [&](const Indices& lane) { return joined(lane, from); }));
+  INFLIGHT_TRY_ASSIGN(
+      const Lanes values,
+      emit_moved(emitter, node.input_value(0), at, [&](const Indices& lane) { return joined(lane, from); }));
   for (std::size_t j = 0; j < at.size(); ++j) emitter.line(fmt::format("{} += {};", sums[j], values[j]));
   close_window(emitter, opened);
+  const bool padded = std::any_of(axes.begin(), axes.end(), [](const WindowAxis& axis) {
+    return axis.pad_begin > 0 || axis.pad_end > 0;
+  });
   std::vector<std::string> counts;
   for (std::size_t d = 0; d < axes.size(); ++d)
-    counts.push_back(counted(emitter, axes[d], at[0][d + 2], pool.get_exclude_pad()));
+    counts.push_back(counted(emitter, axes[d], at[0][d + 2], pool.get_exclude_pad() || !padded));
   Lanes means;
   for (const std::string& sum : sums)
     means.push_back(emitter.local(type, fmt::format("{} / ({})({})", sum, type, fmt::join(counts, " * "))));
@@ -150,7 +165,8 @@ Result<Lanes> emit_adaptive(Emitter& emitter, const ov::Node& node, std::size_t 
   for (std::size_t d = 2; d < in.size(); ++d) {
     const std::string o = emitter.text(at[0][d]);
     begins.push_back(emitter.local("idx", fmt::format("{} * {} / {}", o, in[d], out[d])));
-    ends.push_back(emitter.local("idx", fmt::format("(({} + 1) * {} + {}) / {}", o, in[d], out[d] - 1, out[d])));
+    ends.push_back(
+        emitter.local("idx", fmt::format("(({} + 1) * {} + {}) / {}", o, in[d], out[d] - 1, out[d])));
     counts.push_back(fmt::format("({} - {})", ends.back(), begins.back()));
   }
   for (std::size_t d = 2; d < in.size(); ++d) {
@@ -158,13 +174,15 @@ Result<Lanes> emit_adaptive(Emitter& emitter, const ov::Node& node, std::size_t 
     emitter.open(fmt::format("for (idx {0} = {1}; {0} < {2}; ++{0})", i, begins[d - 2], ends[d - 2]));
     from.push_back({i, 0, 1, in[d]});
   }
-  INFLIGHT_TRY_ASSIGN(const Lanes values, emit_moved(emitter, node.input_value(0), at,
-                                                     [&](const Indices& lane) { return joined(lane, from); }));
+  INFLIGHT_TRY_ASSIGN(
+      const Lanes values,
+      emit_moved(emitter, node.input_value(0), at, [&](const Indices& lane) { return joined(lane, from); }));
   for (std::size_t j = 0; j < at.size(); ++j) {
     if (is_max)
       keep_larger(emitter, best[j], place[j], values[j],
                   output == 0 ? "" : flat_from(emitter, joined(at[j], from), in, 2));
-    else emitter.line(fmt::format("{} += {};", best[j], values[j]));
+    else
+      emitter.line(fmt::format("{} += {};", best[j], values[j]));
   }
   close_window(emitter, static_cast<int>(from.size()));
   if (is_max) return output == 0 ? best : place;
@@ -198,9 +216,9 @@ Result<Lanes> emit_lrn(Emitter& emitter, const ov::Node& node, std::size_t, cons
     emitter.line(fmt::format("{0} += {1} * {1};", sum, value));
     close_window(emitter, opened);
     INFLIGHT_TRY_ASSIGN(const std::string x, emitter.emit(node.input_value(0), lane));
-    return emitter.local(type, fmt::format("{} / m_pow({} + {} * {}, {})", x, literal(lrn.get_bias(), element),
-                                           literal(lrn.get_alpha() / count, element), sum,
-                                           literal(lrn.get_beta(), element)));
+    return emitter.local(
+        type, fmt::format("{} / m_pow({} + {} * {}, {})", x, literal(lrn.get_bias(), element),
+                          literal(lrn.get_alpha() / count, element), sum, literal(lrn.get_beta(), element)));
   });
 }
 
@@ -212,7 +230,9 @@ KernelKind lrn_kind(const ov::Node& node) {
 
 void add_pool_rules(RuleTable& table) {
   namespace op = ov::op;
-  const auto add = [&](const ov::DiscreteTypeInfo& type, EmitRule rule) { table[rule_key(type)] = {always_window, rule}; };
+  const auto add = [&](const ov::DiscreteTypeInfo& type, EmitRule rule) {
+    table[rule_key(type)] = {always_window, rule};
+  };
   add(op::v1::MaxPool::get_type_info_static(), emit_max_pool<op::v1::MaxPool>);
   add(op::v8::MaxPool::get_type_info_static(), emit_max_pool<op::v8::MaxPool>);
   add(op::v14::MaxPool::get_type_info_static(), emit_max_pool<op::v14::MaxPool>);

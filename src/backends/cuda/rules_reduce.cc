@@ -127,7 +127,8 @@ Result<Lanes> emit_reduce(Emitter& emitter, const ov::Node& node, std::size_t, c
                              with(terms.element, "$0", values[j])));
   close_window(emitter, opened);
   Lanes lanes;
-  for (const std::string& sum : sums) lanes.push_back(finished(emitter, node, terms, sum, reduced_count(node)));
+  for (const std::string& sum : sums)
+    lanes.push_back(finished(emitter, node, terms, sum, reduced_count(node)));
   return lanes;
 }
 
@@ -142,10 +143,9 @@ RowTerms reduction_terms(const ov::Node& node) {
 Status emit_reduction_fact(Emitter& emitter, Frame& frame, const ov::Node& node) {
   const ReduceTerms& terms = reduce_table().at(rule_key(node.get_type_info()));
   const ov::element::Type type = node.get_output_element_type(0);
-  INFLIGHT_TRY_ASSIGN(
-      const std::string sum,
-      emit_row_reduction(emitter, frame, node.input_value(0),
-                         {terms.functor, compute_type(type), start_of(terms, type), terms.element}));
+  INFLIGHT_TRY_ASSIGN(const std::string sum, emit_row_reduction(emitter, frame, node.input_value(0),
+                                                                {terms.functor, compute_type(type),
+                                                                 start_of(terms, type), terms.element}));
   emitter.keep_fact(node, 0, frame.row, finished(emitter, node, terms, sum, frame.length));
   return {};
 }

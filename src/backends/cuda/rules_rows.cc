@@ -16,7 +16,9 @@ bool is_softmax(const ov::Node& node) {
   return ov::is_type<op::v1::Softmax>(&node) || ov::is_type<op::v8::Softmax>(&node);
 }
 bool is_log_softmax(const ov::Node& node) { return ov::is_type<op::v5::LogSoftmax>(&node); }
-bool is_mvn(const ov::Node& node) { return ov::is_type<op::v0::MVN>(&node) || ov::is_type<op::v6::MVN>(&node); }
+bool is_mvn(const ov::Node& node) {
+  return ov::is_type<op::v0::MVN>(&node) || ov::is_type<op::v6::MVN>(&node);
+}
 bool is_normalize(const ov::Node& node) { return ov::is_type<op::v0::NormalizeL2>(&node); }
 bool is_group_norm(const ov::Node& node) { return ov::is_type<op::v12::GroupNormalization>(&node); }
 
@@ -104,11 +106,12 @@ Status emit_moment_facts(Emitter& emitter, Frame& frame, const ov::Node& node) {
   const std::string mean = emitter.local(type, fmt::format("{} / {}", sum, count));
   emitter.keep_fact(node, 0, frame.row, mean);
   if (!divides_by_deviation(node)) return {};
-  INFLIGHT_TRY_ASSIGN(
-      const std::string squares,
-      emit_row_reduction(emitter, frame, x, {"Sum", type, "0", fmt::format("($0 - {0}) * ($0 - {0})", mean)}));
+  INFLIGHT_TRY_ASSIGN(const std::string squares,
+                      emit_row_reduction(emitter, frame, x,
+                                         {"Sum", type, "0", fmt::format("($0 - {0}) * ($0 - {0})", mean)}));
   const std::string variance = emitter.local(type, fmt::format("{} / {}", squares, count));
-  emitter.keep_fact(node, 1, frame.row, inverse_deviation(emitter, type, element, variance, epsilon_of(node)));
+  emitter.keep_fact(node, 1, frame.row,
+                    inverse_deviation(emitter, type, element, variance, epsilon_of(node)));
   return {};
 }
 
@@ -125,9 +128,11 @@ Result<Lanes> emit_row_element(Emitter& emitter, const ov::Node& node, std::size
     INFLIGHT_TRY_ASSIGN(const std::string first, emitter.fact(node, 0, row));
     INFLIGHT_TRY_ASSIGN(const std::string x, emitter.emit(node.input_value(0), lane));
     // Without axes each element is divided by itself.
-    if (is_normalize(node) && axes_of(node).empty()) return emitter.local(type, fmt::format("{} == 0 ? 0 : 1", x));
+    if (is_normalize(node) && axes_of(node).empty())
+      return emitter.local(type, fmt::format("{} == 0 ? 0 : 1", x));
     if (is_normalize(node)) return emitter.local(type, fmt::format("{} * {}", x, first));
-    if (is_mvn(node) && !divides_by_deviation(node)) return emitter.local(type, fmt::format("{} - {}", x, first));
+    if (is_mvn(node) && !divides_by_deviation(node))
+      return emitter.local(type, fmt::format("{} - {}", x, first));
     INFLIGHT_TRY_ASSIGN(const std::string second, emitter.fact(node, 1, row));
     if (is_mvn(node)) return emitter.local(type, fmt::format("({} - {}) * {}", x, first, second));
     if (is_log_softmax(node)) return emitter.local(type, fmt::format("{} - {} - {}", x, first, second));

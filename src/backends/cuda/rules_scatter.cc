@@ -12,7 +12,8 @@ namespace inflight::cuda {
 namespace {
 
 // `index` as the network gives it is `at`; a negative one counts from the end.
-std::string is_meant(Emitter& emitter, const std::string& index, const Index& at, std::int64_t extent, bool is_signed) {
+std::string is_meant(Emitter& emitter, const std::string& index, const Index& at, std::int64_t extent,
+                     bool is_signed) {
   std::string condition = fmt::format("(long long){} == {}", index, emitter.text(at));
   if (is_signed) condition += fmt::format(" || (long long){} + {} == {}", index, extent, emitter.text(at));
   return condition;
@@ -50,12 +51,17 @@ std::string combined(ov::op::v12::ScatterElementsUpdate::Reduction reduction, co
                      const std::string& there, const std::string& update) {
   using Reduction = ov::op::v12::ScatterElementsUpdate::Reduction;
   switch (reduction) {
-    case Reduction::NONE: return update;
+    case Reduction::NONE:
+      return update;
     case Reduction::SUM:
-    case Reduction::MEAN: return fmt::format("({})({} + {})", type, there, update);
-    case Reduction::PROD: return fmt::format("({})({} * {})", type, there, update);
-    case Reduction::MIN: return fmt::format("m_min({}, {})", update, there);
-    case Reduction::MAX: return fmt::format("m_max({}, {})", update, there);
+    case Reduction::MEAN:
+      return fmt::format("({})({} + {})", type, there, update);
+    case Reduction::PROD:
+      return fmt::format("({})({} * {})", type, there, update);
+    case Reduction::MIN:
+      return fmt::format("m_min({}, {})", update, there);
+    case Reduction::MAX:
+      return fmt::format("m_max({}, {})", update, there);
   }
   return update;
 }
@@ -71,10 +77,12 @@ Result<Lanes> emit_scatter_elements(Emitter& emitter, const ov::Node& node, std:
   const std::string type = compute_type(element);
   return emit_each(at, [&](const Indices& lane) -> Result<std::string> {
     INFLIGHT_TRY_ASSIGN(const std::string start, emitter.emit(node.input_value(0), lane));
-    const std::string result = emitter.variable(type, start), count = emitter.variable("int", keeps ? "1" : "0");
+    const std::string result = emitter.variable(type, start),
+                      count = emitter.variable("int", keeps ? "1" : "0");
     std::string reached = "true";
     for (std::size_t d = 0; d < data.size(); ++d)
-      if (d != axis && updates[d] < data[d]) reached += fmt::format(" && {} < {}", emitter.text(lane[d]), updates[d]);
+      if (d != axis && updates[d] < data[d])
+        reached += fmt::format(" && {} < {}", emitter.text(lane[d]), updates[d]);
     emitter.open(fmt::format("if ({})", reached));
     int opened = 1;
     Indices where = lane;
@@ -90,7 +98,8 @@ Result<Lanes> emit_scatter_elements(Emitter& emitter, const ov::Node& node, std:
     close_window(emitter, opened + 1);
     if (reduction == Reduction::MEAN) {
       const std::string divide = element.is_signed() && !element.is_real() ? "m_floor_div" : "m_div";
-      return emitter.local(type, fmt::format("{0} > 1 ? {1}({2}, ({3}){0}) : {2}", count, divide, result, type));
+      return emitter.local(type,
+                           fmt::format("{0} > 1 ? {1}({2}, ({3}){0}) : {2}", count, divide, result, type));
     }
     return result;
   });
@@ -113,19 +122,20 @@ Result<Lanes> emit_scatter_nd(Emitter& emitter, const ov::Node& node, std::size_
       Indices part = where;
       part.push_back(Emitter::constant(static_cast<std::int64_t>(k)));
       INFLIGHT_TRY_ASSIGN(const std::string index, emitter.emit(node.input_value(1), part));
-      emitter.open(fmt::format("if ({})", is_meant(emitter, index, lane[k], data[k],
-                                                   node.get_input_element_type(1).is_signed())));
+      emitter.open(fmt::format(
+          "if ({})", is_meant(emitter, index, lane[k], data[k], node.get_input_element_type(1).is_signed())));
       ++opened;
     }
     Indices from = where;
     from.insert(from.end(), lane.begin() + static_cast<std::ptrdiff_t>(depth), lane.end());
     INFLIGHT_TRY_ASSIGN(const std::string update, emitter.emit(node.input_value(2), from));
-    const std::string next = reduction == Reduction::SUM    ? fmt::format("({})({} + {})", type, result, update)
-                             : reduction == Reduction::SUB  ? fmt::format("({})({} - {})", type, result, update)
-                             : reduction == Reduction::PROD ? fmt::format("({})({} * {})", type, result, update)
-                             : reduction == Reduction::MIN  ? fmt::format("m_min({}, {})", update, result)
-                             : reduction == Reduction::MAX  ? fmt::format("m_max({}, {})", update, result)
-                                                            : update;
+    const std::string next =
+        reduction == Reduction::SUM    ? fmt::format("({})({} + {})", type, result, update)
+        : reduction == Reduction::SUB  ? fmt::format("({})({} - {})", type, result, update)
+        : reduction == Reduction::PROD ? fmt::format("({})({} * {})", type, result, update)
+        : reduction == Reduction::MIN  ? fmt::format("m_min({}, {})", update, result)
+        : reduction == Reduction::MAX  ? fmt::format("m_max({}, {})", update, result)
+                                       : update;
     emitter.line(fmt::format("{} = {};", result, next));
     close_window(emitter, opened);
     return result;
@@ -138,7 +148,8 @@ void add_scatter_rules(RuleTable& table) {
   namespace op = ov::op;
   table[rule_key(op::v3::ScatterUpdate::get_type_info_static())] = {axis_kind, emit_scatter_update};
   table[rule_key(op::v3::ScatterElementsUpdate::get_type_info_static())] = {axis_kind, emit_scatter_elements};
-  table[rule_key(op::v12::ScatterElementsUpdate::get_type_info_static())] = {axis_kind, emit_scatter_elements};
+  table[rule_key(op::v12::ScatterElementsUpdate::get_type_info_static())] = {axis_kind,
+                                                                             emit_scatter_elements};
   table[rule_key(op::v3::ScatterNDUpdate::get_type_info_static())] = {always_window, emit_scatter_nd};
   table[rule_key(op::v15::ScatterNDUpdate::get_type_info_static())] = {always_window, emit_scatter_nd};
 }

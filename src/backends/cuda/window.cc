@@ -11,12 +11,18 @@ void set_pads(WindowAxes& axes, ov::op::PadType type, const std::vector<std::int
               const std::vector<std::int64_t>& end) {
   for (std::size_t d = 0; d < axes.size(); ++d) {
     WindowAxis& axis = axes[d];
-    const std::int64_t total =
-        std::max<std::int64_t>((axis.out - 1) * axis.stride + (axis.kernel - 1) * axis.dilation + 1 - axis.in, 0);
+    const std::int64_t total = std::max<std::int64_t>(
+        (axis.out - 1) * axis.stride + (axis.kernel - 1) * axis.dilation + 1 - axis.in, 0);
     switch (type) {
-      case ov::op::PadType::SAME_UPPER: axis.pad_begin = total / 2; break;
-      case ov::op::PadType::SAME_LOWER: axis.pad_begin = total - total / 2; break;
-      case ov::op::PadType::VALID: axis.pad_begin = 0; break;
+      case ov::op::PadType::SAME_UPPER:
+        axis.pad_begin = total / 2;
+        break;
+      case ov::op::PadType::SAME_LOWER:
+        axis.pad_begin = total - total / 2;
+        break;
+      case ov::op::PadType::VALID:
+        axis.pad_begin = 0;
+        break;
       default:
         axis.pad_begin = d < begin.size() ? begin[d] : 0;
         axis.pad_end = d < end.size() ? end[d] : 0;
