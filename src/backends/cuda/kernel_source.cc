@@ -30,7 +30,7 @@ DEVICE double bits_double(long long bits) { return __longlong_as_double(bits); }
 constexpr std::string_view kHostWords = R"(
 #include <math.h>
 #include <string.h>
-#define KERNEL static
+#define KERNEL
 #define BOUNDS(threads)
 #define DEVICE static inline
 #define RESTRICT
@@ -227,8 +227,8 @@ template <class T> DEVICE T block_scan(T value, T& total) { return total = value
 )";
 
 std::string assemble(std::string_view words, std::string_view member, std::string_view reduce) {
-  return fmt::format("{}{}{}#define DEVICE_MEMBER {}{}{}", words, kMemoryWords, kMathWords, member,
-                     kReduceWords, reduce);
+  return fmt::format("{}{}{}#define DEVICE_MEMBER {}{}{}", words, kMemoryWords, kMathWords, member, kReduceWords,
+                     reduce);
 }
 
 }  // namespace
