@@ -254,7 +254,7 @@ Status CudnnConvolution::build(cudnnHandle_t handle, std::size_t plan) {
 
 Status CudnnConvolution::execute(cudnnHandle_t handle, std::size_t plan, const Operands& operands,
                                  CUdeviceptr workspace) {
-  const auto pointer = [](CUdeviceptr address) { return reinterpret_cast<void*>(address); };
+  const auto pointer = [](CUdeviceptr address) { return pointer_of(address); };
   Uids uids{{kX, pointer(operands.a)}, {kW, pointer(operands.b)}, {kY, pointer(operands.out)}};
   if (fused_ && step_.bias != kNoTensor) uids[kBias] = pointer(operands.bias);
   if (fused_ && step_.residual != kNoTensor) uids[kResidual] = pointer(operands.residual);

@@ -26,7 +26,7 @@ class GpuAllocator final : public Allocator {
   Result<void*> allocate(std::size_t bytes) override {
     INFLIGHT_TRY_ASSIGN(GpuMemory memory, pinned_ ? device_->allocate_pinned(bytes, "an output")
                                                   : device_->allocate(bytes, "an output"));
-    void* const address = reinterpret_cast<void*>(memory.address());
+    void* const address = pointer_of(memory.address());
     const internal::MutexLock lock(mutex_);
     memories_.emplace_back(std::move(memory));
     return address;
@@ -149,11 +149,11 @@ Result<GpuMemory> GpuDevice::allocate_pinned(std::size_t bytes, std::string_view
 }
 
 void GpuDevice::free(CUdeviceptr address, std::size_t bytes, bool pinned) noexcept {
-  if (pinned) pinned_.remove(reinterpret_cast<void*>(address), bytes);
+  if (pinned) pinned_.remove(pointer_of(address), bytes);
   if (lost()) return;
   api_.cuCtxSetCurrent(context_);
   if (pinned) {
-    api_.cuMemFreeHost(reinterpret_cast<void*>(address));
+    api_.cuMemFreeHost(pointer_of(address));
   } else {
     api_.cuMemFree(address);
   }

@@ -38,7 +38,7 @@ class GpuMemory {
 
   CUdeviceptr address() const noexcept { return address_; }
   // For pinned memory only.
-  std::byte* host() const noexcept { return reinterpret_cast<std::byte*>(address_); }
+  std::byte* host() const noexcept { return static_cast<std::byte*>(pointer_of(address_)); }
   std::size_t size() const noexcept { return bytes_; }
 
  private:

@@ -162,7 +162,7 @@ Status Product::describe(const GpuGraph& graph, const MatmulStep& step, const Ep
     INFLIGHT_TRY(set(CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE,
                      static_cast<std::int32_t>(data_type(tensor(step.bias).dtype))));
     // The list of algorithms depends on its alignment; run() sets the real one.
-    INFLIGHT_TRY(set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, reinterpret_cast<void*>(std::uintptr_t{256})));
+    INFLIGHT_TRY(set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, pointer_of(256)));
   }
   INFLIGHT_TRY(layout(first_, tensor(step.b), step.transpose_b ? step.k : step.n,
                       step.transpose_b ? step.n : step.k, step.batch, step.batch_stride_b));
@@ -219,7 +219,7 @@ void Product::ask(cublasLtHandle_t handle, int multiprocessors, std::vector<Algo
 
 Status Product::run(cublasLtHandle_t handle, const Algorithm& algorithm, CUstream stream,
                     const Operands& operands, CUdeviceptr workspace, std::size_t workspace_bytes) {
-  const auto pointer = [](CUdeviceptr address) { return reinterpret_cast<void*>(address); };
+  const auto pointer = [](CUdeviceptr address) { return pointer_of(address); };
   if (has_bias_) INFLIGHT_TRY(set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, pointer(operands.bias)));
   const float beta = has_residual_ ? 1.0F : 0.0F;
   void* const added = pointer(has_residual_ ? operands.residual : operands.out);

@@ -265,7 +265,7 @@ Result<std::vector<TuneChoice>> Tuner::choose(std::span<const std::shared_ptr<St
   const TimePoint end = deadline_;
   deadline_ = start + (end - start) / 2;
   const auto prepare_one = [&](std::size_t i) {
-    const Status current = device_->make_current();
+    Status current = device_->make_current();
     if (current.ok()) prepare(*plans[i], all[i]);
     return current;
   };

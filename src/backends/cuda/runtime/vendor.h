@@ -78,6 +78,10 @@ std::vector<std::string> wheel_folders(const std::string& packages);
 Status driver_status(CUresult result, std::string_view call);
 // Whether an error stays with the context until the process ends.
 bool is_sticky(CUresult result) noexcept;
+// Memory of a device, or pinned memory, as a pointer. The host reads only the latter.
+inline void* pointer_of(CUdeviceptr address) noexcept {
+  return reinterpret_cast<void*>(address);  // NOLINT(performance-no-int-to-ptr)
+}
 // "13.0" for 13000.
 std::string cuda_version_text(int version);
 
