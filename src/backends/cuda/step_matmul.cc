@@ -133,7 +133,7 @@ Result<StepBuilder::Matrix> StepBuilder::matmul_operand(const Value& value, bool
 // Where the only reader transposes the result, it is written so that the reader finds it in order.
 Extents StepBuilder::matmul_strides(const FusedStep& step) const {
   const Extents extents = extents_of(step.value);
-  const Extents plain = row_major(extents);
+  Extents plain = row_major(extents);
   if (step.residual || !has_one_reader(step.value)) return plain;
   ov::Node* reader = step.value.get_target_inputs().begin()->get_node();
   if (!ov::is_type<op::v1::Transpose>(reader)) return plain;
