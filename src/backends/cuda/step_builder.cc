@@ -135,7 +135,7 @@ Result<TensorId> StepBuilder::add_parameter(const Value& value) {
 
 void StepBuilder::keep(const Value& value, TensorId tensor, Extents strides) {
   tensor_of_[value] = tensor;
-  placement_[value] = {tensors_[tensor].dtype, std::move(strides)};
+  placement_[value] = {tensors_[tensor].dtype, std::move(strides), tensors_[tensor].offset % 16 == 0};
 }
 
 std::optional<std::size_t> StepBuilder::free_result(const Value& value) const {
@@ -225,7 +225,9 @@ Status StepBuilder::add_kernel(const Value& value, TensorId to, const Extents& s
   if (ov::shape_size(value.get_shape()) == 0) return {};
   std::set<Value> seen;
   INFLIGHT_TRY(place_constants(value, seen));
-  INFLIGHT_TRY_ASSIGN(BuiltKernel built, maker_.build(value, {tensors_[to].dtype, strides}, placement_));
+  INFLIGHT_TRY_ASSIGN(
+      BuiltKernel built,
+      maker_.build(value, {tensors_[to].dtype, strides, tensors_[to].offset % 16 == 0}, placement_));
   KernelStep step{label, std::move(built.source), {}, {to}, built.blocks, built.threads};
   for (const Value& read : built.reads) {
     const auto kept = tensor_of_.find(read);
