@@ -28,6 +28,8 @@ def model_of(name):
             if isinstance(module, torch.nn.BatchNorm2d):
                 module.running_var.uniform_(0.5, 1.5)
                 module.running_mean.uniform_(-0.2, 0.2)
+        if name.startswith("vit"):  # torchvision begins with a classifier of zeros
+            torch.nn.init.normal_(model.heads.head.weight, std=0.02)
     return model
 
 

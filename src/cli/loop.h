@@ -68,7 +68,16 @@ class RunLoop {
 
  private:
   // What stands between the loop and the next submission.
-  enum class Need : std::uint8_t { kNothing, kDue, kFrame, kPlace, kResultsRoom, kOutputRoom, kTraceRoom, kEnd };
+  enum class Need : std::uint8_t {
+    kNothing,
+    kDue,
+    kFrame,
+    kPlace,
+    kResultsRoom,
+    kOutputRoom,
+    kTraceRoom,
+    kEnd
+  };
 
   void take_first_frame();
   Need advance();
@@ -110,7 +119,8 @@ class RunLoop {
     int height = 0;
     int width = 0;
   };
-  std::unordered_map<std::int64_t, Shown> shown_;  // by the frame's number; used where there are results or a trace
+  std::unordered_map<std::int64_t, Shown>
+      shown_;  // by the frame's number; used where there are results or a trace
   std::uint64_t admitted_ = 0;
   std::uint64_t taken_ = 0;
   std::vector<Prediction> finished_;  // taken; those from settled_ on wait for room in the results

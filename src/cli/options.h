@@ -53,7 +53,7 @@ struct RunOptions {
   std::optional<Duration> deadline;  // of a frame, from when it is due
   int top = 5;
   std::optional<std::string> json, results, trace;  // files to write
-  std::optional<std::string> output;         // the file or folder for frames with their results on them
+  std::optional<std::string> output;  // the file or folder for frames with their results on them
   // What the outputs mean; nothing: guessed where it is plain.
   std::optional<Task> task;
   std::optional<vision::Head> head;

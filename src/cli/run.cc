@@ -42,8 +42,8 @@ struct Session {
   std::unique_ptr<SizedPredictors> predictor;
   std::unique_ptr<ResultsWriter> results;  // null: none are asked for
   Interpretation meaning;
-  std::string output_text;            // of the output, for people
-  std::unique_ptr<Annotator> output;  // null: none is asked for
+  std::string output_text;             // of the output, for people
+  std::unique_ptr<Annotator> output;   // null: none is asked for
   std::unique_ptr<TraceWriter> trace;  // likewise
 };
 
@@ -355,10 +355,9 @@ int run_command(const RunWords& words) {
   // Not before: a camera's frames would grow old while the model is compiled.
   PrefetchedSource source(std::move(session.source));
   Display display;
-  Tally tally =
-      RunLoop(*session.predictor, source, session.plan, session.results.get(), session.output.get(), display,
-              session.trace.get())
-          .run();
+  Tally tally = RunLoop(*session.predictor, source, session.plan, session.results.get(), session.output.get(),
+                        display, session.trace.get())
+                    .run();
   display.finish();
   const bool may_be_stuck = !tally.source_ended && session.options.source != kSynthetic;
   const Status output = session.output ? session.output->finish() : Status();

@@ -31,8 +31,7 @@ void add_reductions(std::vector<Case>& cases, const char* name, const ov::elemen
 
 TEST(KernelTest, Reductions) {
   std::vector<Case> cases;
-  for (const auto& type :
-       {ov::element::Type(ov::element::f32), ov::element::Type(i64)}) {
+  for (const auto& type : {ov::element::Type(ov::element::f32), ov::element::Type(i64)}) {
     add_reductions<op::v1::ReduceSum>(cases, "sum", type, -4, 4);
     add_reductions<op::v1::ReduceMax>(cases, "max", type, -4, 4);
     add_reductions<op::v1::ReduceMin>(cases, "min", type, -4, 4);

@@ -227,8 +227,8 @@ template <class T> DEVICE T block_scan(T value, T& total) { return total = value
 )";
 
 std::string assemble(std::string_view words, std::string_view member, std::string_view reduce) {
-  return fmt::format("{}{}{}#define DEVICE_MEMBER {}{}{}", words, kMemoryWords, kMathWords, member, kReduceWords,
-                     reduce);
+  return fmt::format("{}{}{}#define DEVICE_MEMBER {}{}{}", words, kMemoryWords, kMathWords, member,
+                     kReduceWords, reduce);
 }
 
 }  // namespace

@@ -39,7 +39,7 @@ class CudaSlot : public CudaTest {};
 TEST_F(CudaSlot, NamesADeviceThatIsNotThere) {
   const Status none = GpuDevice::open(63).status();
   EXPECT_EQ(none.code(), StatusCode::kNoSuchDevice);
-  EXPECT_THAT(std::string(none.message()), HasSubstr("there is no device 63: this machine has "));
+  EXPECT_THAT(std::string(none.message()), HasSubstr("device cuda:63: this machine has "));
 }
 
 // Pageable and pinned host memory and memory of the device, in all pairs.
