@@ -130,8 +130,36 @@ def share(result):
     return f"{title}\n\n{table(head, body)}"
 
 
+def load(result):
+    """Medians and 99th percentiles by load, a table for each model and precision."""
+    rows = result["rows"]
+    parts = [
+        f"Latency under load, ms from the planned arrival, p50 / p99; {result['machine']}; OpenVINO "
+        f"{result['versions']['openvino']}; {result['date']}, commit {result['commit']}; Poisson arrivals, {result['seconds']:g} s a run; "
+        "the load is a share of what OpenVINO's THROUGHPUT hint completes. All systems took turns on the same plans. A dash: more "
+        "frames were missed than the quantile allows."
+    ]
+
+    def ms(value):
+        return "-" if value is None else number(value)
+
+    for model, precision in dict.fromkeys((r["model"], r["precision"]) for r in rows):
+        own = [r for r in rows if (r["model"], r["precision"]) == (model, precision)]
+        closed = sorted({r["in_flight"] for r in own if r["plan"] == "closed"})
+        loads = sorted({round(r["load"], 4) for r in own if r["plan"] == "poisson"})
+        body = []
+        for system in dict.fromkeys(r["system"] for r in own):
+            cells = {("closed", r["in_flight"]) if r["plan"] == "closed" else (r["plan"], round(r["load"], 4)): r for r in own if r["system"] == system}
+            flooded = [f"{number(cells['closed', n]['rate'])}/s" if ("closed", n) in cells else "" for n in closed]
+            swept = [cells.get(("poisson", share)) for share in loads]
+            body.append([system, *flooded, *(f"{ms(r['p50_ms'])} / {ms(r['p99_ms'])}" if r else "" for r in swept)])
+        head = [f"{model} {precision}", *(f"{n} in flight" for n in closed), *(f"{100 * share:g}%" for share in loads)]
+        parts.append(table(head, body))
+    return "\n\n".join(parts)
+
+
 # In the order in which they stand.
-REPORTS = {"main_job": main_job, "share": share, "engine": engine, "engine_16_cores": engine_16_cores}
+REPORTS = {"main_job": main_job, "load": load, "load_16_cores": load, "share": share, "engine": engine, "engine_16_cores": engine_16_cores}
 
 
 def main():

@@ -37,7 +37,7 @@ function(inflight_library name)
   target_link_libraries(${name} PUBLIC ${ARG_DEPS} PRIVATE inflight_flags ${ARG_PRIVATE_DEPS})
   # The folders of the program and of plugins are not part of the shared library.
   file(RELATIVE_PATH folder "${PROJECT_SOURCE_DIR}/src" "${CMAKE_CURRENT_SOURCE_DIR}")
-  if(NOT folder MATCHES "^(media|vision|cli|backends/null)(/|$)")
+  if(NOT folder MATCHES "^(media|vision|load|cli|backends/null|backends/cuda)(/|$)")
     set_property(GLOBAL APPEND PROPERTY INFLIGHT_LIBRARIES ${name})
   endif()
 endfunction()

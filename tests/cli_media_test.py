@@ -17,6 +17,7 @@ import time
 import unittest
 import zlib
 
+import av
 from cli_test_support import DATA, OUTCOMES, PROGRAM, SANITIZERS, TIMEOUT_S, Case, png, ppm
 
 CASES = DATA.parent / "cases"
@@ -104,6 +105,24 @@ class Streams(Case):
                 self.assertEqual(self.read_json(path)["completed"], 20)
         statistics, _, _ = self.results_of("--source", f"file://{video.resolve()}", "--fps", 0)
         self.assertEqual(statistics["completed"], 20)
+
+    @needs_case("videos/rot180.mp4")
+    def test_an_index_behind_the_frames_does_not_come_through_a_pipe(self):
+        path = self.folder / "index_last.mp4"
+        with av.open(str(CASES / "videos/rot180.mp4")) as source, av.open(str(path), "w") as copy:
+            stream = copy.add_stream_from_template(source.streams.video[0])
+            for packet in source.demux(video=0):
+                if packet.dts is not None:
+                    packet.stream = stream
+                    copy.mux(packet)
+        statistics, _, _ = self.results_of("--source", path, "--fps", 0)
+        self.assertEqual(statistics["completed"], 10)
+        data = path.read_bytes()
+        index = data.rindex(b"moov") - 4
+        filler = struct.pack(">I4s", 1 << 20, b"free") + bytes((1 << 20) - 8)  # more than is looked at before it is opened
+        done = subprocess.run([PROGRAM, "run", "--source", "-"], input=data[:index] + filler + data[index:],
+                              capture_output=True, timeout=60)
+        self.assertIn(b"its index may come after its frames", done.stderr)
 
     def test_addresses_that_nobody_answers(self):
         for address in ("rtsp://me:geheim@127.0.0.1:1/x?pwd=geheim", "http://me:geheim@127.0.0.1:1/a.mp4"):

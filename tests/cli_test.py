@@ -53,7 +53,6 @@ class Refusals(Case):
             ("--deadline-ms: got 0, want milliseconds, 0.001 to", ["--deadline-ms", "0"]),
             ("--deadline-ms: got soon, want milliseconds", ["--deadline-ms", "soon"]),
             ("--streams: no such option", ["--streams", "2"]),
-            ("--trace: no such option", ["--trace", "x"]),
             ("one argument too many", ["a.onnx", "b.onnx"]),
             ("--limit: wants a value", ["--limit"]),
         ]:

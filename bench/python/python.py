@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What calls from Python cost, beside OpenVINO's AsyncInferQueue, ONNX Runtime's run_async, NumPy and MXNet 1.9.1.
+"""What calls from Python cost, beside the same from C++, OpenVINO's AsyncInferQueue, ONNX Runtime's run_async, NumPy and MXNet 1.9.1.
 
 usage: python.py BUILD_FOLDER [--json FILE] [--rounds N] [--seconds S]
 Each system is a process of its own and waits while another is measured; they take turns, round by round. The classifiers'
@@ -30,11 +30,11 @@ TITLES = {
 
 
 class Worker:
-    def __init__(self, system, interpreter, build):
+    def __init__(self, system, command, build):
         path = str(build / "python") if system == "inflight" else ""
         self.system = system
         self.process = subprocess.Popen(
-            [interpreter, HERE / "worker.py", system, environment.ROOT / "models" / "shapes.onnx"],
+            [*command, environment.ROOT / "models" / "shapes.onnx"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": path, "MXNET_SUBGRAPH_VERBOSE": "0"},
         )  # fmt: skip
         told = self.process.stdout.readline()
@@ -52,15 +52,16 @@ class Worker:
         return json.loads(line)
 
 
-def interpreters(build):
-    """By system; peers that are not installed are left out, and named."""
+def commands(build):
+    """What starts each system's worker; peers that are not installed are left out, and named."""
     venvs = build.parent
-    found = {name: venvs / "venv/bin/python" for name in ("inflight", "numpy", "openvino")}
+    found = {name: [venvs / "venv/bin/python", HERE / "worker.py", name] for name in ("inflight", "numpy", "openvino")}
+    found["inflight_cpp"] = [build / "bench/python/bench_python_worker"]
     for name, folder in (("onnxruntime", "bench-venv"), ("mxnet", "oracle-venv")):
         interpreter = venvs / folder / "bin/python"
         there = interpreter.exists() and subprocess.run([interpreter, "-c", f"import {name}" if name != "mxnet" else ""]).returncode == 0
         if there:
-            found[name] = interpreter
+            found[name] = [interpreter, HERE / "worker.py", name]
         else:
             print(f"python: {name} is not in build/{folder}; left out", file=sys.stderr)
     return found
@@ -90,7 +91,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=0.3)
     arguments = parser.parse_args()
-    workers = [Worker(system, interpreter, arguments.build.resolve()) for system, interpreter in interpreters(arguments.build.resolve()).items()]
+    workers = [Worker(system, command, arguments.build.resolve()) for system, command in commands(arguments.build.resolve()).items()]
     check_scores(workers)
     taken = {}
     for _ in range(arguments.rounds):

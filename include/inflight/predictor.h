@@ -108,6 +108,8 @@ class Prediction {
   std::size_t output_count() const noexcept;
   // The width at which it ran; kNarrow until can_read().
   Width width() const noexcept;
+  // The slot on which it ran, 0 to Predictor::slots() - 1; -1 until can_read(), and if it never started.
+  int slot() const noexcept;
   // Until can_read(), only `due` and `submitted` are set.
   PredictionTimes times() const noexcept;
 

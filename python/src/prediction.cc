@@ -108,6 +108,13 @@ void bind_predictions(nb::module_& module) {
           nb::sig("def width(self) -> typing.Literal[\"narrow\", \"wide\"]"),
           "How it ran. Final once can_read().")
       .def_prop_ro(
+          "slot",
+          [](const PyPrediction& p) -> std::optional<int> {
+            const int slot = p.value.slot();
+            return slot >= 0 ? std::optional<int>(slot) : std::nullopt;
+          },
+          "The slot on which it ran, from 0; None until can_read(), and if it never started.")
+      .def_prop_ro(
           "times", [](const PyPrediction& p) { return p.value.times(); }, "Final once can_read().")
       .def("wait", wait, nb::arg("timeout") = nb::none(),
            "Waits until can_read(), without the GIL; Ctrl-C ends it.\n\n"

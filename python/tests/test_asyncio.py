@@ -187,7 +187,7 @@ def resident() -> int:
 
 def test_time_limits(run, slow, frame) -> None:
     async def main() -> None:
-        ahead = [slow.submit(frame) for _ in range(20)]
+        ahead = [slow.submit(frame) for _ in range(200)]  # for 1 s
         last = slow.submit(frame)
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.01):

@@ -45,14 +45,15 @@ constexpr Duration kFrameSlice = std::chrono::milliseconds(5);
 }  // namespace
 
 RunLoop::RunLoop(SizedPredictors& predictor, std::vector<Feed> feeds, ResultsWriter* results,
-                 Annotator* output, Display& display)
+                 Annotator* output, Display& display, TraceWriter* trace)
     : predictor_(predictor),
       feeds_(std::move(feeds)),
       feed_(&feeds_.front()),
       plan_(feed_->plan),
       results_(results),
       output_(output),
-      display_(display) {}
+      display_(display),
+      trace_(trace) {}
 
 Tally RunLoop::run() {
   internal::wake_on_time();  // frames are due to the microsecond
@@ -67,6 +68,7 @@ Tally RunLoop::run() {
   }
   start_ = feeds_.front().pacer.start();
   if (results_ != nullptr) results_->set_start(start_);
+  if (trace_ != nullptr) trace_->set_start(start_);
   next_progress_ = start_ + Display::kRefresh;
   samples_.fill({start_, 0});
   while (true) {
@@ -165,6 +167,7 @@ RunLoop::Need RunLoop::advance() {
     return Need::kEnd;
   if (paced && now < due(*feed_->frame)) return Need::kDue;
   if (results_ != nullptr && !results_->has_room_for_refusal()) return Need::kResultsRoom;
+  if (trace_ != nullptr && !trace_->has_room()) return Need::kTraceRoom;
   const bool waits = feed_->plan.pace == Pace::kUnpaced || plan_.policy == OverloadPolicy::kBlock;
   if (feed_->frame->damage.ok() && waits && !predictor_.has_place()) return need_place();
   // Where nothing may be lost, frames wait for the output as well.
@@ -234,7 +237,7 @@ void RunLoop::submit(TimePoint due) {
   tally_.late_max = std::max(tally_.late_max, called - due);
   if (prediction.ok()) {
     ++admitted_;
-    if (results_ != nullptr)
+    if (results_ != nullptr || trace_ != nullptr)
       shown_.emplace(frame_and_feed_of(tag), Shown{video.pts, video.file, video.height, video.width});
     return;
   }
@@ -264,6 +267,12 @@ void RunLoop::lose(const VideoFrame& video, TimePoint due) {
 }
 
 void RunLoop::put_lost(const VideoFrame& video, TimePoint due, Outcome outcome, const Status& why) {
+  if (trace_ != nullptr)
+    trace_->put({.frame = video.index,
+                 .stream = static_cast<int>(feed_index()),
+                 .outcome = outcome,
+                 .due = due,
+                 .delivered = clock_.now()});
   if (results_ == nullptr) return;
   FrameResult result{video.index, video.label, due, std::nullopt, why, outcome, video.file, video.pts};
   if (feeds_.size() > 1) result.stream = feed_index();
@@ -286,6 +295,8 @@ void RunLoop::wait(Need need) {
       return wait_finished_until(slice);
     case Need::kResultsRoom:
       return results_->wait_room_until(slice);
+    case Need::kTraceRoom:
+      return trace_->wait_room_until(slice);
     case Need::kOutputRoom:
       return output_->wait_room_until(admitted_ > taken_ ? slice - kSlice + kFrameSlice : slice);
     case Need::kFrame: {
@@ -343,6 +354,7 @@ void RunLoop::account() {
     predictor_.take_finished(finished_);
     settled_ = 0;
     taken_ += finished_.size();
+    if (trace_ != nullptr && !finished_.empty()) taken_at_ = clock_.now();
   }
   while (settled_ < finished_.size() && settle(finished_[settled_])) ++settled_;
   if (settled_ == finished_.size()) {
@@ -368,6 +380,10 @@ bool RunLoop::settle(const Prediction& prediction) {
     if (!results_->put(result)) return false;
   }
   if (output_ != nullptr) output_->end(frame_of(prediction.tag()), prediction);
+  if (trace_ != nullptr) {
+    const Shown size = shown != shown_.end() ? shown->second : Shown();
+    trace_end(prediction, size.height, size.width);
+  }
   if (shown != shown_.end()) shown_.erase(shown);
   if (prediction.outcome() == Outcome::kCompleted) {
     if (plan_.judge && truth) {
@@ -378,6 +394,21 @@ bool RunLoop::settle(const Prediction& prediction) {
     tally_.first_failure = prediction.status();
   }
   return true;
+}
+
+void RunLoop::trace_end(const Prediction& prediction, int height, int width) {
+  const PredictionTimes times = prediction.times();
+  trace_->put({.frame = frame_of(prediction.tag()),
+               .stream = static_cast<int>(feed_of(prediction.tag())),
+               .outcome = prediction.outcome(),
+               .ran_at = prediction.width(),
+               .slot = prediction.slot(),
+               .height = height,
+               .width = width,
+               .due = times.due,
+               .launched = times.launched,
+               .finished = times.finished,
+               .delivered = taken_at_});
 }
 
 void RunLoop::show_progress() {

@@ -18,6 +18,7 @@
 #include "cli/report.h"
 #include "cli/results.h"
 #include "cli/sized_predictors.h"
+#include "cli/trace.h"
 #include "inflight/clock.h"
 #include "inflight/predictor.h"
 #include "media/pacing.h"
@@ -76,9 +77,10 @@ class RunLoop {
   //   results   null: no results are written
   //   output    null: no frames are written
   //   feeds     at least one, kFeedsMax at most. Several are the streams of the predictor, in this order.
+  //   trace     null: no trace is written
   static constexpr std::size_t kFeedsMax = 256;
   RunLoop(SizedPredictors& predictor, std::vector<Feed> feeds, ResultsWriter* results, Annotator* output,
-          Display& display);
+          Display& display, TraceWriter* trace = nullptr);
 
   // Runs to the end and returns when nothing is in flight any more. Once.
   Tally run();
@@ -92,6 +94,7 @@ class RunLoop {
     kPlace,
     kResultsRoom,
     kOutputRoom,
+    kTraceRoom,
     kAnything,
     kEnd
   };
@@ -108,6 +111,7 @@ class RunLoop {
   void submit(TimePoint due);
   void refuse(const VideoFrame& video, TimePoint due, const Status& why);
   void lose(const VideoFrame& video, TimePoint due);
+  void trace_end(const Prediction& prediction, int height, int width);
   void put_lost(const VideoFrame& video, TimePoint due, Outcome outcome, const Status& why);
   void wait(Need need);
   void wait_finished_until(TimePoint when);
@@ -126,23 +130,26 @@ class RunLoop {
   ResultsWriter* const results_;
   Annotator* const output_;
   Display& display_;
+  TraceWriter* const trace_;
   const Clock& clock_ = steady_clock();
   TimePoint start_;
   FrameBell bell_;     // of several feeds
   TimePoint wake_at_;  // of several feeds: when the next frame is due
 
-  // What the results say of a frame in flight beside its prediction.
+  // What the results and the trace say of a frame in flight beside its prediction.
   struct Shown {
     std::optional<Duration> pts;
     std::shared_ptr<const std::string> file;
     int height = 0;
     int width = 0;
   };
-  std::unordered_map<std::uint64_t, Shown> shown_;  // by frame and feed; used where there are results
+  // By frame and feed; used where there are results or a trace.
+  std::unordered_map<std::uint64_t, Shown> shown_;
   std::uint64_t admitted_ = 0;
   std::uint64_t taken_ = 0;
   std::vector<Prediction> finished_;  // taken; those from settled_ on wait for room in the results
   std::size_t settled_ = 0;
+  TimePoint taken_at_;  // when finished_ was taken
 
   struct Sample {
     TimePoint when;

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "cli/bench.h"
 #include "cli/console.h"
 #include "cli/info.h"
 #include "cli/run.h"
@@ -16,6 +17,7 @@
 
 namespace {
 
+using inflight::cli::BenchWords;
 using inflight::cli::InfoWords;
 using inflight::cli::RunWords;
 
@@ -83,6 +85,9 @@ void add_run_options(CLI::App& run, RunWords& words) {
   add(run, "--seed", words.seed, "N", "of the synthetic source, default 1");
   add(run, "--json", words.json, "FILE", "write statistics of the run to FILE at its end");
   add(run, "--results", words.results, "FILE", "write one line of JSON a frame to FILE");
+  add(run, "--trace", words.trace, "FILE",
+      "write a timeline of every frame to FILE, from due to delivered, by stream and slot; Perfetto "
+      "(ui.perfetto.dev) opens it");
   add(run, "--output", words.output, "PATH",
       "write the frames with their results drawn on them: a video (.mp4, .mkv, .avi, .webm, ...), a picture, "
       "or a "
@@ -103,6 +108,38 @@ void add_info_options(CLI::App& info, InfoWords& words) {
   add(info, "--precision", words.precision, "auto|f32|bf16|f16",
       "arithmetic of the heavy operators, default auto");
   add_input_shapes(info, words.input_shapes);
+}
+
+void add_bench_options(CLI::App& bench, BenchWords& words) {
+  add(bench, "MODEL", words.model, "", "a model file; without one, the embedded classifier of shapes");
+  bench
+      .add_option(
+          "--plan", words.plans,
+          "when frames arrive: poisson (the default), periodic[:JITTER], cameras:K@FPS[:JITTER], "
+          "bursts:N@SECONDS, or recorded:FILE with a line of seconds for each arrival; may be given several "
+          "times")
+      ->type_name("PLAN")
+      ->expected(1)
+      ->take_all();
+  add(bench, "--loads", words.loads, "P,P,...",
+      "rates of poisson and periodic plans, in percent of the measured capacity, default 10,30,50,70,90");
+  add(bench, "--rates", words.rates, "N,N,...", "the same in arrivals a second");
+  add(bench, "--in-flight", words.in_flight, "N,N,...",
+      "how many to keep in flight in the closed loops that measure the capacity, default 1, 2, 4 ... to "
+      "twice the "
+      "slots");
+  add(bench, "--duration", words.duration, "S", "seconds of each run, default 5");
+  add(bench, "--limit", words.limit, "N",
+      "predictions in flight at most; what comes then is missed; default 256");
+  add(bench, "--width", words.widths, "W[,W...]", "as of run; several are measured in turns");
+  add(bench, "--deadline-ms", words.deadline_ms, "MS", "as of run, from the planned arrival");
+  add(bench, "--device", words.device, "cpu|cuda[:N]|null", "where to compute, default cpu");
+  add(bench, "--precision", words.precision, "auto|f32|bf16|f16",
+      "arithmetic of the heavy operators, default auto");
+  add(bench, "--seed", words.seed, "N", "of the plans, default 1");
+  add_input_shapes(bench, words.input_shapes);
+  add(bench, "--json", words.json, "FILE", "write all numbers to FILE");
+  add(bench, "--html", words.html, "FILE", "write a page with plots to FILE, whole in itself");
 }
 
 int bad_usage(const std::string& message) {
@@ -129,12 +166,15 @@ int run_program(int argc, char** argv) {
                "inflight");
   RunWords run_words;
   InfoWords info_words;
+  BenchWords bench_words;
   app.set_version_flag("--version", "inflight " INFLIGHT_VERSION);
   CLI::App* const run = app.add_subcommand("run", "Predicts on a source of frames in real time");
   CLI::App* const info = app.add_subcommand("info", "Explains a model");
-  for (CLI::App* const command : {&app, run, info}) command->allow_extras();
+  CLI::App* const bench = app.add_subcommand("bench", "Measures latency under load");
+  for (CLI::App* const command : {&app, run, info, bench}) command->allow_extras();
   add_run_options(*run, run_words);
   add_info_options(*info, info_words);
+  add_bench_options(*bench, bench_words);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -145,13 +185,15 @@ int run_program(int argc, char** argv) {
     return code;
   }
   if (app.remaining_size() > 0) return refuse_extra(app, "inflight", "no such subcommand");
-  if (!run->parsed() && !info->parsed())
-    return bad_usage("want a subcommand, run or info; see inflight --help");
-  if (run->parsed() && info->parsed()) return bad_usage("run and info: one at a time");
-  const CLI::App& command = run->parsed() ? *run : *info;
+  const std::vector<CLI::App*> chosen = app.get_subcommands();
+  if (chosen.empty()) return bad_usage("want a subcommand, run, info or bench; see inflight --help");
+  if (chosen.size() > 1)
+    return bad_usage(chosen[0]->get_name() + " and " + chosen[1]->get_name() + ": one at a time");
+  const CLI::App& command = *chosen.front();
   if (command.remaining_size() > 0) {
     return refuse_extra(command, "inflight " + command.get_name(), "one argument too many");
   }
+  if (bench->parsed()) return inflight::cli::bench_command(bench_words);
   return run->parsed() ? inflight::cli::run_command(run_words) : inflight::cli::info_command(info_words);
 }
 

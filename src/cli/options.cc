@@ -288,6 +288,7 @@ Result<RunOptions> parse_run(const RunWords& words) {
                    [](const std::string& word) { return parse_between("--top", word, 1, kTopMax); }));
   INFLIGHT_TRY(set_path(options.json, "--json", words.json));
   INFLIGHT_TRY(set_path(options.results, "--results", words.results));
+  INFLIGHT_TRY(set_path(options.trace, "--trace", words.trace));
   INFLIGHT_TRY(set_path(options.output, "--output", words.output));
   INFLIGHT_TRY(set(options.task, words.task,
                    [](const std::string& word) { return parse_choice<Task>("--task", word, kTasks); }));

@@ -23,7 +23,7 @@ namespace inflight::cli {
 struct RunWords {
   std::optional<std::string> model, streams, fps, limit, policy, device, precision, width, color, mean, scale,
       frames, duration, deadline_ms, seed, top, json, results, stall_timeout, fit, output, task, head, labels,
-      score, iou;
+      score, iou, trace;
   bool no_rotate = false;
   bool strict = false;
   std::vector<std::string> sources, input_shapes;
@@ -57,8 +57,8 @@ struct RunOptions {
   std::optional<Duration> duration;
   std::optional<Duration> deadline;  // of a frame, from when it is due
   int top = 5;
-  std::optional<std::string> json, results;  // files to write
-  std::optional<std::string> output;         // the file or folder for frames with their results on them
+  std::optional<std::string> json, results, trace;  // files to write
+  std::optional<std::string> output;  // the file or folder for frames with their results on them
   // What the outputs mean; nothing: guessed where it is plain.
   std::optional<Task> task;
   std::optional<vision::Head> head;

@@ -22,6 +22,7 @@
 #include "cli/results.h"
 #include "cli/sized_predictors.h"
 #include "cli/stop.h"
+#include "cli/trace.h"
 #include "inflight/predictor.h"
 #include "inflight/runtime.h"
 #include "media/open_source.h"
@@ -42,8 +43,9 @@ struct Session {
   std::unique_ptr<SizedPredictors> predictor;
   std::unique_ptr<ResultsWriter> results;  // null: none are asked for
   Interpretation meaning;
-  std::string output_text;            // of the output, for people
-  std::unique_ptr<Annotator> output;  // null: none is asked for
+  std::string output_text;             // of the output, for people
+  std::unique_ptr<Annotator> output;   // null: none is asked for
+  std::unique_ptr<TraceWriter> trace;  // likewise
 };
 
 constexpr std::string_view kSynthetic = "synthetic";
@@ -54,6 +56,7 @@ Status check_files(const RunOptions& options) {
   std::vector<NamedPath> outputs;
   if (options.json) outputs.push_back({"--json", *options.json});
   if (options.results) outputs.push_back({"--results", *options.results});
+  if (options.trace) outputs.push_back({"--trace", *options.trace});
   if (options.output) outputs.push_back({"--output", *options.output});
   if (outputs.empty()) return {};
   std::vector<NamedPath> inputs;
@@ -258,11 +261,15 @@ Result<Session> prepare(RunOptions options) {
   INFLIGHT_TRY(check_files(options));
   OutputFile json;
   OutputFile results;
+  OutputFile trace;
   if (options.json) {
     INFLIGHT_TRY_ASSIGN(json, OutputFile::open_whole("--json", *options.json));
   }
   if (options.results) {
     INFLIGHT_TRY_ASSIGN(results, OutputFile::open("--results", *options.results));
+  }
+  if (options.trace) {
+    INFLIGHT_TRY_ASSIGN(trace, OutputFile::open("--trace", *options.trace));
   }
   INFLIGHT_TRY_ASSIGN(Runtime runtime, Runtime::open(options.device));
   Result<LoadedModel> read = load_model(options.model, model_options(options));
@@ -296,12 +303,19 @@ Result<Session> prepare(RunOptions options) {
                   nullptr,
                   {},
                   {},
+                  nullptr,
                   nullptr};
   INFLIGHT_TRY_ASSIGN(session.meaning,
                       interpret(session.loaded, session.predictor->outputs(), session.options,
                                 session.sources.front()->height(), session.sources.front()->width()));
   INFLIGHT_TRY(open_annotator(session));
   session.results = make_results(std::move(results), session, waiting_max);
+  if (trace) {
+    TraceNames names{session.predictor->device_description(), {}};
+    for (const std::unique_ptr<FrameSource>& each : session.sources)
+      names.streams.push_back("stream: " + each->description());
+    session.trace = std::make_unique<TraceWriter>(std::move(trace), std::move(names));
+  }
   return session;
 }
 
@@ -394,6 +408,7 @@ void note_signal(RunReport& report) {
 
 int finish(Session& session, RunReport report, const Status& output) {
   const Status results = session.results ? session.results->finish() : Status();
+  const Status trace = session.trace ? session.trace->finish() : Status();
   note_signal(report);
   print_out(summary_text(report));
   const Status printed = take_print_failure();
@@ -405,6 +420,7 @@ int finish(Session& session, RunReport report, const Status& output) {
   if (!tally.source_error.ok()) fail(report, tally.source_error);
   if (!tally.submit_error.ok()) fail(report, tally.submit_error);
   if (!results.ok()) fail(report, results);
+  if (!trace.ok()) fail(report, trace);
   if (!output.ok()) fail(report, output);
   if (!printed.ok()) fail(report, printed);
   if (session.json) {
@@ -445,9 +461,9 @@ int run_command(const RunWords& words) {
     feeds.emplace_back(*sources.back(), session.plans[i], steady_clock());
   }
   Display display;
-  Tally tally =
-      RunLoop(*session.predictor, std::move(feeds), session.results.get(), session.output.get(), display)
-          .run();
+  Tally tally = RunLoop(*session.predictor, std::move(feeds), session.results.get(), session.output.get(),
+                        display, session.trace.get())
+                    .run();
   display.finish();
   const bool may_be_stuck = !tally.source_ended && has_other_than_synthetic(session.options);
   const Status output = session.output ? session.output->finish() : Status();

@@ -20,6 +20,8 @@ namespace {
 // A demuxer that goes on failing has nothing more to give.
 constexpr int kBadReadsMax = 64;
 
+constexpr std::string_view kMov = "mov,mp4,m4a,3gp,3g2,mj2";  // FFmpeg's name for MP4 and its relatives
+
 bool is_one_of(std::string_view name, std::initializer_list<std::string_view> names) {
   return std::find(names.begin(), names.end(), name) != names.end();
 }
@@ -60,6 +62,11 @@ int MediaInput::must_stop(void* input) {
 // Whether FFmpeg itself waits for more to come.
 bool MediaInput::is_playlist() const {
   return opening_->iformat != nullptr && is_one_of(opening_->iformat->name, {"hls", "dash"});
+}
+
+bool MediaInput::index_may_come_too_late() const {
+  const bool can_seek = format_->pb != nullptr && (format_->pb->seekable & AVIO_SEEKABLE_NORMAL) != 0;
+  return !can_seek && format_->iformat->name == kMov;
 }
 
 void MediaInput::arm() {
@@ -176,6 +183,12 @@ MediaInput::Got MediaInput::stop(int error) {
     return Got::kCut;
   }
   why_ = ffmpeg::error_text(error);
+  if (error == AVERROR(EIO) && index_may_come_too_late()) {
+    why_ =
+        "its index may come after its frames, and a stream cannot be read back; "
+        "\"ffmpeg -i IN -c copy -movflags faststart OUT\" puts the index first";
+    return Got::kCut;
+  }
   // A demuxer looks for the next sound place after damage, but for the end of the file there is none.
   const bool damage = error == AVERROR_INVALIDDATA && (file == nullptr || file->eof_reached == 0);
   if (damage && ++bad_reads_ < kBadReadsMax) return Got::kNothing;
@@ -185,7 +198,7 @@ MediaInput::Got MediaInput::stop(int error) {
 bool MediaInput::declares_more() const {
   const AVStream& stream = *format_->streams[video_];
   const std::string_view container = format_->iformat->name;
-  if (container == "mov,mp4,m4a,3gp,3g2,mj2") {
+  if (container == kMov) {
     return video_packets_ < avformat_index_get_entries_count(&stream);
   }
   std::int64_t declared_us = 0;

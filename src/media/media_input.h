@@ -73,6 +73,8 @@ class MediaInput {
  private:
   static int must_stop(void* input);
   bool is_playlist() const;
+  // Whether the format may have its index at the end, and the input cannot be read back from there.
+  bool index_may_come_too_late() const;
   Duration patience() const { return address_.live ? address_.stall_timeout : address_.playlist_timeout; }
   void arm();
   void note(const AVPacket& packet);

@@ -95,7 +95,9 @@ class VideoSource final : public FrameSource {
 
   Status nothing_decodes() const {
     std::string why = "holds no frame that can be decoded";
-    if (!decoder_->first_damage().empty()) why += ": " + decoder_->first_damage();
+    const std::string& damage = decoder_->first_damage();
+    const std::string& reason = damage.empty() ? decoder_->why_cut() : damage;
+    if (!reason.empty()) why += ": " + reason;
     return failure(StatusCode::kInvalidMedia, why);
   }
 

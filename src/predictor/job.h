@@ -32,7 +32,7 @@ struct Job : ListLink<>, ListLink<ByAdmission>, ListLink<ByDelivery>, DeadlineLi
   Stage stage = Stage::kAdmitted;
   Outcome outcome = Outcome::kPending;
   Width width = Width::kNarrow;
-  int slot = -1;                          // from launch() to finished()
+  int slot = -1;                          // its own from launch() to finished(); after that, where it ran
   int together = 0;                       // narrow launches that ran when it was launched, itself included
   TimePoint expected = TimePoint::max();  // forecast() at its admission; max(): none was made
   std::uint64_t id = 0;

@@ -110,6 +110,10 @@ Result<NDArray> Prediction::output(std::string_view name) const {
 
 Width Prediction::width() const noexcept { return can_read() ? state_->width : Width::kNarrow; }
 
+int Prediction::slot() const noexcept {
+  return can_read() && state_->times.launched != TimePoint() ? state_->slot : -1;
+}
+
 PredictionTimes Prediction::times() const noexcept {
   if (can_read()) return state_->times;
   PredictionTimes so_far;  // the rest is being written

@@ -302,7 +302,6 @@ void Scheduler::settle(Job& job, Outcome outcome, TimePoint now) noexcept {
     if (outcome == Outcome::kCompleted && job.expected != TimePoint::max())
       forecast_.ended(job.expected, now, now - job.times.launched);
     free_slots_.push_back(job.slot);
-    job.slot = -1;
   }
   job.stage = Stage::kDone;
   job.outcome = outcome;

@@ -256,6 +256,7 @@ inline void Scheduler::admit_granted(Job& job, TimePoint now) noexcept {
   job.stage = Stage::kAdmitted;
   job.outcome = Outcome::kPending;
   job.expected = TimePoint::max();
+  job.slot = -1;
   job.id = next_id_++;
   job.times = {};
   job.times.submitted = now;

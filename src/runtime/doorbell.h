@@ -40,7 +40,9 @@ class Doorbell {
 
   // A piece of work has come. wake() must follow, after the mutex was released: the thread that is woken
   // takes the mutex next.
+  //   now   kLate: the work has waited already, so a watcher that sleeps is woken however soon it would wake
   Wake announce(TimePoint now) noexcept;
+  static constexpr TimePoint kLate = TimePoint::min();
   void wake(Wake whom) noexcept;
   void wake_all() noexcept;
   // Whether some threads sleep and none of them has been called.

@@ -152,7 +152,7 @@ Doorbell::Wake RuntimeCore::release(Lane& lane, Work& work, Duration cost) noexc
   fair_share_.end(lane, work.charged, static_cast<double>(cost.count()) * work.units);
   // A worker that releases looks for more itself.
   if (launch_blocks_ || !anything_waits()) return Doorbell::Wake::kNobody;
-  return doorbell_.announce(TimePoint::max());
+  return doorbell_.announce(Doorbell::kLate);
 }
 
 void RuntimeCore::end_call(Lane& lane) noexcept {
@@ -173,7 +173,7 @@ void RuntimeCore::run_work() {
     }
     // If a wide launch has ended, there may be room for more than one.
     const bool more = launch_blocks_ && units_free_ > 0 && doorbell_.all_asleep() && anything_waits();
-    const Doorbell::Wake whom = more ? doorbell_.announce(TimePoint::max()) : Doorbell::Wake::kNobody;
+    const Doorbell::Wake whom = more ? doorbell_.announce(Doorbell::kLate) : Doorbell::Wake::kNobody;
     Lane& lane = work->lane;
     lock.unlock();
     wake(whom);

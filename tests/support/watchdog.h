@@ -10,10 +10,6 @@ namespace inflight {
 // its program, which first prints the test's name and the stacks of all threads.
 void limit_test_to(std::chrono::milliseconds limit);
 
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
-inline constexpr std::chrono::seconds kTestLimit{240};
-#else
-inline constexpr std::chrono::seconds kTestLimit{60};
-#endif
+inline constexpr std::chrono::seconds kTestLimit{INFLIGHT_TEST_LIMIT_S};
 
 }  // namespace inflight

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+# Finds the headers of CUDA 13, cuDNN 9 and cudnn-frontend. No library is linked: the plugin opens them by name when a
+# device is asked for (src/backends/cuda/runtime/vendor.h). `./dev setup cuda` installs what is missing under build/cuda.
+#
+#   INFLIGHT_CUDA_INCLUDES   folders of headers; empty where one is missing
+#   INFLIGHT_CUDA_FOLDERS    folders of libraries, between colons, that the plugin looks into
+option(INFLIGHT_BUILD_CUDA "Build the CUDA backend, where its headers are" ON)
+
+function(inflight_find_cuda)
+  file(GLOB wheels "${PROJECT_SOURCE_DIR}/build/cuda/nvidia/*/include" "/usr/lib/python3*/*-packages/nvidia/*/include"
+    "/usr/local/lib/python3*/*-packages/nvidia/*/include")
+  set(toolkits "$ENV{CUDA_HOME}" "$ENV{CUDA_PATH}" /usr/local/cuda)
+  list(FILTER toolkits EXCLUDE REGEX "^$")
+  foreach(header cuda.h nvrtc.h cublasLt.h cudnn.h crt/host_config.h)
+    string(MAKE_C_IDENTIFIER "INFLIGHT_CUDA_${header}" variable)
+    find_path(${variable} ${header} HINTS ${toolkits} PATH_SUFFIXES include targets/x86_64-linux/include)
+    find_path(${variable} ${header} PATHS ${wheels} NO_DEFAULT_PATH)
+    mark_as_advanced(${variable})
+    if(NOT ${variable})
+      list(APPEND missing ${header})
+    else()
+      list(APPEND includes "${${variable}}")
+    endif()
+  endforeach()
+  find_path(INFLIGHT_CUDNN_FRONTEND cudnn_frontend.h PATHS "${PROJECT_SOURCE_DIR}/build/cuda/include" NO_DEFAULT_PATH)
+  find_path(INFLIGHT_CUDNN_FRONTEND cudnn_frontend.h)
+  mark_as_advanced(INFLIGHT_CUDNN_FRONTEND)
+  if(NOT INFLIGHT_CUDNN_FRONTEND)
+    list(APPEND missing cudnn_frontend.h)
+  endif()
+  if(missing)
+    list(JOIN missing ", " missing)
+    message(STATUS "The CUDA backend is left out: ${missing} not found; ./dev setup cuda installs what it needs")
+    set(INFLIGHT_CUDA_INCLUDES "" PARENT_SCOPE)
+    return()
+  endif()
+  list(APPEND includes "${INFLIGHT_CUDNN_FRONTEND}")
+  list(REMOVE_DUPLICATES includes)
+  file(GLOB folders "${PROJECT_SOURCE_DIR}/build/cuda/nvidia/*/lib")
+  foreach(toolkit ${toolkits})
+    list(APPEND folders "${toolkit}/lib64")
+  endforeach()
+  list(REMOVE_DUPLICATES folders)
+  list(JOIN folders ":" folders)
+  set(INFLIGHT_CUDA_INCLUDES "${includes}" PARENT_SCOPE)
+  set(INFLIGHT_CUDA_FOLDERS "${folders}" PARENT_SCOPE)
+endfunction()
+
+set(INFLIGHT_CUDA_INCLUDES "")
+if(INFLIGHT_BUILD_CUDA)
+  inflight_find_cuda()
+endif()

@@ -1,0 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "backends/cuda/runtime/cuda_backend.h"
+#include "inflight/plugin.h"
+
+INFLIGHT_BACKEND_PLUGIN("cuda", inflight::make_cuda_backend)

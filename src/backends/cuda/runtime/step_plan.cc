@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "backends/cuda/runtime/step_plan.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "backends/cuda/runtime/compiler.h"
+#include "backends/cuda/runtime/step_sources.h"
+
+namespace inflight::cuda {
+namespace {
+
+const GpuTensor& tensor(const GpuGraph& graph, TensorId id) {
+  return graph.tensors[static_cast<std::size_t>(id)];
+}
+
+std::string text_of(const GpuGraph& graph, const char* name, TensorId id) {
+  if (id == kNoTensor) return "";
+  const GpuTensor& one = tensor(graph, id);
+  return fmt::format(" {}={}[{}]/[{}]", name, dtype_name(one.dtype), fmt::join(one.extents, ","),
+                     fmt::join(one.strides, ","));
+}
+
+std::size_t bytes_of(const GpuGraph& graph, TensorId id) {
+  return id == kNoTensor ? 0 : tensor(graph, id).bytes();
+}
+
+}  // namespace
+
+std::string signature_of(const GpuGraph& graph, const ConvolutionStep& step) {
+  return fmt::format("conv{}{}{}{}{} s={} d={} p={}-{} g={} act={}", text_of(graph, "x", step.x),
+                     text_of(graph, "w", step.w), text_of(graph, "bias", step.bias),
+                     text_of(graph, "residual", step.residual), text_of(graph, "y", step.y),
+                     fmt::join(step.strides, ","), fmt::join(step.dilations, ","),
+                     fmt::join(step.pads_begin, ","), fmt::join(step.pads_end, ","), step.groups,
+                     static_cast<int>(step.activation));
+}
+
+std::string signature_of(const GpuGraph& graph, const MatmulStep& step) {
+  return fmt::format("matmul{}{}{}{}{} b={} m={} n={} k={} t={}{} bs={},{},{} alpha={} act={}",
+                     text_of(graph, "a", step.a), text_of(graph, "b", step.b),
+                     text_of(graph, "bias", step.bias), text_of(graph, "residual", step.residual),
+                     text_of(graph, "c", step.c), step.batch, step.m, step.n, step.k,
+                     step.transpose_a ? "t" : "n", step.transpose_b ? "t" : "n", step.batch_stride_a,
+                     step.batch_stride_b, step.batch_stride_c, step.alpha, static_cast<int>(step.activation));
+}
+
+OperandBytes bytes_of(const GpuGraph& graph, const ConvolutionStep& step) {
+  return {bytes_of(graph, step.x), bytes_of(graph, step.w), bytes_of(graph, step.bias),
+          bytes_of(graph, step.residual), bytes_of(graph, step.y)};
+}
+
+OperandBytes bytes_of(const GpuGraph& graph, const MatmulStep& step) {
+  return {bytes_of(graph, step.a), bytes_of(graph, step.b), bytes_of(graph, step.bias),
+          bytes_of(graph, step.residual), bytes_of(graph, step.c)};
+}
+
+Status launch_kernel(GpuDevice& device, CUfunction function, std::int64_t blocks, int threads,
+                     CUstream stream, std::vector<CUdeviceptr> addresses) {
+  std::vector<void*> parameters;
+  parameters.reserve(addresses.size());
+  for (CUdeviceptr& address : addresses) parameters.push_back(&address);
+  return device.check(device.api().cuLaunchKernel(function, static_cast<unsigned>(blocks), 1, 1,
+                                                  static_cast<unsigned>(threads), 1, 1, 0, stream,
+                                                  parameters.data(), nullptr),
+                      "cuLaunchKernel");
+}
+
+OwnKernels::OwnKernels(std::shared_ptr<GpuDevice> device, const DiskCache& cache)
+    : device_(std::move(device)), cache_(cache) {}
+
+OwnKernels::~OwnKernels() = default;
+
+Status OwnKernels::compile(const StepSource& source, Compiled& compiled) {
+  if (compiled.function != nullptr) return Status();
+  auto kernels = std::make_unique<Kernels>(device_);
+  std::vector<CUfunction> functions;
+  INFLIGHT_TRY(kernels->add({source.source}, cache_, functions));
+  compiled = {functions[0], source.blocks, source.threads};
+  kernels_.push_back(std::move(kernels));
+  return Status();
+}
+
+Status OwnKernels::prepare_epilogue(const EpilogueShape& shape) {
+  uses_bias_ = shape.has_bias;
+  uses_residual_ = shape.has_residual;
+  return compile(epilogue_source(shape), epilogue_);
+}
+
+Status OwnKernels::prepare_direct(const StepSource& source) { return compile(source, direct_); }
+
+Status OwnKernels::enqueue_epilogue(CUstream stream, const Operands& operands) const {
+  std::vector<CUdeviceptr> addresses{operands.out};
+  if (uses_bias_) addresses.push_back(operands.bias);
+  if (uses_residual_) addresses.push_back(operands.residual);
+  return launch_kernel(*device_, epilogue_.function, epilogue_.blocks, epilogue_.threads, stream,
+                       std::move(addresses));
+}
+
+Status OwnKernels::enqueue_direct(CUstream stream, const Operands& operands) const {
+  std::vector<CUdeviceptr> addresses{operands.a, operands.b};
+  if (operands.bias != 0) addresses.push_back(operands.bias);
+  if (operands.residual != 0) addresses.push_back(operands.residual);
+  addresses.push_back(operands.out);
+  return launch_kernel(*device_, direct_.function, direct_.blocks, direct_.threads, stream,
+                       std::move(addresses));
+}
+
+}  // namespace inflight::cuda

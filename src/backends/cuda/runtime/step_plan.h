@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+// StepPlan: the ways in which a library can compute a convolution or a matmul, of which tuning picks two.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "backends/cuda/gpu_graph.h"
+#include "backends/cuda/runtime/device.h"
+#include "backends/cuda/runtime/disk_cache.h"
+
+namespace inflight::cuda {
+
+// The most that a candidate may ask for; the slot has one for all of its steps.
+inline constexpr std::size_t kWorkspaceBytesMax = std::size_t{32} << 20U;
+
+// Where the operands are; 0 where the step lacks one.
+struct Operands {
+  CUdeviceptr a = 0;  // x of a convolution
+  CUdeviceptr b = 0;  // w
+  CUdeviceptr bias = 0;
+  CUdeviceptr residual = 0;
+  CUdeviceptr out = 0;  // y, c
+};
+struct OperandBytes {
+  std::size_t a = 0, b = 0, bias = 0, residual = 0, out = 0;
+};
+
+// Shared by all steps with the same signature. It knows no tensor of theirs.
+class StepPlan {
+ public:
+  virtual ~StepPlan() = default;
+  const std::string& signature() const noexcept { return signature_; }
+  const OperandBytes& bytes() const noexcept { return bytes_; }
+
+  // The ways to compute it, the library's favourite first, the one that always works last. At least one.
+  virtual std::size_t candidates() const = 0;
+  // What stays the same from run to run while versions do.
+  virtual std::string candidate_name(std::size_t candidate) const = 0;
+  // Whether a later candidate is worth a try once one with this rank works: 0 is the best kind.
+  virtual int candidate_rank(std::size_t candidate) const = 0;
+  // Makes a candidate ready; it may take a second. Ok at once if it is.
+  //   thread   one at a time for one plan
+  //   errors   kUnsupported: the library refuses it; others as they come
+  virtual Status prepare(std::size_t candidate) = 0;
+  // Requires prepare(candidate) to have been ok; so does enqueue().
+  virtual std::size_t workspace_bytes(std::size_t candidate) const = 0;
+  // Puts the work into a stream, which may be capturing.
+  //   thread   one at a time for all plans of a device
+  virtual Status enqueue(std::size_t candidate, CUstream stream, const Operands& operands,
+                         CUdeviceptr workspace) = 0;
+
+ protected:
+  StepPlan(std::string signature, const OperandBytes& bytes)
+      : signature_(std::move(signature)), bytes_(bytes) {}
+
+ private:
+  const std::string signature_;
+  const OperandBytes bytes_;
+};
+
+// Everything that decides how a step is computed, in one line: types, extents, strides, activation.
+std::string signature_of(const GpuGraph& graph, const ConvolutionStep& step);
+std::string signature_of(const GpuGraph& graph, const MatmulStep& step);
+OperandBytes bytes_of(const GpuGraph& graph, const ConvolutionStep& step);
+OperandBytes bytes_of(const GpuGraph& graph, const MatmulStep& step);
+
+//   errors   kInvalidModel: extents that do not fit each other; kNoSuchDevice: a library is missing
+Result<std::shared_ptr<StepPlan>> plan_convolution(const std::shared_ptr<GpuDevice>& device,
+                                                   const GpuGraph& graph, const ConvolutionStep& step,
+                                                   const DiskCache& cache);
+Result<std::shared_ptr<StepPlan>> plan_matmul(const std::shared_ptr<GpuDevice>& device, const GpuGraph& graph,
+                                              const MatmulStep& step, const DiskCache& cache);
+
+// "cuDNN 9.19.0, cuBLASLt 13.1.0", for the key of what is tuned, and for people.
+std::string library_versions();
+
+// A launch of a kernel with addresses for parameters.
+Status launch_kernel(GpuDevice& device, CUfunction function, std::int64_t blocks, int threads,
+                     CUstream stream, std::vector<CUdeviceptr> addresses);
+
+// The kernels of one step that are made by NVRTC: what follows a product that the library leaves bare, and what
+// stands in for it as a whole.
+class OwnKernels {
+ public:
+  OwnKernels(std::shared_ptr<GpuDevice> device, const DiskCache& cache);
+  ~OwnKernels();
+  // Compiles it on the first call.
+  Status prepare_epilogue(const struct EpilogueShape& shape);
+  Status prepare_direct(const struct StepSource& source);
+  Status enqueue_epilogue(CUstream stream, const Operands& operands) const;
+  Status enqueue_direct(CUstream stream, const Operands& operands) const;
+
+ private:
+  struct Compiled {
+    CUfunction function = nullptr;
+    std::int64_t blocks = 1;
+    int threads = 128;
+  };
+  Status compile(const struct StepSource& source, Compiled& compiled);
+  const std::shared_ptr<GpuDevice> device_;
+  const DiskCache cache_;
+  std::vector<std::unique_ptr<class Kernels>> kernels_;
+  Compiled epilogue_;
+  Compiled direct_;
+  bool uses_bias_ = false;  // the epilogue
+  bool uses_residual_ = false;
+};
+
+}  // namespace inflight::cuda
