@@ -18,6 +18,11 @@ from cli_test_support import PROGRAM, TIMEOUT_S, Case, ppm
 OUTCOMES = ("completed", "failed", "rejected", "dropped", "expired", "cancelled")
 
 
+def number_of(event):
+    """What tells the frame of an event from all others of the file."""
+    return event["args"]["frame"] + (event["args"]["stream"] << 40)
+
+
 class Trace(Case):
     def traced(self, *args, **options):
         """Runs with a trace and checks it against the statistics. Returns the events by phase, and the statistics."""
@@ -51,7 +56,8 @@ class Trace(Case):
         counts = collections.Counter(event["args"]["outcome"] for event in events["b"])
         self.assertEqual({word: counts[word] for word in OUTCOMES}, {word: statistics[word] for word in OUTCOMES})
         for number, event in begins.items():
-            self.assertEqual(event["args"]["frame"], number)
+            self.assertEqual(number_of(event), number)
+            self.assertEqual(event["pid"], 1000 + event["args"]["stream"])
             self.assertEqual(event["name"], event["args"]["outcome"])
             self.assertLessEqual(event["ts"], ends[number]["ts"])
 
@@ -59,22 +65,22 @@ class Trace(Case):
         """Each prediction that ran is one slice of its slot, within its frame's; those of a slot never overlap."""
         begins = {event["id"]: event for event in events["b"]}
         ends = {event["id"]: event for event in events["e"]}
-        ran = [event["args"]["frame"] for event in events["b"] if "slot" in event["args"]]
-        self.assertEqual(sorted(event["args"]["frame"] for event in events["X"]), sorted(ran))
+        ran = [number_of(event) for event in events["b"] if "slot" in event["args"]]
+        self.assertEqual(sorted(number_of(event) for event in events["X"]), sorted(ran))
         widths = collections.Counter(event["name"] for event in events["X"])
         self.assertEqual({"wide": widths["wide"], "narrow": widths["narrow"]}, statistics["width"])
         slots = collections.defaultdict(list)
         for event in events["X"]:
-            frame = begins[event["args"]["frame"]]
+            frame, frame_end = begins[number_of(event)], ends[number_of(event)]
             self.assertEqual(event["tid"], frame["args"]["slot"])
             self.assertEqual(event["name"], frame["args"]["width"])
             self.assertLess(event["tid"], statistics["slots"])
             start, end = event["ts"], event["ts"] + event["dur"]
             self.assertGreaterEqual(start, frame["ts"])
-            self.assertLessEqual(end, ends[event["args"]["frame"]]["ts"] + 0.001)
+            self.assertLessEqual(end, frame_end["ts"] + 0.001)
             args = frame["args"]
             whole = args["wait_us"] + args["run_us"] + args["delivery_us"]
-            self.assertAlmostEqual(whole, ends[event["args"]["frame"]]["ts"] - frame["ts"], places=2)
+            self.assertAlmostEqual(whole, frame_end["ts"] - frame["ts"], places=2)
             slots[event["pid"], event["tid"]].append((start, end))
         for track, spans in slots.items():
             spans.sort()
@@ -88,6 +94,18 @@ class Trace(Case):
         names = {e["pid"]: e["args"]["name"] for e in events["M"] if e["name"] == "process_name"}
         self.assertEqual(names[1], "slots: " + statistics["device"])
         self.assertEqual(names[1000], "stream: " + statistics["source"])
+
+    def test_each_stream_is_a_process_of_its_own(self):
+        events, statistics = self.traced("--streams", "3", "--fps", "2000", "--frames", "500", "--limit", "3", "--policy",
+                                         "drop-oldest")  # fmt: skip
+        self.assertEqual(statistics["submitted"], 1500)
+        for stream, books in enumerate(statistics["streams"]):
+            own = [event for event in events["b"] if event["pid"] == 1000 + stream]
+            self.assertEqual(sorted(event["args"]["frame"] for event in own), list(range(500)))
+            counts = collections.Counter(event["args"]["outcome"] for event in own)
+            self.assertEqual({word: counts[word] for word in OUTCOMES}, {word: books[word] for word in OUTCOMES})
+        names = {e["pid"] for e in events["M"] if e["name"] == "process_name" and e["args"]["name"].startswith("stream: ")}
+        self.assertEqual(names, {1000, 1001, 1002})
 
     def test_wide(self):
         events, _ = self.traced("--fps", "0", "--frames", "50", "--width", "wide")
