@@ -10,6 +10,7 @@
 #include <functional>
 #include <queue>
 #include <random>
+#include <utility>
 #include <vector>
 
 #include "predictor/scheduler.h"
@@ -26,6 +27,17 @@ struct SimulatedModel {
   double capacity() const { return cores / narrow_full; }
 };
 
+// What a rule of width sees when there may be room for a launch.
+struct RuleView {
+  double now;
+  int waiting;           // in the queue, at least 1
+  int running;           // launches, of both widths
+  double running_until;  // when all of them have ended
+  double gap;            // between arrivals, the mean of the last 40 or so; 0: only one came
+  const SimulatedModel& model;
+};
+using Rule = std::function<Width(const RuleView&)>;
+
 struct SimulatedLoad {
   WidthPolicy width = WidthPolicy::kElastic;
   int limit = 1 << 16;
@@ -34,6 +46,7 @@ struct SimulatedLoad {
   double deadline = 0;   // after the arrival; 0: none
   double variation = 0;  // of service times: standard deviation / mean, lognormal
   unsigned seed = 1;
+  Rule rule = {};  // in place of the scheduler's
 };
 
 struct SimulatedEnd {
@@ -63,6 +76,8 @@ class LoadSimulator {
   // Submits at this instant. False: refused.
   bool submit() {
     const TimePoint now = at_ms(now_);
+    const double gap = now_ - std::exchange(last_arrival_, now_);
+    if (++arrivals_ > 1) gap_ += (gap - gap_) / std::min(arrivals_ - 1, 40);
     switch (scheduler_.ask()) {
       case Admission::kAdmit:
         break;
@@ -166,13 +181,21 @@ class LoadSimulator {
 
   void launch() {
     while (scheduler_.can_launch()) {
-      const Width width = scheduler_.next_width(at_ms(now_), true);
+      const Width width = load_.rule ? load_.rule(view()) : scheduler_.next_width(at_ms(now_), true);
       const int units = width == Width::kWide ? model_.cores : 1;
       if (units > units_free_) return;
       Job* const job = scheduler_.launch(at_ms(now_), width);
       units_free_ -= units;
-      running_.push({now_ + service(width), job, units});
+      const double end = now_ + service(width);
+      running_.push({end, job, units});
+      running_until_ = std::max(running_until_, end);
     }
+  }
+
+  RuleView view() const {
+    const int running = static_cast<int>(running_.size());
+    const int waiting = static_cast<int>(scheduler_.statistics().in_flight) - running;
+    return {now_, waiting, running, running_until_, gap_, model_};
   }
 
   double service(Width width) {
@@ -201,6 +224,10 @@ class LoadSimulator {
   Scheduler scheduler_;
   int units_free_;
   double now_ = 0;
+  double running_until_ = 0;
+  double last_arrival_ = 0;
+  double gap_ = 0;
+  int arrivals_ = 0;
   std::deque<Job> jobs_;
   std::vector<Job*> idle_;
   std::priority_queue<Running> running_;

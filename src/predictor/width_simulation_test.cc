@@ -1,98 +1,52 @@
 // SPDX-License-Identifier: Apache-2.0
-// The choice of width against both fixed widths, on simulated time: the service times are those measured with
-// OpenVINO on 16 cores and on two.
+// The choice of width against both fixed widths, on simulated time.
 #include <gtest/gtest.h>
 
-#include <cstdio>
-#include <cstdlib>
-
-#include "predictor/load_simulator.h"
+#include "predictor/width_points.h"
 
 namespace inflight::internal::testing {
 namespace {
 
-constexpr SimulatedModel kModels[] = {
-    {"ResNet-50 bf16, 16 cores", 3.8, 14.5, 16.1, 16},  {"ResNet-50 f32, 16 cores", 8.9, 66, 80, 16},
-    {"SqueezeNet bf16, 16 cores", 0.98, 3.15, 4.2, 16}, {"SqueezeNet f32, 16 cores", 1.26, 7.5, 8.9, 16},
-    {"ResNet-50 f32, 2 cores", 35, 60, 66, 2},          {"SqueezeNet f32, 2 cores", 3.6, 5.6, 6.5, 2},
-};
-constexpr int kArrivals = 20000;
-
-unsigned seed() {
-  static const unsigned value = [] {
-    const char* const given = std::getenv("INFLIGHT_SEED");
-    const unsigned chosen = given != nullptr ? static_cast<unsigned>(std::atoi(given)) : 7;
-    std::printf("seed %u (INFLIGHT_SEED)\n", chosen);
-    return chosen;
-  }();
-  return value;
-}
-
-struct Latencies {
-  double p50, p99;
-};
-
-Latencies latencies(WidthPolicy width, const SimulatedModel& model, const std::vector<double>& arrivals,
-                    double variation) {
-  LoadSimulator simulator(model, {.width = width, .variation = variation, .seed = seed()});
-  simulator.run(arrivals);
-  return {simulator.quantile(0.5), simulator.quantile(0.99)};
-}
-
-// The bounds of the lower envelope: p99 within 1.1 times the better fixed width's, 1.3 where the two are within a
-// factor of 2; p50 within 1.1 times that width's. Where the two p99 are that close, which of them is lower is
-// chance, and the bound is the higher p50.
-void expect_envelope(const SimulatedModel& model, const std::string& what,
-                     const std::vector<double>& arrivals, double variation) {
-  const Latencies wide = latencies(WidthPolicy::kWide, model, arrivals, variation);
-  const Latencies narrow = latencies(WidthPolicy::kNarrow, model, arrivals, variation);
-  const Latencies elastic = latencies(WidthPolicy::kElastic, model, arrivals, variation);
-  const bool crossover = std::max(wide.p99, narrow.p99) < 2 * std::min(wide.p99, narrow.p99);
-  const double p50 = crossover ? std::max(wide.p50, narrow.p50) : (wide.p99 < narrow.p99 ? wide : narrow).p50;
-  SCOPED_TRACE(::testing::Message() << model.name << ", " << what << ", variation " << variation << ": wide "
-                                    << wide.p50 << "/" << wide.p99 << ", narrow " << narrow.p50 << "/"
-                                    << narrow.p99 << ", elastic " << elastic.p50 << "/" << elastic.p99);
-  EXPECT_LE(elastic.p99, std::min(wide.p99, narrow.p99) * (crossover ? 1.3 : 1.1));
-  EXPECT_LE(elastic.p50, p50 * (crossover ? 1.3 : 1.1));
+//   known_miss   above 0: the p99 is known to be outside, by this factor of the better one at most
+void expect_envelope(const SimulatedModel& model, const Point& point, double variation,
+                     double known_miss = 0) {
+  const Envelope envelope(model, point.arrivals, variation);
+  const Latencies elastic = latencies(model, {.variation = variation, .seed = seed()}, point.arrivals);
+  SCOPED_TRACE(::testing::Message() << model.name << ", " << point.name << ", variation " << variation << ": "
+                                    << envelope.text() << ", elastic " << Envelope::text_of(elastic));
+  EXPECT_LE(elastic.p99, known_miss > 0 ? known_miss * envelope.better().p99 : envelope.p99_bound());
+  EXPECT_LE(elastic.p50, envelope.p50_bound());
 }
 
 TEST(WidthSimulation, PoissonArrivalsAreOnTheLowerEnvelope) {
   for (const SimulatedModel& model : kModels) {
-    for (const double load : {0.05, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 0.9}) {
-      for (const double variation : {0.0, 0.2}) {
-        expect_envelope(model, "Poisson at " + std::to_string(load),
-                        poisson(model.capacity() * load, kArrivals, seed()), variation);
-      }
+    for (const Point& point : poisson_points(model)) {
+      for (const double variation : {0.0, 0.2}) expect_envelope(model, point, variation);
     }
   }
 }
 
 TEST(WidthSimulation, SteadyCamerasAreOnTheLowerEnvelope) {
   for (const SimulatedModel& model : kModels) {
-    for (const int cameras : {1, 4, 30}) {
-      for (const double load : {0.1, 0.3, 0.6, 0.9}) {
-        expect_envelope(model, std::to_string(cameras) + " cameras at " + std::to_string(load),
-                        periodic(cameras, model.capacity() * load, kArrivals, seed()), 0);
-      }
+    for (const Point& point : camera_points(model)) {
+      // ADR 11: 30 cameras with fixed phases, whose frames come together for seconds. 1.43 was measured, where
+      // 1.1 is wanted.
+      const bool known =
+          model.name == std::string("SqueezeNet f32, 16 cores") && point.name == "30 cameras at 45 %";
+      expect_envelope(model, point, 0, known ? 1.5 : 0);
     }
   }
 }
 
 TEST(WidthSimulation, PhasesOfManyAndFewAreOnTheLowerEnvelope) {
   for (const SimulatedModel& model : kModels) {
-    for (const double load : {0.1, 0.2, 0.3, 0.4, 0.6}) {
-      expect_envelope(model, "on and off at " + std::to_string(load),
-                      on_and_off(model.capacity() * load, kArrivals, seed(), 100 * model.narrow_full), 0);
-    }
+    for (const Point& point : phase_points(model)) expect_envelope(model, point, 0);
   }
 }
 
 TEST(WidthSimulation, BurstsOntoAnIdleMachineAreOnTheLowerEnvelope) {
   for (const SimulatedModel& model : kModels) {
-    for (const int size : {4, 8, 16, 32}) {
-      expect_envelope(model, "bursts of " + std::to_string(size),
-                      bursts(size, std::max(25.0, size / 8.0) * model.narrow_full, kArrivals / 4), 0);
-    }
+    for (const Point& point : burst_points(model)) expect_envelope(model, point, 0);
   }
 }
 
@@ -135,7 +89,7 @@ TEST(WidthSimulation, ComesBackToWideSoonAfterAnOverload) {
       simulator.run_until_idle();
       ++until_wide;
     }
-    EXPECT_LE(until_wide, 800) << model.name;
+    EXPECT_LE(until_wide, 50) << model.name;
   }
 }
 

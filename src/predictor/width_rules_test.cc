@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+// The rules of width that ADR 11 compares, on the same simulated arrivals: this prints its table.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <memory>
+
+#include "predictor/width_points.h"
+
+namespace inflight::internal::testing {
+namespace {
+
+// Wide if nothing else is in flight.
+Width naive(const RuleView& view) {
+  return view.running == 0 && view.waiting == 1 ? Width::kWide : Width::kNarrow;
+}
+
+// The width at which all that waits is done sooner.
+Width earlier_finish(const RuleView& view) {
+  const double wide = std::max(0.0, view.running_until - view.now) + view.model.wide * view.waiting;
+  const int together = std::min(view.running + view.waiting, view.model.cores);
+  const double share = view.model.cores > 1 ? static_cast<double>(together - 1) / (view.model.cores - 1) : 0;
+  const double service = view.model.narrow_alone + (view.model.narrow_full - view.model.narrow_alone) * share;
+  const double narrow =
+      service * std::ceil(static_cast<double>(view.running + view.waiting) / view.model.cores);
+  return wide <= narrow ? Width::kWide : Width::kNarrow;
+}
+
+// By the share of what wide can carry: narrow above 0.8, wide again below 0.55.
+Rule regime() {
+  return [is_wide = true](const RuleView& view) mutable {
+    const double share = view.gap > 0 ? view.model.wide / view.gap : 0;
+    is_wide = is_wide ? share <= 0.8 : share < 0.55;
+    return is_wide ? Width::kWide : Width::kNarrow;
+  };
+}
+
+struct Candidate {
+  const char* name;
+  Rule (*make)();
+  int outside[2] = {0, 0};  // without and with variation of the service times
+  double worst = 0;         // p99 / the better p99, outside the crossover
+  double worst_crossover = 0;
+};
+
+TEST(WidthRules, TheShadowQueuesAreOutsideTheEnvelopeLeastOften) {
+  Candidate candidates[] = {{"naive", [] { return Rule(naive); }},
+                            {"earlier finish", [] { return Rule(earlier_finish); }},
+                            {"regime", regime},
+                            {"shadow queues", [] { return Rule(); }}};
+  int points = 0;
+  for (const SimulatedModel& model : kModels) {
+    std::vector<Point> all = poisson_points(model);
+    for (auto* const more : {camera_points, phase_points, burst_points}) {
+      for (Point& point : more(model)) all.push_back(std::move(point));
+    }
+    points += static_cast<int>(all.size());
+    for (const Point& point : all) {
+      for (const int varies : {0, 1}) {
+        const double variation = 0.2 * varies;
+        const Envelope envelope(model, point.arrivals, variation);
+        for (Candidate& rule : candidates) {
+          const Latencies ended =
+              latencies(model, {.variation = variation, .seed = seed(), .rule = rule.make()}, point.arrivals);
+          const double ratio = ended.p99 / envelope.better().p99;
+          double& worst = envelope.crossover() ? rule.worst_crossover : rule.worst;
+          worst = std::max(worst, ratio);
+          if (envelope.holds(ended)) continue;
+          ++rule.outside[varies];
+          if (rule.name != std::string("shadow queues")) continue;
+          std::printf("outside: %s, %s, variation %.1f: %s, elastic %s\n", model.name, point.name.c_str(),
+                      variation, envelope.text().c_str(), Envelope::text_of(ended).c_str());
+        }
+      }
+    }
+  }
+  for (const Candidate& rule : candidates) {
+    std::printf("%-15s %3d / %3d of %d outside, worst p99 %.1f, at a crossover %.1f\n", rule.name,
+                rule.outside[0], rule.outside[1], points, rule.worst, rule.worst_crossover);
+  }
+  const Candidate& chosen = candidates[3];
+  for (const Candidate& other : {candidates[0], candidates[1], candidates[2]}) {
+    EXPECT_LT(4 * chosen.outside[0], other.outside[0]) << other.name;
+    EXPECT_LT(3 * chosen.outside[1], other.outside[1]) << other.name;
+  }
+}
+
+}  // namespace
+}  // namespace inflight::internal::testing
