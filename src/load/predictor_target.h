@@ -33,6 +33,8 @@ class PredictorTarget final : public Target {
   void wait_until(TimePoint when) override { predictor_.wait_any_until(when); }
 
   Predictor& predictor() noexcept { return predictor_; }
+  // Of the last run; empty if it had one alone.
+  const std::vector<Stream>& streams() const noexcept { return streams_; }
   // One prediction on the example inputs.
   Result<Prediction> predict();
 

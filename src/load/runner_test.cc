@@ -50,6 +50,11 @@ class ScriptedTarget final : public Target {
   Duration block_for{0};
   std::optional<std::uint64_t> fails_at;
   std::vector<int> streams;
+  int streams_begun = 0;
+  Status begin(int count) override {
+    streams_begun = count;
+    return {};
+  }
 
  private:
   void forget() {
@@ -90,6 +95,7 @@ TEST(OpenLoop, LatencyCountsFromThePlannedArrival) {
     EXPECT_EQ(target.streams[i], static_cast<int>(i % 3));
   }
   EXPECT_EQ(run->late_max, Duration(0));
+  EXPECT_EQ(target.streams_begun, 3);
 }
 
 // The classic mistake: a call that blocks delays the next ones, and each is timed from when it was made at last.
@@ -178,6 +184,11 @@ TEST(PredictorUnderLoad, EveryFrameHasOneEndAndItsSlot) {
   const Statistics statistics = target->predictor().statistics();
   EXPECT_EQ(statistics.submitted, 500U);
   EXPECT_EQ(statistics.in_flight, 0U);
+  ASSERT_EQ(target->streams().size(), 3U);
+  for (std::size_t i = 0; i < 3; ++i)
+    EXPECT_EQ(target->streams()[i].statistics().submitted, i < 2 ? 167U : 166U);
+  ASSERT_TRUE(run_closed(*target, 2, milliseconds(10)).ok());
+  EXPECT_TRUE(target->streams().empty());
 }
 
 }  // namespace
