@@ -480,3 +480,36 @@ def test_a_stream_that_blocks_counts_one_refusal(slow_runtime, frame) -> None:
         predictor.drain()
         books = stream.statistics()
         assert refused >= 1 and books.rejected == refused and books.submitted == 4
+
+
+@needs_plugin
+def test_what_would_be_late_is_refused_at_once(slow_runtime, frame) -> None:
+    with inflight.Predictor(slow_model(), runtime=slow_runtime, in_flight_limit=64, refuse_late=True) as predictor:
+        door = predictor.stream("door")
+        for _ in range(3):
+            predictor.submit(frame, stream=door).wait()  # measures
+        with pytest.raises(inflight.OverloadedError, match="would finish after its deadline"):
+            for _ in range(64):  # 320 ms of work
+                predictor.submit(frame, stream=door, deadline=time.monotonic() + 0.1)
+        assert predictor.statistics().late == 1 and door.statistics().late == 1
+        assert door.statistics().rejected == 1
+
+
+@needs_plugin
+def test_the_limit_may_be_automatic(slow_runtime, frame) -> None:
+    with inflight.Predictor(slow_model(), runtime=slow_runtime, in_flight_limit="auto", width="elastic",
+                            overload="block", keep_finished=False) as predictor:  # fmt: skip
+        assert predictor.statistics().limit_reason == "measuring"
+        door = predictor.stream("door", policy="block")
+        reasons = set()
+        for i in range(300):
+            predictor.submit(frame, stream=door if i % 2 else None)
+            reasons.add(predictor.statistics().limit_reason)
+        predictor.drain()
+        assert "knee" in reasons
+        books = predictor.statistics()
+        assert 1 <= books.in_flight_limit <= 2 and books.completed == 300
+        assert door.statistics().in_flight_limit == books.in_flight_limit
+    for wrong in ("most", 0, -1, 1.5):
+        with pytest.raises(inflight.InvalidArgumentError, match="in_flight_limit: got"):
+            inflight.Predictor(slow_model(), runtime=slow_runtime, in_flight_limit=wrong)
