@@ -167,7 +167,7 @@ class BenchPage(Case):
                   f"byId('run').value = '{burst}'; byId('run').onchange();")  # fmt: skip
         dom = self.browse("--dump-dom", script=script)
         self.assertEqual(self.count(dom, "frame") + self.count(dom, "miss"), 150)
-        self.assertGreater(self.count(dom, "miss"), 0)
+        self.assertEqual(self.count(dom, "miss") > 0, self.rows[burst]["missed"] > 0)  # a fast machine misses none
         drawn = {kind: sum(int(n) for n in re.findall(rf"<title>(\d+) {kind}</title>", dom)) for kind in ("completed", "rejected")}
         self.assertEqual(drawn, {kind: self.rows[burst][kind] for kind in drawn})
 
