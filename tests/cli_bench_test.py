@@ -48,8 +48,8 @@ class Bench(Case):
         swept = [row for row in report["rows"] if row["plan"] == "poisson"]
         self.assertEqual([row["load"] for row in swept], [0.1, 0.5, 0.9])
         for row in swept:
-            wanted = row["load"] * report["capacity_per_s"]
-            self.assertLess(abs(row["rate"] - wanted), 6 * (wanted / 0.1) ** 0.5 + 10)  # six deviations of Poisson's count
+            wanted = 0.1 * row["load"] * report["capacity_per_s"]
+            self.assertLess(abs(row["planned"] - wanted), 6 * wanted**0.5 + 10)  # six deviations of Poisson's count
         self.assertIn("null", report["machine"])
         self.assertIn("inflight narrow", text)
 
