@@ -153,7 +153,7 @@ TEST_P(Watching, TakesNoProcessorTimeOnceFramesStop) {
   busy_until(begin_watch(predictor) + milliseconds(100));  // by then the allowance is used up
   const Duration before = processor_time();
   steady_clock().sleep_until(steady_clock().now() + milliseconds(200));
-  EXPECT_LT(processor_time() - before, milliseconds(2));
+  EXPECT_LT(processor_time() - before, milliseconds(20));  // one that stays awake takes 200
 }
 
 INSTANTIATE_TEST_SUITE_P(Devices, Watching, testing::Bool(),
