@@ -180,9 +180,22 @@ def gpu(result):
     return "\n\n".join(parts)
 
 
+def python(result):
+    rows = result["rows"]
+    title = (
+        f"Calls from Python; {result['machine']}; {result['date']}, commit {result['commit']}; "
+        f"{', '.join(f'{name} {version}' for name, version in result['versions'].items())}; {result['rounds']} rounds in turns. "
+        "A call: us, p50 / p99; `inflight_cpp` is the same from C++. All of `x + 1` is memory: NumPy's copy of the array takes as long."
+    )
+    systems = list(dict.fromkeys(r["system"] for r in rows))
+    cells = {(r["what"], r["system"]): f"{r['rate']:,.0f}/s" if r["p50_us"] is None else f"{number(r['p50_us'])} / {number(r['p99_us'])}" for r in rows}
+    body = [[what, *(cells.get((what, system), "") for system in systems)] for what in dict.fromkeys(r["what"] for r in rows)]
+    return f"{title}\n\n{table(['call', *systems], body)}"
+
+
 # In the order in which they stand.
 REPORTS = {
-    "main_job": main_job, "load": load, "load_16_cores": load, "gpu": gpu, "share": share, "engine": engine,
+    "main_job": main_job, "load": load, "load_16_cores": load, "gpu": gpu, "python": python, "share": share, "engine": engine,
     "engine_16_cores": engine_16_cores,
 }  # fmt: skip
 

@@ -48,8 +48,8 @@ class Bench(Case):
         swept = [row for row in report["rows"] if row["plan"] == "poisson"]
         self.assertEqual([row["load"] for row in swept], [0.1, 0.5, 0.9])
         for row in swept:
-            wanted = row["load"] * report["capacity_per_s"]
-            self.assertLess(abs(row["rate"] - wanted), 6 * (wanted / 0.1) ** 0.5 + 10)  # six deviations of Poisson's count
+            wanted = 0.1 * row["load"] * report["capacity_per_s"]
+            self.assertLess(abs(row["planned"] - wanted), 6 * wanted**0.5 + 10)  # six deviations of Poisson's count
         self.assertIn("null", report["machine"])
         self.assertIn("inflight elastic", text)
 
@@ -167,7 +167,7 @@ class BenchPage(Case):
                   f"byId('run').value = '{burst}'; byId('run').onchange();")  # fmt: skip
         dom = self.browse("--dump-dom", script=script)
         self.assertEqual(self.count(dom, "frame") + self.count(dom, "miss"), 150)
-        self.assertGreater(self.count(dom, "miss"), 0)
+        self.assertEqual(self.count(dom, "miss") > 0, self.rows[burst]["missed"] > 0)  # a fast machine misses none
         drawn = {kind: sum(int(n) for n in re.findall(rf"<title>(\d+) {kind}</title>", dom)) for kind in ("completed", "rejected")}
         self.assertEqual(drawn, {kind: self.rows[burst][kind] for kind in drawn})
 

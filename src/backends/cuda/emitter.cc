@@ -313,7 +313,8 @@ Result<Lanes> Emitter::emit(const ov::Output<ov::Node>& value, const Places& at)
     Lanes made;
     if (const Placed* from = placed(value)) {
       INFLIGHT_TRY_ASSIGN(made, load(value, *from, missing));
-    } else if (const auto* constant = dynamic_cast<const ov::op::v0::Constant*>(&node)) {
+    } else if (ov::is_type<ov::op::v0::Constant>(&node)) {
+      const auto* const constant = static_cast<const ov::op::v0::Constant*>(&node);
       if (!constant->get_all_data_elements_bitwise_identical())
         return unsupported(node, "a constant of several elements has no place in memory");
       const std::string text =

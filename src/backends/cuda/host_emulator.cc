@@ -71,15 +71,17 @@ Result<HostKernels> HostKernels::compile(const std::vector<std::string>& sources
   // No contraction: the GPU's is tested within tolerances, and the host's results do not depend on its processor.
   const std::string command =
       fmt::format("c++ -std=c++17 -O1 -w -ffp-contract=off -shared -fPIC -o {0}.so {0}.cc 2>{0}.log", base);
-  const int code = std::system(command.c_str());
+  const int code = std::system(command.c_str());  // NOLINT(concurrency-mt-unsafe)
   Status status;
   void* library = nullptr;
   if (code != 0)
     status = Status(StatusCode::kDeviceError,
                     fmt::format("c++ refuses the kernels: {}", first_error(base + ".log")));
   else if (library = dlopen((base + ".so").c_str(), RTLD_NOW | RTLD_LOCAL); library == nullptr)
-    status = Status(StatusCode::kDeviceError, fmt::format("the kernels cannot be loaded: {}", dlerror()));
-  if (status.ok() || std::getenv("INFLIGHT_KEEP_KERNELS") == nullptr) std::filesystem::remove_all(folder);
+    status = Status(StatusCode::kDeviceError, fmt::format("the kernels cannot be loaded: {}",
+                                                          dlerror()));  // NOLINT(concurrency-mt-unsafe)
+  const bool keep = std::getenv("INFLIGHT_KEEP_KERNELS") != nullptr;    // NOLINT(concurrency-mt-unsafe)
+  if (status.ok() || !keep) std::filesystem::remove_all(folder);
   if (!status.ok()) return status;
   HostKernels kernels;
   for (const std::size_t i : number_of)

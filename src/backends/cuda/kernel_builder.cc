@@ -235,7 +235,7 @@ Result<BuiltKernel> build_kernel(const ov::Output<ov::Node>& value, const Placed
   const std::vector<const ov::Node*> nodes = inner_nodes(value, others);
   std::vector<const ov::Node*> rows;
   for (const ov::Node* node : nodes)
-    if (dynamic_cast<const ov::op::v0::Constant*>(node) == nullptr) {
+    if (!ov::is_type<ov::op::v0::Constant>(node)) {
       const KernelKind kind = kernel_kind(*node);
       if (kind == KernelKind::kNone)
         return unsupported(*node, is_static(*node) ? "no kernel is known for it, or not with these attributes"

@@ -387,7 +387,7 @@ void check(const std::vector<Case>& cases) {
   }
   std::vector<std::string> sources;
   for (const Run& run : runs) sources.push_back(run.kernel.source);
-  if (std::getenv("INFLIGHT_PRINT_KERNELS") != nullptr)
+  if (std::getenv("INFLIGHT_PRINT_KERNELS") != nullptr)  // NOLINT(concurrency-mt-unsafe)
     for (const Run& run : runs)
       std::printf("%s, %s:\n%s\n", run.one->name.c_str(), run.variant->name, run.kernel.source.c_str());
   const Result<HostKernels> kernels = HostKernels::compile(sources);

@@ -8,6 +8,7 @@
 
 #include "backends/cuda/memory_plan.h"
 #include "backends/cuda/testing/compare.h"
+#include "backends/cuda/testing/step_counts.h"
 
 namespace inflight::cuda::testing {
 namespace {
@@ -57,28 +58,8 @@ std::shared_ptr<ov::Model> model(const std::vector<Value>& outputs,
   return std::make_shared<ov::Model>(results, ov::ParameterVector(inputs.begin(), inputs.end()));
 }
 
-struct Counts {
-  std::size_t kernels = 0, convolutions = 0, matmuls = 0;
-  bool operator==(const Counts&) const = default;
-};
-
-std::ostream& operator<<(std::ostream& out, const Counts& counts) {
-  return out << counts.kernels << " kernels, " << counts.convolutions << " convolutions, " << counts.matmuls
-             << " matmuls";
-}
-
-Counts counts_of(const GpuGraph& graph) {
-  Counts counts;
-  for (const Step& step : graph.steps) {
-    counts.kernels += step.index() == 0 ? 1 : 0;
-    counts.convolutions += step.index() == 1 ? 1 : 0;
-    counts.matmuls += step.index() == 2 ? 1 : 0;
-  }
-  return counts;
-}
-
 // In all precisions; the counts are those of f32 with generated kernels.
-void expect(const std::shared_ptr<ov::Model>& network, const Counts& counts) {
+void expect(const std::shared_ptr<ov::Model>& network, const StepCounts& counts) {
   CompareOptions generated;
   generated.kernels = Kernels::kGenerated;
   const Comparison f32 = compare(network, generated);
@@ -269,7 +250,7 @@ TEST(Lowering, ConcatOfConvolutionsIsWrittenInPlaceWhereAsked) {
   const Comparison found = compare(network, options);
   EXPECT_EQ(found.difference, "") << listing(found.graph);
   // The Concat is gone, and a copy of `a` comes for its other reader.
-  EXPECT_EQ(counts_of(found.graph), (Counts{3, 3, 0})) << listing(found.graph);
+  EXPECT_EQ(counts_of(found.graph), (StepCounts{3, 3, 0})) << listing(found.graph);
 }
 
 // Query and key are scaled before they meet, as torch exports it.
@@ -281,7 +262,7 @@ TEST(Lowering, ScalesOfOperandsEndInTheMatmul) {
   const Value key = made<op::v1::Multiply>(made<op::v1::Transpose>(y, ints({0, 1, 3, 2})), half);
   const Comparison found = compare(model({made<op::v0::MatMul>(query, key)}, {x, y}));
   EXPECT_EQ(found.difference, "") << listing(found.graph);
-  ASSERT_EQ(counts_of(found.graph), (Counts{1, 0, 1})) << listing(found.graph);
+  ASSERT_EQ(counts_of(found.graph), (StepCounts{1, 0, 1})) << listing(found.graph);
   EXPECT_EQ(std::get<MatmulStep>(found.graph.steps.back()).alpha, 0.25);
 }
 

@@ -10,31 +10,12 @@
 
 #include "backends/cuda/testing/compare.h"
 #include "backends/cuda/testing/operators_document.h"
+#include "backends/cuda/testing/step_counts.h"
 #include "inflight/model.h"
 #include "model/network.h"
 
 namespace inflight::cuda::testing {
 namespace {
-
-struct Counts {
-  std::size_t kernels = 0, convolutions = 0, matmuls = 0;
-  bool operator==(const Counts&) const = default;
-};
-
-std::ostream& operator<<(std::ostream& out, const Counts& counts) {
-  return out << counts.kernels << " kernels, " << counts.convolutions << " convolutions, " << counts.matmuls
-             << " matmuls";
-}
-
-Counts counts_of(const GpuGraph& graph) {
-  Counts counts;
-  for (const Step& step : graph.steps) {
-    counts.kernels += step.index() == 0 ? 1 : 0;
-    counts.convolutions += step.index() == 1 ? 1 : 0;
-    counts.matmuls += step.index() == 2 ? 1 : 0;
-  }
-  return counts;
-}
 
 // A file, or nothing where it is absent.
 std::shared_ptr<const ov::Model> load_network(const std::string& path) {
@@ -56,7 +37,7 @@ void expect_agreement(const std::shared_ptr<const ov::Model>& of, Precision prec
 // The architectures of the onnx package, where it is installed. Their weights are all alike, so that values say
 // nothing: only their steps are checked.
 TEST(Models, LightArchitectures) {
-  const std::map<std::string, Counts> kWanted = {
+  const std::map<std::string, StepCounts> kWanted = {
       {"bvlc_alexnet", {7, 5, 3}},   {"densenet121", {72, 121, 0}}, {"inception_v1", {24, 57, 1}},
       {"inception_v2", {22, 69, 1}}, {"resnet50", {4, 53, 1}},      {"shufflenet", {23, 33, 1}},
       {"squeezenet", {12, 26, 0}},   {"vgg19", {7, 16, 3}},         {"zfnet512", {7, 5, 3}}};

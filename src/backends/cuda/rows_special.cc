@@ -12,7 +12,7 @@ namespace {
 namespace op = ov::op;
 
 // A row of at most so many bytes is copied to shared memory.
-constexpr std::int64_t kSharedMax = 32 * 1024;
+constexpr std::int64_t kSharedMax = 32'768;
 
 const op::util::TopKBase* as_top_k(const ov::Node& node) {
   return dynamic_cast<const op::util::TopKBase*>(&node);

@@ -42,7 +42,8 @@ WindowAxes axes_of(const Pool& pool, const ov::Strides& dilations) {
     if (d - 2 < dilations.size()) axis.dilation = static_cast<std::int64_t>(dilations[d - 2]);
     axes.push_back(axis);
   }
-  const ov::Shape begin = pool.get_pads_begin(), end = pool.get_pads_end();
+  const ov::Shape& begin = pool.get_pads_begin();
+  const ov::Shape& end = pool.get_pads_end();
   set_pads(axes, pool.get_auto_pad(), {begin.begin(), begin.end()}, {end.begin(), end.end()});
   return axes;
 }

@@ -45,7 +45,7 @@ std::string with(std::string text, std::string_view word, const std::string& val
 }
 
 std::string start_of(const ReduceTerms& terms, const ov::element::Type& type) {
-  const std::string start = terms.start;
+  std::string start = terms.start;
   const bool highest = start == "highest";
   if (!highest && start != "lowest") return start;
   if (type.is_real()) return highest ? "F_INF" : "-F_INF";

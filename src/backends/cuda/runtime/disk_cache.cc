@@ -73,14 +73,14 @@ Status DiskCache::put(std::string_view kind, std::string_view key, std::string_v
     file << encode(key, value);
     file.close();
     if (!file) {
-      const Status failed(StatusCode::kIoError, fmt::format("{} cannot be written", beside));
+      Status failed(StatusCode::kIoError, fmt::format("{} cannot be written", beside));
       fs::remove(beside, error);
       return failed;
     }
   }
   fs::rename(beside, place, error);
   if (!error) return Status();
-  const Status failed(StatusCode::kIoError, fmt::format("{} cannot be written: {}", place, error.message()));
+  Status failed(StatusCode::kIoError, fmt::format("{} cannot be written: {}", place, error.message()));
   fs::remove(beside, error);
   return failed;
 }

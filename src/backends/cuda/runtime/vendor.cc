@@ -61,7 +61,7 @@ const char* environment(const char* name) { return std::getenv(name); }  // NOLI
 void* open_library(const std::string& name, std::string& why) {
   if (void* found = dlopen(name.c_str(), RTLD_NOW | RTLD_LOCAL)) return found;
   for (const std::string& folder : library_folders()) {
-    const std::string path = folder + "/" + name;
+    const std::string path = (fs::path(folder) / name).string();
     std::error_code error;
     if (!fs::exists(path, error)) continue;
     if (void* found = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL)) return found;
