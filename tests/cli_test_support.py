@@ -58,6 +58,18 @@ def onnx_model(nodes, inputs, outputs):
     return field(1, 8) + field(7, graph) + field(8, field(1, "") + field(2, 13))
 
 
+def slow_model():
+    """A model that takes 1.6 billion operations, one after the other: milliseconds on any machine.
+
+    For tests of overload: the embedded model takes so little that a fast machine keeps up with any rate."""
+    nodes, last = [], "x"
+    for step in range(16):
+        nodes += [onnx_node("MatMul", [last, "x"], [f"m{step}"]), onnx_node("Softmax", [f"m{step}"], [f"s{step}"])]
+        last = f"s{step}"
+    nodes.append(onnx_node("GlobalAveragePool", [last], ["y"]))
+    return onnx_model(nodes, [("x", "f32", [1, 3, 256, 256])], [("y", "f32", [1, 3, 1, 1])])
+
+
 def ppm(width, height, color):
     return b"P6 %d %d 255\n" % (width, height) + bytes(color) * (width * height)
 
@@ -135,6 +147,10 @@ class Case(unittest.TestCase):
         self.assertEqual(done.returncode, code, done.stderr)
         self.assertEqual(len(done.stderr.splitlines()), notes + (code != 0), done.stderr)
         return self.read_json(path, damaged), done
+
+    def slow(self):
+        """The file of a model for which 5,000 frames per second are too much for any machine."""
+        return self.file("slow.onnx", slow_model())
 
     def read_results(self, path):
         def refuse(constant):

@@ -112,11 +112,12 @@ class Trace(Case):
         self.assertEqual({event["name"] for event in events["X"]}, {"wide"})
 
     def test_refused_frames_are_there(self):
-        _, statistics = self.traced("--fps", "20000", "--frames", "4000", "--limit", "1")
+        _, statistics = self.traced(self.slow(), "--fps", "20000", "--frames", "1000", "--limit", "1")
         self.assertGreater(statistics["rejected"], 0)
 
     def test_expired_frames_have_no_slot(self):
-        _, statistics = self.traced("--fps", "20000", "--frames", "4000", "--limit", "64", "--deadline-ms", "1")
+        _, statistics = self.traced(self.slow(), "--fps", "20000", "--frames", "1000", "--limit", "64",
+                                    "--deadline-ms", "1")  # fmt: skip
         self.assertGreater(statistics["expired"], 0)
 
     def test_sizes_have_slots_of_their_own(self):
