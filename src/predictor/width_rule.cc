@@ -30,11 +30,17 @@ constexpr double kGain = 1.0 / 8;
 constexpr double kOutlier = 4;
 // Of the first few measurements, the least counts.
 constexpr int kFew = 4;
-// Launches after which an idle device runs one wide, although the rule follows the narrow shadow: its wide
-// service time may be from another time.
+// A measurement of less than this part of the mean says that what made the others slow is over: it moves the
+// mean by kGainDown.
+constexpr double kMuchFaster = 0.5;
+constexpr double kGainDown = 1.0 / 2;
+// Launches after which an idle device runs one wide, although the rule follows the narrow shadow, and a queue runs
+// narrow, although it follows the wide one: the service time of the other width may be from another time.
 constexpr int kLaunchesBetweenProbes = 4096;
-// The same if that time says that wide is no faster than narrow, which it was once.
+// The same if that time says that the other width is of no use: that wide is no faster, which it was when the model
+// was compiled; or that narrow gives no more throughput, for as many launches a slot.
 constexpr int kLaunchesBetweenDoubts = 64;
+constexpr int kLaunchesBetweenDoubtsPerSlot = 16;
 
 constexpr double eighth_power(double x) {
   const double fourth = x * x * x * x;
@@ -60,8 +66,10 @@ void ServiceTimes::add(Width width, int together, double ns) noexcept {
     mean.ns = mean.few == 0 ? ns : std::min(mean.ns, ns);
     ++mean.few;
   } else {
-    mean.ns += (std::min(ns, kOutlier * mean.ns) - mean.ns) * kGain;
+    const double gain = ns < kMuchFaster * mean.ns ? kGainDown : kGain;
+    mean.ns += (std::min(ns, kOutlier * mean.ns) - mean.ns) * gain;
   }
+  if (width == Width::kNarrow) narrow_runs_ = std::min(narrow_runs_ + 1, kLaunchesBetweenProbes);
 }
 
 double ServiceTimes::narrow(int together) const noexcept {
@@ -87,6 +95,16 @@ WidthRule::WidthRule(int at_once)
 double WidthRule::narrow_time(int together) const noexcept {
   const double measured = times_.narrow(together);
   return measured > 0 ? measured : times_.wide() * (at_once_ + 1) / 2;
+}
+
+// Whether the next queue shall measure the narrow width. Each slot's first launch may be slow, so each has two.
+bool WidthRule::narrow_is_unsure() const noexcept {
+  return times_.narrow_runs() < 2 * at_once_ || to_measure_ > 0 || narrow_is_old();
+}
+
+bool WidthRule::narrow_is_old() const noexcept {
+  const bool doubtful = times_.narrow(at_once_) > times_.wide() * at_once_;
+  return since_narrow_ >= (doubtful ? kLaunchesBetweenDoubtsPerSlot * at_once_ : kLaunchesBetweenProbes);
 }
 
 // Adds an arrival to the narrow shadow.
@@ -143,8 +161,7 @@ Width WidthRule::choose(const WidthView& view) const noexcept {
     return probe ? Width::kWide : Width::kNarrow;
   }
   if (times_.wide() == 0 || at_once_ == 1) return Width::kWide;
-  // The first queue measures the narrow width.
-  if (view.waiting > 1 && times_.narrow(1) == 0) return Width::kNarrow;
+  if (view.waiting > 1 && narrow_is_unsure()) return Width::kNarrow;
   // With every place taken, throughput counts, and arrivals come no faster than predictions end.
   const double round = narrow_time(at_once_);
   if (view.full && view.waiting + view.running >= at_once_ && round < times_.wide() * at_once_)
@@ -159,8 +176,13 @@ Width WidthRule::choose(const WidthView& view) const noexcept {
 void WidthRule::started(Width width, TimePoint now) noexcept {
   if (width == Width::kWide) {
     since_wide_ = 0;
+    since_narrow_ = std::min(since_narrow_ + 1, kLaunchesBetweenProbes);
     return;
   }
+  // A measurement is of as many as run together under load.
+  if (narrow_is_old()) to_measure_ = at_once_;
+  if (to_measure_ > 0) --to_measure_;
+  since_narrow_ = 0;
   since_wide_ = std::min(since_wide_ + 1, kLaunchesBetweenProbes);
   narrow_until_ = std::max(narrow_until_, ns_of_time(now) + narrow_time(at_once_));
 }

@@ -22,6 +22,8 @@ class ServiceTimes {
   double wide() const noexcept { return wide_.ns; }
   // The mean of the nearest number of launches that was measured; 0: none was.
   double narrow(int together) const noexcept;
+  // How many narrow launches were measured, up to many.
+  int narrow_runs() const noexcept { return narrow_runs_; }
 
  private:
   static constexpr std::size_t kClasses = 12;  // the last one holds Predictor::kSlotsMax
@@ -32,6 +34,7 @@ class ServiceTimes {
   };
   Mean wide_;
   std::array<Mean, kClasses> narrow_;
+  int narrow_runs_ = 0;
 };
 
 // What the rule sees when there may be room for a launch.
@@ -77,6 +80,8 @@ class WidthRule {
  private:
   static double ns_of(Duration time) noexcept { return static_cast<double>(time.count()); }
   double narrow_time(int together) const noexcept;
+  bool narrow_is_unsure() const noexcept;
+  bool narrow_is_old() const noexcept;
   double shadow_narrow(double now) noexcept;
 
   const int at_once_;
@@ -84,6 +89,8 @@ class WidthRule {
   ServiceTimes times_;
   Width follows_ = Width::kWide;
   int since_wide_ = 0;       // launches since the last wide one
+  int since_narrow_ = 0;     // launches since the last narrow one
+  int to_measure_ = 0;       // narrow launches to come that measure that width
   double narrow_until_ = 0;  // when the narrow launches that run are expected to have ended
   // The shadows. Times are in ns of the predictor's clock.
   double last_arrival_ = 0;

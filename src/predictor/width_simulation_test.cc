@@ -140,6 +140,34 @@ TEST(WidthSimulation, ASlowFirstLaunchDoesNotTurnItNarrow) {
   }
 }
 
+// So may the first launch of each slot: what they took must not keep a flood wide.
+TEST(WidthSimulation, SlowFirstLaunchesDoNotKeepAFloodWide) {
+  for (const SimulatedModel& model : kModels) {
+    for (const int cold_launches : {1, model.cores, 4 * model.cores}) {
+      SimulatedModel cold = model;
+      cold.narrow_alone *= 20;
+      cold.narrow_full *= 20;
+      LoadSimulator simulator(cold, {.variation = 0.1});
+      simulator.after_end = [&] {
+        const Statistics& books = simulator.scheduler().statistics();
+        if (books.narrow >= static_cast<std::uint64_t>(cold_launches)) simulator.set_model(model);
+        simulator.submit();
+      };
+      for (int i = 0; i < 4 * model.cores; ++i) simulator.submit();
+      const auto completes = [&](std::uint64_t count) {
+        while (simulator.scheduler().statistics().completed < count)
+          simulator.run_until(simulator.now() + model.wide);
+      };
+      completes(4000);
+      const double began = simulator.now();
+      const std::uint64_t before = simulator.scheduler().statistics().completed;
+      completes(before + 2000);
+      const auto done = static_cast<double>(simulator.scheduler().statistics().completed - before);
+      EXPECT_GE(done / (simulator.now() - began), 0.95 * model.capacity()) << model.name << ", " << cold_launches;
+    }
+  }
+}
+
 TEST(WidthRuleTest, RunsNarrowBesideOtherPredictors) {
   WidthRule rule(16);
   rule.ended(Width::kWide, 1, std::chrono::milliseconds(4));
