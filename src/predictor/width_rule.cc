@@ -28,17 +28,18 @@ constexpr double kQuieter = 4;
 // New measurements move a mean by this part; one that is longer than kOutlier means counts as that much.
 constexpr double kGain = 1.0 / 8;
 constexpr double kOutlier = 4;
-// Of the first few measurements, the least counts.
+// Of the first few measurements, the least counts, and also of those that doubt asks for.
 constexpr int kFew = 4;
 // A measurement of less than this part of the mean says that what made the others slow is over: it moves the
 // mean by kGainDown.
 constexpr double kMuchFaster = 0.5;
 constexpr double kGainDown = 1.0 / 2;
-// Launches after which an idle device runs one wide, although the rule follows the narrow shadow, and a queue runs
-// narrow, although it follows the wide one: the service time of the other width may be from another time.
+// Launches after which an idle device runs one wide, although the rule follows the narrow shadow: its wide
+// service time may be from another time.
 constexpr int kLaunchesBetweenProbes = 4096;
-// The same if that time says that the other width is of no use: that wide is no faster, which it was when the model
-// was compiled; or that narrow gives no more throughput, for as many launches a slot.
+// The same if that time says that wide is no faster than narrow, which it was when the model was compiled. Then a few
+// are measured, since the first one after a pause may be slow. Likewise a queue runs narrow, although the rule follows
+// the wide shadow, if the narrow times say that they give no more throughput: after so many launches a slot.
 constexpr int kLaunchesBetweenDoubts = 64;
 constexpr int kLaunchesBetweenDoubtsPerSlot = 16;
 
@@ -72,6 +73,8 @@ void ServiceTimes::add(Width width, int together, double ns) noexcept {
   if (width == Width::kNarrow) narrow_runs_ = std::min(narrow_runs_ + 1, kLaunchesBetweenProbes);
 }
 
+void ServiceTimes::measure_wide_again() noexcept { wide_.few = 0; }
+
 double ServiceTimes::narrow(int together) const noexcept {
   const std::size_t wanted = class_of(together);
   for (std::size_t away = 0; away < kClasses; ++away) {
@@ -97,14 +100,20 @@ double WidthRule::narrow_time(int together) const noexcept {
   return measured > 0 ? measured : times_.wide() * (at_once_ + 1) / 2;
 }
 
-// Whether the next queue shall measure the narrow width. Each slot's first launch may be slow, so each has two.
+// Whether the next queue measures the narrow width. At first, a few launches do.
 bool WidthRule::narrow_is_unsure() const noexcept {
-  return times_.narrow_runs() < 2 * at_once_ || to_measure_ > 0 || narrow_is_old();
+  return times_.narrow_runs() < kFew || narrow_to_measure_ > 0 || narrow_is_doubtful();
 }
 
-bool WidthRule::narrow_is_old() const noexcept {
-  const bool doubtful = times_.narrow(at_once_) > times_.wide() * at_once_;
-  return since_narrow_ >= (doubtful ? kLaunchesBetweenDoubtsPerSlot * at_once_ : kLaunchesBetweenProbes);
+bool WidthRule::wide_is_doubtful() const noexcept { return times_.wide() > times_.narrow(1); }
+
+bool WidthRule::wide_is_old() const noexcept {
+  return since_wide_ >= (wide_is_doubtful() ? kLaunchesBetweenDoubts : kLaunchesBetweenProbes);
+}
+
+bool WidthRule::narrow_is_doubtful() const noexcept {
+  return times_.narrow(at_once_) > times_.wide() * at_once_ &&
+         since_narrow_ >= kLaunchesBetweenDoubtsPerSlot * at_once_;
 }
 
 // Adds an arrival to the narrow shadow.
@@ -155,10 +164,8 @@ void WidthRule::arrived(TimePoint when, bool idle) noexcept {
 Width WidthRule::choose(const WidthView& view) const noexcept {
   if (!view.alone) return Width::kNarrow;
   if (follows_ == Width::kNarrow) {
-    const bool doubtful = times_.wide() > times_.narrow(1);
-    const int between = doubtful ? kLaunchesBetweenDoubts : kLaunchesBetweenProbes;
-    const bool probe = since_wide_ >= between && view.running == 0 && view.waiting == 1;
-    return probe ? Width::kWide : Width::kNarrow;
+    const bool idle = view.running == 0 && view.waiting == 1;
+    return idle && (wide_to_measure_ > 0 || wide_is_old()) ? Width::kWide : Width::kNarrow;
   }
   if (times_.wide() == 0 || at_once_ == 1) return Width::kWide;
   if (view.waiting > 1 && narrow_is_unsure()) return Width::kNarrow;
@@ -173,15 +180,29 @@ Width WidthRule::choose(const WidthView& view) const noexcept {
   return wide <= kBacklog * narrow ? Width::kWide : Width::kNarrow;
 }
 
+void WidthRule::ended(Width width, int together, Duration service) noexcept {
+  times_.add(width, together, ns_of(service));
+  if (width != Width::kWide || !doubted_ || wide_to_measure_ > 0) return;
+  doubted_ = false;
+  // The shadows have seen a service time that was not true.
+  if (!wide_is_doubtful()) ratios_ = weights_ = 0;
+}
+
 void WidthRule::started(Width width, TimePoint now) noexcept {
   if (width == Width::kWide) {
+    if (wide_is_old() && wide_is_doubtful()) {
+      doubted_ = true;
+      wide_to_measure_ = kFew;
+      times_.measure_wide_again();
+    }
+    if (wide_to_measure_ > 0) --wide_to_measure_;
     since_wide_ = 0;
     since_narrow_ = std::min(since_narrow_ + 1, kLaunchesBetweenProbes);
     return;
   }
   // A measurement is of as many as run together under load.
-  if (narrow_is_old()) to_measure_ = at_once_;
-  if (to_measure_ > 0) --to_measure_;
+  if (narrow_is_doubtful()) narrow_to_measure_ = at_once_;
+  if (narrow_to_measure_ > 0) --narrow_to_measure_;
   since_narrow_ = 0;
   since_wide_ = std::min(since_wide_ + 1, kLaunchesBetweenProbes);
   narrow_until_ = std::max(narrow_until_, ns_of_time(now) + narrow_time(at_once_));

@@ -18,6 +18,8 @@ class ServiceTimes {
  public:
   //   together   narrow launches that ran at once, this one included; without meaning for a wide launch
   void add(Width width, int together, double ns) noexcept;
+  // The next few measurements of wide launches count as the first ones do.
+  void measure_wide_again() noexcept;
   // 0: never measured.
   double wide() const noexcept { return wide_.ns; }
   // The mean of the nearest number of launches that was measured; 0: none was.
@@ -69,9 +71,7 @@ class WidthRule {
   void started(Width width, TimePoint now) noexcept;
   // A launch has completed.
   //   together   as of ServiceTimes::add
-  void ended(Width width, int together, Duration service) noexcept {
-    times_.add(width, together, ns_of(service));
-  }
+  void ended(Width width, int together, Duration service) noexcept;
 
   const ServiceTimes& times() const noexcept { return times_; }
   // The shadow that the rule follows.
@@ -81,16 +81,21 @@ class WidthRule {
   static double ns_of(Duration time) noexcept { return static_cast<double>(time.count()); }
   double narrow_time(int together) const noexcept;
   bool narrow_is_unsure() const noexcept;
-  bool narrow_is_old() const noexcept;
+  bool narrow_is_doubtful() const noexcept;
+  bool wide_is_doubtful() const noexcept;
+  bool wide_is_old() const noexcept;
   double shadow_narrow(double now) noexcept;
 
   const int at_once_;
   const double lower_;  // the mean below which the rule turns wide
   ServiceTimes times_;
   Width follows_ = Width::kWide;
-  int since_wide_ = 0;       // launches since the last wide one
-  int since_narrow_ = 0;     // launches since the last narrow one
-  int to_measure_ = 0;       // narrow launches to come that measure that width
+  int since_wide_ = 0;    // launches since the last wide one
+  int since_narrow_ = 0;  // launches since the last narrow one
+  // Launches to come that measure a width which the rule does not follow.
+  int wide_to_measure_ = 0;
+  int narrow_to_measure_ = 0;
+  bool doubted_ = false;     // those wide ones are measured in doubt
   double narrow_until_ = 0;  // when the narrow launches that run are expected to have ended
   // The shadows. Times are in ns of the predictor's clock.
   double last_arrival_ = 0;

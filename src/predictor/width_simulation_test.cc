@@ -163,8 +163,33 @@ TEST(WidthSimulation, SlowFirstLaunchesDoNotKeepAFloodWide) {
       const std::uint64_t before = simulator.scheduler().statistics().completed;
       completes(before + 2000);
       const auto done = static_cast<double>(simulator.scheduler().statistics().completed - before);
-      EXPECT_GE(done / (simulator.now() - began), 0.95 * model.capacity()) << model.name << ", " << cold_launches;
+      EXPECT_GE(done / (simulator.now() - began), 0.95 * model.capacity())
+          << model.name << ", " << cold_launches;
     }
+  }
+}
+
+// The machine was slow when wide was measured last: a wide launch that is no faster than a narrow one is doubted.
+TEST(WidthSimulation, SlowWideLaunchesAreForgottenSoonAfterTheyEnd) {
+  for (const SimulatedModel& model : kModels) {
+    SimulatedModel slow = model;
+    slow.wide = 2 * model.narrow_full;
+    LoadSimulator simulator(model, {.limit = 4 * model.cores});
+    const auto one_at_a_time = [&](int count) {
+      for (int i = 0; i < count; ++i) {
+        simulator.submit();
+        simulator.run_until_idle();
+      }
+    };
+    for (int i = 0; i < 4 * model.cores; ++i) simulator.submit();  // measures the narrow width
+    simulator.run_until_idle();
+    one_at_a_time(10);
+    simulator.set_model(slow);
+    one_at_a_time(300);
+    EXPECT_EQ(simulator.ends().back().width, Width::kNarrow) << model.name;
+    simulator.set_model(model);
+    one_at_a_time(300);
+    EXPECT_EQ(simulator.ends().back().width, Width::kWide) << model.name;
   }
 }
 
