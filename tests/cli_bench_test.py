@@ -15,13 +15,13 @@ from pathlib import Path
 from cli_test_support import MODELS, SANITIZERS, TIMEOUT_S, Case, onnx_model, onnx_node
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium-headless-shell", "chromium", "google-chrome"))), None)
-QUICK = ("--device", "null", "--duration", "0.1", "--in-flight", "1,4")
+QUICK = ("--duration", "0.1", "--in-flight", "1,4")
 
 
 class Bench(Case):
-    def bench(self, *args, code=0):
+    def bench(self, *args, device="null", code=0):
         path = self.folder / "bench.json"
-        done = self.run_program("bench", *QUICK, *args, "--json", path)
+        done = self.run_program("bench", *QUICK, "--device", device, *args, "--json", path)
         self.assertEqual((done.returncode, done.stderr), (code, ""))
         report = json.loads(path.read_text())
         for row in report["rows"]:
@@ -78,7 +78,7 @@ class Bench(Case):
             self.assertEqual(row["wide"], 1 if row["system"].endswith("wide") else 0)
 
     def test_missed_frames_are_counted(self):
-        report, _ = self.bench("--limit", "4", "--plan", "bursts:1000@0.05")
+        report, _ = self.bench(self.slow(), "--limit", "4", "--plan", "bursts:1000@0.05", device="cpu")
         burst = report["rows"][-1]
         self.assertEqual(burst["planned"], 2000)
         self.assertGreater(burst["rejected"], 0)
@@ -87,7 +87,7 @@ class Bench(Case):
     def test_a_model_of_any_input(self):
         vector = onnx_model([onnx_node("Relu", ["x"], ["y"])], [("x", "f32", [1, "n"])], [("y", "f32", [1, "n"])])
         path = self.file("vector.onnx", vector)
-        self.assert_refused(3, "--input-shape", "bench", path, *QUICK)
+        self.assert_refused(3, "--input-shape", "bench", path, "--device", "null", *QUICK)
         path_json = self.folder / "cpu.json"
         done = self.run_program("bench", path, "--input-shape", "1,64", "--duration", "0.05", "--in-flight", "1", "--loads", "10",
                                 "--json", path_json)  # fmt: skip
@@ -132,7 +132,7 @@ class BenchPage(Case):
             self.skipTest("the page is the same without a sanitizer")
         self.page = self.folder / "page.html"
         report = self.folder / "bench.json"
-        done = self.run_program("bench", *QUICK, "--width", "wide,narrow", "--loads", "20,80", "--plan", "poisson", "--plan",
+        done = self.run_program("bench", *QUICK, "--device", "null", "--width", "wide,narrow", "--loads", "20,80", "--plan", "poisson", "--plan",
                                 "bursts:300@0.05", "--limit", "64", "--html", self.page, "--json", report)  # fmt: skip
         self.assertEqual((done.returncode, done.stderr), (0, ""))
         self.rows = json.loads(report.read_text())["rows"]
