@@ -38,6 +38,7 @@ class Refusals(Case):
             ("--frames: got 0, want 1 to ", ["--frames", "0"]),
             ("--duration: got 0, want seconds", ["--duration", "0"]),
             ("--duration: got -2, want seconds", ["--duration", "-2"]),
+            ("--refuse-late: needs --deadline-ms", ["--refuse-late"]),
             ("--policy: got newest, want reject, block, drop-oldest or keep-latest", ["--policy", "newest"]),
             ("--policy: got drop-newest, want reject, block, drop-oldest or keep-latest", ["--policy", "drop-newest"]),
             ("--width: got broad, want elastic, wide or narrow", ["--width", "broad"]),
@@ -198,6 +199,16 @@ class Runs(Case):
                                       "block", "--deadline-ms", 0.5)
         self.assertEqual(statistics["submitted"], 500)
         self.assertGreater(statistics["rejected"], 0)
+
+    def test_what_would_be_late_is_refused_at_once(self):
+        results = self.folder / "r.jsonl"
+        arguments = (self.slow(), "--fps", 5000, "--frames", 1500, "--limit", 64, "--deadline-ms", 500, "--results", results)
+        expiring, _ = self.run_json(*arguments)
+        self.assertEqual(expiring["late"], 0)
+        refusing, _ = self.run_json(*arguments, "--refuse-late")
+        self.assertGreater(refusing["late"], 0)
+        self.assertLessEqual(refusing["late"], refusing["rejected"])
+        self.assertIn("deadline", "".join(line["error"] for line in self.read_results(results) if "error" in line))
 
     def test_block_loses_nothing(self):
         statistics, _ = self.run_json("--fps", 5000, "--frames", 300, "--limit", 2, "--policy", "block")

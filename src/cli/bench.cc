@@ -79,6 +79,7 @@ class Bench {
                  {"capacity_per_s", capacity_}};
     if (options_.deadline)
       json["deadline_ms"] = std::chrono::duration<double, std::milli>(*options_.deadline).count();
+    if (options_.deadline) json["refuse_late"] = options_.refuse_late;
     json["rows"] = std::move(rows);
     return json;
   }
@@ -169,6 +170,7 @@ Result<std::vector<System>> make_systems(const BenchOptions& options, const Load
     wanted.predictor.in_flight_limit = options.limit;
     wanted.predictor.precision = options.precision;
     wanted.predictor.width = width;
+    wanted.predictor.refuse_late = options.refuse_late;
     wanted.deadline = options.deadline;
     Result<load::PredictorTarget> target = load::PredictorTarget::make(loaded.model, std::move(wanted));
     if (!target.ok()) {

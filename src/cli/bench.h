@@ -21,6 +21,7 @@ namespace inflight::cli {
 struct BenchWords {
   std::optional<std::string> model, loads, rates, in_flight, duration, limit, widths, device, precision,
       deadline_ms, seed, json, html;
+  bool refuse_late = false;
   std::vector<std::string> plans, input_shapes;
 };
 
@@ -37,6 +38,7 @@ struct BenchOptions {
   Device device = Device::cpu();
   Precision precision = Precision::kAuto;
   std::optional<Duration> deadline;
+  bool refuse_late = false;
   std::uint64_t seed = 1;
   std::optional<std::string> json, html;
 };

@@ -140,6 +140,8 @@ Result<BenchOptions> parse_bench(const BenchWords& words) {
                                "milliseconds, 0.001 to 1000000000", ms));
     options.deadline = Duration(std::llround(ms * 1e6));
   }
+  if (words.refuse_late && !words.deadline_ms) return refuse_late_needs_a_deadline();
+  options.refuse_late = words.refuse_late;
   if (words.seed) {
     constexpr std::uint64_t kMost = std::numeric_limits<std::uint64_t>::max();
     INFLIGHT_TRY(parse_between<std::uint64_t>("--seed", *words.seed, 0, kMost, fmt::format("0 to {}", kMost),

@@ -218,6 +218,7 @@ Status check_together(const RunWords& words, const RunOptions& options) {
   if (words.strict && !any_source(options, is_not_synthetic)) {
     return {StatusCode::kInvalidArgument, "--strict: the synthetic source has no damage"};
   }
+  if (words.refuse_late && !words.deadline_ms) return refuse_late_needs_a_deadline();
   if (words.top && !words.results && !words.output) {
     return {StatusCode::kInvalidArgument,
             "--top: only for --results and --output, neither of which is given"};
@@ -284,6 +285,7 @@ Result<RunOptions> parse_run(const RunWords& words) {
   INFLIGHT_TRY(set(options.source_options.stall_timeout, words.stall_timeout, parse_stall_timeout));
   options.source_options.rotate = !words.no_rotate;
   options.strict = words.strict;
+  options.refuse_late = words.refuse_late;
   INFLIGHT_TRY(set(options.top, words.top,
                    [](const std::string& word) { return parse_between("--top", word, 1, kTopMax); }));
   INFLIGHT_TRY(set_path(options.json, "--json", words.json));
@@ -303,6 +305,10 @@ Result<RunOptions> parse_run(const RunWords& words) {
   // Last, so that a wrong word is told as such even where the device is missing.
   INFLIGHT_TRY(set(options.device, words.device, parse_device));
   return options;
+}
+
+Status refuse_late_needs_a_deadline() {
+  return {StatusCode::kInvalidArgument, "--refuse-late: needs --deadline-ms"};
 }
 
 }  // namespace inflight::cli

@@ -26,6 +26,7 @@ struct RunWords {
       score, iou, trace;
   bool no_rotate = false;
   bool strict = false;
+  bool refuse_late = false;
   std::vector<std::string> sources, input_shapes;
 };
 
@@ -56,6 +57,7 @@ struct RunOptions {
   std::optional<std::int64_t> frames;
   std::optional<Duration> duration;
   std::optional<Duration> deadline;  // of a frame, from when it is due
+  bool refuse_late = false;          // refuse at once what would miss it
   int top = 5;
   std::optional<std::string> json, results, trace;  // files to write
   std::optional<std::string> output;  // the file or folder for frames with their results on them
@@ -70,6 +72,9 @@ struct RunOptions {
 //   bound    words may hold any bytes; a message shows 100 of a word at most
 //   errors   kInvalidArgument: `--limit: got 0, want auto or 1 to 65536`; kNoSuchDevice: a device of no known kind
 Result<RunOptions> parse_run(const RunWords& words);
+
+// --refuse-late without --deadline-ms.
+Status refuse_late_needs_a_deadline();
 
 Result<Device> parse_device(const std::string& word);
 Result<Precision> parse_precision(const std::string& word);

@@ -48,9 +48,11 @@ std::string outcomes_text(const Statistics& s) {
 }
 
 Json counts(const Statistics& s) {
-  return {{"submitted", s.submitted}, {"completed", s.completed}, {"failed", s.failed},
-          {"rejected", s.rejected},   {"dropped", s.dropped},     {"expired", s.expired},
-          {"cancelled", s.cancelled}, {"in_flight", s.in_flight}, {"in_flight_max", s.in_flight_max}};
+  return {{"submitted", s.submitted}, {"completed", s.completed},
+          {"failed", s.failed},       {"rejected", s.rejected},
+          {"late", s.late},           {"dropped", s.dropped},
+          {"expired", s.expired},     {"cancelled", s.cancelled},
+          {"in_flight", s.in_flight}, {"in_flight_max", s.in_flight_max}};
 }
 
 std::string stream_text(const StreamReport& stream, double rate) {

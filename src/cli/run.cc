@@ -144,6 +144,7 @@ Result<Predictor> make_predictor(const Model& model, Runtime runtime, const RunO
   const Overload overload = overload_of(options, plan);
   wanted.overload = overload.policy;
   wanted.block_timeout = overload.timeout;
+  wanted.refuse_late = options.refuse_late;
   Result<Predictor> predictor = Predictor::create(model, std::move(wanted));
   // Every option has been checked: what is wrong is the model.
   if (predictor.ok() || predictor.status().code() != StatusCode::kInvalidArgument) return predictor;
