@@ -11,13 +11,13 @@ namespace bench_load {
 using namespace inflight;
 
 Result<System> make_system(const Wanted& wanted) {
-  load::PredictorTarget::Options options;
-  INFLIGHT_TRY_ASSIGN(options.predictor.width, parse_width_policy(wanted.config));
-  INFLIGHT_TRY_ASSIGN(options.predictor.precision, parse_precision(wanted.precision));
-  options.predictor.in_flight_limit = wanted.limit;
-  INFLIGHT_TRY_ASSIGN(options.predictor.runtime, Runtime::open(Device::cpu()));
+  PredictorOptions options;
+  INFLIGHT_TRY_ASSIGN(options.width, parse_width_policy(wanted.config));
+  INFLIGHT_TRY_ASSIGN(options.precision, parse_precision(wanted.precision));
+  options.in_flight_limit = wanted.limit;
+  INFLIGHT_TRY_ASSIGN(options.runtime, Runtime::open(Device::cpu()));
   INFLIGHT_TRY_ASSIGN(const Model model, Model::load(wanted.model));
-  const int threads = options.predictor.runtime.capacity();
+  const int threads = options.runtime.capacity();
   INFLIGHT_TRY_ASSIGN(load::PredictorTarget made, load::PredictorTarget::make(model, std::move(options)));
   auto target = std::make_unique<load::PredictorTarget>(std::move(made));
   INFLIGHT_TRY_ASSIGN(const Prediction prediction, target->predict());

@@ -133,7 +133,7 @@ class Bench {
     if (!plan.ok()) return plan.status().with_context("--plan " + one_line(kind.word));
     for (System& system : systems_) {
       INFLIGHT_TRY(warm_up(system));
-      INFLIGHT_TRY_ASSIGN(const load::LoadRun run, load::run_open(*system.target, *plan));
+      INFLIGHT_TRY_ASSIGN(const load::LoadRun run, load::run_open(*system.target, *plan, options_.deadline));
       const double own = rate > 0 ? rate : plan->rate();
       enter(system, one_line(kind.word), capacity_ > 0 ? std::optional(own / capacity_) : std::nullopt, run);
     }
@@ -165,13 +165,12 @@ Result<std::vector<System>> make_systems(const BenchOptions& options, const Load
                                          const Runtime& runtime) {
   std::vector<System> systems;
   for (const WidthPolicy width : options.widths) {
-    load::PredictorTarget::Options wanted;
-    wanted.predictor.runtime = runtime;
-    wanted.predictor.in_flight_limit = options.limit;
-    wanted.predictor.precision = options.precision;
-    wanted.predictor.width = width;
-    wanted.predictor.refuse_late = options.refuse_late;
-    wanted.deadline = options.deadline;
+    PredictorOptions wanted;
+    wanted.runtime = runtime;
+    wanted.in_flight_limit = options.limit;
+    wanted.precision = options.precision;
+    wanted.width = width;
+    wanted.refuse_late = options.refuse_late;
     Result<load::PredictorTarget> target = load::PredictorTarget::make(loaded.model, std::move(wanted));
     if (!target.ok()) {
       // Every option has been checked: what is wrong is the model.

@@ -29,21 +29,21 @@ Result<NDArray> example_input(const TensorSpec& spec) {
   return NDArray::from_buffer(std::move(buffer), spec.dtype, spec.shape);
 }
 
-Result<PredictorTarget> PredictorTarget::make(const Model& model, Options options) {
-  options.predictor.overload = OverloadPolicy::kReject;
-  options.predictor.keep_finished = true;
-  options.predictor.finished_limit =
-      std::max(options.predictor.finished_limit, 2 * options.predictor.in_flight_limit);
+Result<PredictorTarget> PredictorTarget::make(const Model& model, PredictorOptions options) {
+  options.overload = OverloadPolicy::kReject;
+  options.keep_finished = true;
+  options.finished_limit = std::max(options.finished_limit, 2 * options.in_flight_limit);
   std::vector<Frame::Input> inputs;
   for (const TensorSpec& spec : model.inputs()) {
     INFLIGHT_TRY_ASSIGN(NDArray array, example_input(spec));
     inputs.push_back({spec.name, std::move(array)});
   }
-  INFLIGHT_TRY_ASSIGN(Predictor predictor, Predictor::create(model, std::move(options.predictor)));
-  return PredictorTarget(std::move(predictor), std::move(inputs), options.deadline);
+  INFLIGHT_TRY_ASSIGN(Predictor predictor, Predictor::create(model, std::move(options)));
+  return PredictorTarget(std::move(predictor), std::move(inputs));
 }
 
-Status PredictorTarget::begin(int streams) {
+Status PredictorTarget::begin(int streams, std::optional<Duration> deadline) {
+  deadline_ = deadline;
   streams_.clear();
   for (int i = 0; streams > 1 && i < streams; ++i) {
     INFLIGHT_TRY_ASSIGN(Stream stream, predictor_.open_stream({.name = fmt::format("stream {}", i)}));

@@ -18,16 +18,11 @@ Result<NDArray> example_input(const TensorSpec& spec);
 
 class PredictorTarget final : public Target {
  public:
-  struct Options {
-    PredictorOptions predictor = {};
-    std::optional<Duration> deadline;  // of a frame, from when it is due
-  };
-
   // Compiles the model. The predictor refuses what is past its limit, and its finished predictions are taken.
-  static Result<PredictorTarget> make(const Model& model, Options options);
+  static Result<PredictorTarget> make(const Model& model, PredictorOptions options);
 
   // Several streams are streams of the predictor; the frames of a single one name none.
-  Status begin(int streams) override;
+  Status begin(int streams, std::optional<Duration> deadline) override;
   Result<bool> start(std::uint64_t index, int stream, TimePoint due) override;
   void take(std::vector<End>& ends) override;
   void wait_until(TimePoint when) override { predictor_.wait_any_until(when); }
@@ -39,8 +34,8 @@ class PredictorTarget final : public Target {
   Result<Prediction> predict();
 
  private:
-  PredictorTarget(Predictor predictor, std::vector<Frame::Input> inputs, std::optional<Duration> deadline)
-      : predictor_(std::move(predictor)), inputs_(std::move(inputs)), deadline_(deadline) {}
+  PredictorTarget(Predictor predictor, std::vector<Frame::Input> inputs)
+      : predictor_(std::move(predictor)), inputs_(std::move(inputs)) {}
 
   Predictor predictor_;
   std::vector<Frame::Input> inputs_;

@@ -72,9 +72,10 @@ Row summarise(const Subject& subject, const std::string& plan, std::optional<dou
   row.load = load;
   row.in_flight = run.in_flight;
   row.planned = run.samples.size();
+  if (run.deadline) row.in_time = 0;
   std::vector<double> latencies;
   std::vector<double> submits;
-  std::uint64_t in_time = 0;  // completed before the plan's end
+  std::uint64_t within = 0;  // completed before the plan's end
   std::uint64_t wide = 0;
   std::uint64_t known = 0;
   for (const Sample& sample : run.samples) {
@@ -86,7 +87,8 @@ Row summarise(const Subject& subject, const std::string& plan, std::optional<dou
     }
     if (sample.outcome != Outcome::kCompleted) continue;
     latencies.push_back(ms(sample.finished - sample.due));
-    if (sample.finished <= run.length) ++in_time;
+    if (sample.finished <= run.length) ++within;
+    if (run.deadline && sample.finished - sample.due <= *run.deadline) ++*row.in_time;
   }
   std::sort(latencies.begin(), latencies.end());
   std::sort(submits.begin(), submits.end());
@@ -95,7 +97,7 @@ Row summarise(const Subject& subject, const std::string& plan, std::optional<dou
   // A queue that is left at the end took longer than the plan to be worked off.
   const double wall = std::max(ms(run.wall) / 1e3, seconds);
   row.completed_per_s =
-      run.in_flight > 0 ? static_cast<double>(in_time) / seconds : static_cast<double>(row.completed) / wall;
+      run.in_flight > 0 ? static_cast<double>(within) / seconds : static_cast<double>(row.completed) / wall;
   row.rate = run.in_flight > 0 ? row.completed_per_s : static_cast<double>(row.planned) / seconds;
   row.p50_ms = quantile(latencies, row.planned, 0.5);
   row.p90_ms = quantile(latencies, row.planned, 0.9);
@@ -128,6 +130,7 @@ Json row_json(const Row& row) {
   json["rejected"] = row.rejected;
   json["dropped"] = row.dropped;
   json["expired"] = row.expired;
+  if (row.in_time) json["in_time"] = *row.in_time;
   json["cancelled"] = row.cancelled;
   json["wide"] = rounded(row.wide);
   json["submit_p99_us"] = rounded(row.submit_p99_us);

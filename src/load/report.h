@@ -38,8 +38,9 @@ struct Row {
   std::uint64_t completed = 0;
   std::uint64_t missed = 0;  // planned - completed
   std::uint64_t failed = 0, rejected = 0, dropped = 0, expired = 0, cancelled = 0;
-  double wide = 0;           // share of those that ran and whose width is known
-  double submit_p99_us = 0;  // how long handing over took
+  std::optional<std::uint64_t> in_time;  // completed before their deadlines; nothing: they had none
+  double wide = 0;                       // share of those that ran and whose width is known
+  double submit_p99_us = 0;              // how long handing over took
   double late_max_ms = 0;
 };
 

@@ -71,6 +71,18 @@ TEST(Summary, AClosedLoopHasTheRateThatItReached) {
   EXPECT_DOUBLE_EQ(row.rate, 91);
 }
 
+TEST(Summary, CountsWhatIsInTime) {
+  LoadRun run = run_of(100, 10);
+  EXPECT_FALSE(summarise(kSubject, "poisson", 0.5, run).in_time);
+  run.deadline = seconds(1);
+  const Row row = summarise(kSubject, "poisson", 0.5, run);
+  EXPECT_EQ(row.in_time, 90U);
+  EXPECT_EQ(row_json(row)["in_time"], 90);
+  for (std::size_t i = 0; i < 40; ++i) run.samples[i].finished = run.samples[i].due + milliseconds(1001);
+  EXPECT_LT(*summarise(kSubject, "poisson", 0.5, run).in_time, 61U);
+  EXPECT_EQ(summarise(kSubject, "poisson", 0.5, run).completed, row.completed);
+}
+
 TEST(Summary, WhatIsLeftAtTheEndTakesItsTime) {
   LoadRun run = run_of(100, 0);
   run.wall = seconds(2);

@@ -72,12 +72,14 @@ class Books {
 
 }  // namespace
 
-Result<LoadRun> run_open(Target& target, const Plan& plan, const Clock& clock) {
+Result<LoadRun> run_open(Target& target, const Plan& plan, std::optional<Duration> deadline,
+                         const Clock& clock) {
   internal::wake_on_time();
-  INFLIGHT_TRY(target.begin(plan.streams));
+  INFLIGHT_TRY(target.begin(plan.streams, deadline));
   const TimePoint start = clock.now() + kSettle;
   Books books(target, clock, start);
   books.run.length = plan.length;
+  books.run.deadline = deadline;
   books.run.samples.resize(plan.arrivals.size());
   for (std::size_t i = 0; i < plan.arrivals.size(); ++i) {
     const TimePoint due = start + plan.arrivals[i].due;
@@ -91,7 +93,7 @@ Result<LoadRun> run_open(Target& target, const Plan& plan, const Clock& clock) {
 
 Result<LoadRun> run_closed(Target& target, int in_flight, Duration length, const Clock& clock) {
   internal::wake_on_time();
-  INFLIGHT_TRY(target.begin(1));
+  INFLIGHT_TRY(target.begin(1, std::nullopt));
   const TimePoint start = clock.now();
   Books books(target, clock, start);
   books.run.length = length;

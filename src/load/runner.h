@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "inflight/clock.h"
@@ -26,23 +27,26 @@ struct Sample {
 };
 
 struct LoadRun {
-  std::vector<Sample> samples;  // one for each arrival, in the order of the plan
-  Duration length{0};           // of the plan, or of the time that was measured
-  Duration wall{0};             // until the last frame ended
-  Duration late_max{0};         // the longest from when a frame was due until it was handed over
-  int in_flight = 0;            // of a closed loop; 0: open
+  std::vector<Sample> samples;            // one for each arrival, in the order of the plan
+  Duration length{0};                     // of the plan, or of the time that was measured
+  Duration wall{0};                       // until the last frame ended
+  std::optional<Duration> deadline = {};  // of a frame, from when it was due
+  Duration late_max{0};                   // the longest from when a frame was due until it was handed over
+  int in_flight = 0;                      // of a closed loop; 0: open
 };
 
 // Hands frames over when the plan says, whatever the target does, and waits until all of them have ended. A
 // frame's latency counts from its planned time: a submitter that is late, because a call took long, adds that to
 // the latency of what comes after it, and leaves nothing out.
+//   deadline   of each frame, from when it is due, for a target that has deadlines
 //   clock    what the plan, the target and the runner go by
 //   thread   sleeps between arrivals; the only one that calls the target meanwhile
 //   errors   of the target
-Result<LoadRun> run_open(Target& target, const Plan& plan, const Clock& clock = steady_clock());
+Result<LoadRun> run_open(Target& target, const Plan& plan, std::optional<Duration> deadline = {},
+                         const Clock& clock = steady_clock());
 
 // Keeps `in_flight` frames in flight: each is handed over when an earlier one ends. A frame that is due has been
-// handed over.
+// handed over. None has a deadline.
 //   length   how long frames are handed over
 //   errors   of the target; kInvalidArgument: it takes fewer frames at once
 Result<LoadRun> run_closed(Target& target, int in_flight, Duration length,

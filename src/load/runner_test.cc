@@ -51,8 +51,10 @@ class ScriptedTarget final : public Target {
   std::optional<std::uint64_t> fails_at;
   std::vector<int> streams;
   int streams_begun = 0;
-  Status begin(int count) override {
+  std::optional<Duration> deadline;
+  Status begin(int count, std::optional<Duration> wanted) override {
     streams_begun = count;
+    deadline = wanted;
     return {};
   }
 
@@ -83,7 +85,7 @@ Plan every(Duration gap, int count) {
 TEST(OpenLoop, LatencyCountsFromThePlannedArrival) {
   ManualClock clock;
   ScriptedTarget target(clock, milliseconds(4), 100);
-  const Result<LoadRun> run = run_open(target, every(milliseconds(10), 20), clock);
+  const Result<LoadRun> run = run_open(target, every(milliseconds(10), 20), {}, clock);
   ASSERT_TRUE(run.ok());
   ASSERT_EQ(run->samples.size(), 20U);
   for (std::size_t i = 0; i < 20; ++i) {
@@ -104,7 +106,7 @@ TEST(OpenLoop, OmitsNothingWhileACallBlocks) {
   ScriptedTarget target(clock, milliseconds(1), 100);
   target.blocks_at = {5};
   target.block_for = milliseconds(100);
-  const Result<LoadRun> run = run_open(target, every(milliseconds(10), 30), clock);
+  const Result<LoadRun> run = run_open(target, every(milliseconds(10), 30), {}, clock);
   ASSERT_TRUE(run.ok());
   EXPECT_EQ(run->samples[5].submit, milliseconds(100));
   EXPECT_EQ(run->samples[5].finished - run->samples[5].due, milliseconds(101));
@@ -119,7 +121,7 @@ TEST(OpenLoop, OmitsNothingWhileACallBlocks) {
 TEST(OpenLoop, CountsWhatIsRefused) {
   ManualClock clock;
   ScriptedTarget target(clock, milliseconds(30), 2);
-  const Result<LoadRun> run = run_open(target, every(milliseconds(10), 60), clock);
+  const Result<LoadRun> run = run_open(target, every(milliseconds(10), 60), {}, clock);
   ASSERT_TRUE(run.ok());
   int completed = 0;
   int refused = 0;
@@ -135,7 +137,7 @@ TEST(OpenLoop, EndsWithTheTargetsError) {
   ManualClock clock;
   ScriptedTarget target(clock, milliseconds(1), 2);
   target.fails_at = 3;
-  const Result<LoadRun> run = run_open(target, every(milliseconds(10), 10), clock);
+  const Result<LoadRun> run = run_open(target, every(milliseconds(10), 10), {}, clock);
   ASSERT_FALSE(run.ok());
   EXPECT_EQ(run.status().code(), StatusCode::kDeviceError);
 }
@@ -161,14 +163,25 @@ TEST(ClosedLoop, RefusesMoreThanTheTargetTakes) {
   EXPECT_EQ(run.status().message(), "4 in flight: the system takes 3 at most");
 }
 
+TEST(RunClosed, GivesNoDeadline) {
+  ManualClock clock;
+  ScriptedTarget target(clock, milliseconds(4), 100);
+  ASSERT_TRUE(run_open(target, every(milliseconds(10), 3), milliseconds(7), clock).ok());
+  EXPECT_EQ(target.deadline, milliseconds(7));
+  const Result<LoadRun> run = run_closed(target, 2, milliseconds(20), clock);
+  ASSERT_TRUE(run.ok());
+  EXPECT_EQ(target.deadline, std::nullopt);
+  EXPECT_EQ(run->deadline, std::nullopt);
+}
+
 // The predictor itself, on a device that computes nothing.
 TEST(PredictorUnderLoad, EveryFrameHasOneEndAndItsSlot) {
   const Result<Runtime> runtime = Runtime::open(Device::null());
   ASSERT_TRUE(runtime.ok());
   const std::string path = INFLIGHT_MODELS "/shapes.onnx";
-  PredictorTarget::Options options;
-  options.predictor.runtime = *runtime;
-  options.predictor.in_flight_limit = 16;
+  PredictorOptions options;
+  options.runtime = *runtime;
+  options.in_flight_limit = 16;
   Result<PredictorTarget> target = PredictorTarget::make(*Model::load(path), options);
   ASSERT_TRUE(target.ok());
   const Result<LoadRun> run = run_open(*target, every(std::chrono::microseconds(200), 500));

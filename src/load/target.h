@@ -30,7 +30,8 @@ class Target {
  public:
   virtual ~Target() = default;
   // A run with that many streams begins. Nothing is in flight.
-  virtual Status begin(int /*streams*/) { return {}; }
+  //   deadline   of each frame, from when it is due; a target without deadlines ignores it
+  virtual Status begin(int /*streams*/, std::optional<Duration> /*deadline*/) { return {}; }
   // Hands over one frame. Never waits for a result.
   //   due      when the frame should have been handed over, on the steady clock
   //   returns  false: refused, because too many are in flight
