@@ -64,6 +64,43 @@ TEST(AdmissionSimulation, AdmitsEverythingThatIsInTime) {
   EXPECT_EQ(simulator.scheduler().statistics().rejected, 0U);
 }
 
+// A machine that was slow for a while: what was measured then must not refuse everything for ever.
+TEST(AdmissionSimulation, ForgetsASlowTimeThatWouldRefuseEverything) {
+  for (const SimulatedModel& model : {kModel, kSmall}) {
+    for (const WidthPolicy width : {WidthPolicy::kElastic, WidthPolicy::kNarrow, WidthPolicy::kWide}) {
+      const double deadline = 2 * (width == WidthPolicy::kWide ? model.wide : model.narrow_full);
+      LoadSimulator simulator(model,
+                              {.width = width, .limit = 256, .refuse_late = true, .deadline = deadline});
+      const auto in_time = [&](double rate, int count) {
+        const std::size_t before = simulator.ends().size();
+        const double began = simulator.now();
+        for (const double arrival : poisson(rate, count, 3)) {
+          simulator.run_until(began + arrival);
+          simulator.submit();
+        }
+        simulator.run_until_idle();
+        std::size_t good = 0;
+        for (std::size_t i = before; i < simulator.ends().size(); ++i) {
+          const SimulatedEnd& end = simulator.ends()[i];
+          good += end.outcome == Outcome::kCompleted && end.finished <= end.deadline ? 1 : 0;
+        }
+        return static_cast<double>(good) / count;
+      };
+      const double rate = 0.25 * (width == WidthPolicy::kWide ? 1 / model.wide : model.capacity());
+      in_time(rate, 1000);
+      SimulatedModel slow = model;
+      slow.wide *= 8;
+      slow.narrow_alone *= 8;
+      slow.narrow_full *= 8;
+      simulator.set_model(slow);
+      EXPECT_LE(in_time(rate, 1000), 0.1);
+      simulator.set_model(model);
+      in_time(rate, 1000);
+      EXPECT_GE(in_time(rate, 1000), 0.9) << model.name << ", " << width_policy_name(width);
+    }
+  }
+}
+
 // Fills every place, asks when to come again, and comes again just before and just after that.
 TEST(AdmissionSimulation, APlaceIsFreeWhenRetryAfterSays) {
   for (const WidthPolicy width : {WidthPolicy::kElastic, WidthPolicy::kNarrow, WidthPolicy::kWide}) {

@@ -2,6 +2,7 @@
 #include "predictor/finish_forecast.h"
 
 #include <algorithm>
+#include <cmath>
 
 namespace inflight::internal {
 namespace {
@@ -27,7 +28,21 @@ TimePoint FinishForecast::finish(const ForecastView& view) noexcept {
   return ends_[ahead % servers] + (rounds + 1) * view.service;
 }
 
+bool FinishForecast::would_be_late(TimePoint now, TimePoint expected, TimePoint deadline,
+                                   bool idle) noexcept {
+  if (!idle || deadline <= now) return expected + margin_ > deadline;
+  const Duration unmeasured = kUnmeasured * std::max(expected - now, Duration(1));
+  const double faded = static_cast<double>((now - faded_).count()) / static_cast<double>(unmeasured.count());
+  margin_ -= Duration(std::llround(static_cast<double>(margin_.count()) * std::clamp(faded, 0.0, 1.0)));
+  faded_ = now;
+  if (expected + margin_ <= deadline) return false;
+  if (now - measured_ < unmeasured) return true;
+  measured_ = now;
+  return false;
+}
+
 void FinishForecast::ended(TimePoint expected, TimePoint actual, Duration service) noexcept {
+  measured_ = faded_ = actual;
   const Duration error = actual - expected;
   const Duration step = service / kStep;
   margin_ += error > margin_ ? step * (100 - kLatePercent) / 100 : -step * kLatePercent / 100;

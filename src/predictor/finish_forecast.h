@@ -34,10 +34,18 @@ class FinishForecast {
   void ended(TimePoint expected, TimePoint actual, Duration service) noexcept;
   // What to add so that 97 of 100 end by then, learned from those that have ended.
   Duration margin() const noexcept { return margin_; }
+  // Whether a prediction would miss its deadline, with that margin. One that would miss it alone on an idle device is
+  // refused on what may be from another time, and a refusal measures nothing: the margin fades while no prediction
+  // ends, and after kUnmeasured times what the prediction takes one of them is let through to measure it again.
+  //   idle   nothing is in flight
+  static constexpr int kUnmeasured = 16;
+  bool would_be_late(TimePoint now, TimePoint expected, TimePoint deadline, bool idle) noexcept;
 
  private:
   std::vector<TimePoint> ends_;
   Duration margin_{0};
+  TimePoint measured_{};  // when a prediction has ended, or when one was let through, last
+  TimePoint faded_{};     // up to when the margin has faded
 };
 
 }  // namespace inflight::internal

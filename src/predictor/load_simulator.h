@@ -89,7 +89,7 @@ class LoadSimulator {
     TimePoint expected = TimePoint::max();
     if (load_.refuse_late) {
       expected = scheduler_.forecast(now);
-      if (scheduler_.would_be_late(expected, deadline)) {
+      if (scheduler_.would_be_late(now, expected, deadline)) {
         scheduler_.refuse_late(now);
         return false;
       }

@@ -101,9 +101,10 @@ class Scheduler {
   //   replaced   the job that gives its place to it; null: none does
   TimePoint forecast(const SchedulerStream& stream, TimePoint now, const Job* replaced = nullptr) noexcept;
   TimePoint forecast(TimePoint now) noexcept { return forecast(unnamed_, now); }
-  // Whether one with that forecast would miss the deadline, with the margin that past forecasts ask for.
-  bool would_be_late(TimePoint expected, TimePoint deadline) const noexcept {
-    return expected != TimePoint::min() && expected + forecast_.margin() > deadline;
+  // Whether one with that forecast is refused because it would miss the deadline: FinishForecast::would_be_late().
+  bool would_be_late(TimePoint now, TimePoint expected, TimePoint deadline) noexcept {
+    if (expected == TimePoint::min()) return false;
+    return forecast_.would_be_late(now, expected, deadline, statistics_.in_flight == 0);
   }
   // Gives the job a place, which ask() has granted at this instant. job.stream is set; null: unnamed().
   void admit(Job& job, TimePoint now) noexcept;

@@ -69,8 +69,8 @@ TEST(StreamForecast, CountsThoseWhoseTurnComesBefore) {
   EXPECT_EQ(scheduler.forecast(other, device.now()), free + kService) << "it has had nothing yet";
   EXPECT_EQ(scheduler.forecast(low, device.now()), free + 11 * kService) << "behind its own";
   const TimePoint deadline = free + 5 * kService;
-  EXPECT_FALSE(scheduler.would_be_late(scheduler.forecast(high, device.now()), deadline));
-  EXPECT_TRUE(scheduler.would_be_late(scheduler.forecast(low, device.now()), deadline));
+  EXPECT_FALSE(scheduler.would_be_late(device.now(), scheduler.forecast(high, device.now()), deadline));
+  EXPECT_TRUE(scheduler.would_be_late(device.now(), scheduler.forecast(low, device.now()), deadline));
   device.end(*running);
 }
 

@@ -170,8 +170,9 @@ Admission PredictorCore::unless_late(Admission decision, const SchedulerStream& 
   const bool replaces = decision == Admission::kReplace;
   if (decision != Admission::kAdmit && decision != Admission::kWait && !replaces) return decision;
   const Job* const replaced = replaces ? &scheduler_.victim(stream) : nullptr;
-  const TimePoint finish = scheduler_.forecast(stream, options_.clock->now(), replaced);
-  if (scheduler_.would_be_late(finish, *frame.deadline)) return Admission::kRefuseLate;
+  const TimePoint now = options_.clock->now();
+  const TimePoint finish = scheduler_.forecast(stream, now, replaced);
+  if (scheduler_.would_be_late(now, finish, *frame.deadline)) return Admission::kRefuseLate;
   if (finish != TimePoint::min() && decision != Admission::kWait) expected = finish;
   return decision;
 }

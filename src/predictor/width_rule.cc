@@ -30,10 +30,8 @@ constexpr double kGain = 1.0 / 8;
 constexpr double kOutlier = 4;
 // Of the first few measurements, the least counts, and also of those that doubt asks for.
 constexpr int kFew = 4;
-// A measurement of less than this part of the mean says that what made the others slow is over: it moves the
-// mean by kGainDown.
+// A measurement of less than this part of the mean says that what made the others slow is over: it is the mean.
 constexpr double kMuchFaster = 0.5;
-constexpr double kGainDown = 1.0 / 2;
 // Launches after which an idle device runs one wide, although the rule follows the narrow shadow: its wide
 // service time may be from another time.
 constexpr int kLaunchesBetweenProbes = 4096;
@@ -67,7 +65,7 @@ void ServiceTimes::add(Width width, int together, double ns) noexcept {
     mean.ns = mean.few == 0 ? ns : std::min(mean.ns, ns);
     ++mean.few;
   } else {
-    const double gain = ns < kMuchFaster * mean.ns ? kGainDown : kGain;
+    const double gain = ns < kMuchFaster * mean.ns ? 1 : kGain;
     mean.ns += (std::min(ns, kOutlier * mean.ns) - mean.ns) * gain;
   }
   if (width == Width::kNarrow) narrow_runs_ = std::min(narrow_runs_ + 1, kLaunchesBetweenProbes);
@@ -76,7 +74,16 @@ void ServiceTimes::add(Width width, int together, double ns) noexcept {
 void ServiceTimes::measure_wide_again() noexcept { wide_.few = 0; }
 
 double ServiceTimes::narrow(int together) const noexcept {
-  const std::size_t wanted = class_of(together);
+  const double nearest = nearest_narrow(class_of(together));
+  double least = nearest;
+  for (std::size_t fewer = 0; fewer < class_of(together); ++fewer) {
+    const double times = static_cast<double>(together) / static_cast<double>(1U << fewer);
+    if (narrow_[fewer].ns > 0) least = std::min(least, narrow_[fewer].ns * times);
+  }
+  return least;
+}
+
+double ServiceTimes::nearest_narrow(std::size_t wanted) const noexcept {
   for (std::size_t away = 0; away < kClasses; ++away) {
     if (wanted + away < kClasses && narrow_[wanted + away].ns > 0) return narrow_[wanted + away].ns;
     if (wanted >= away && narrow_[wanted - away].ns > 0) return narrow_[wanted - away].ns;

@@ -22,7 +22,8 @@ class ServiceTimes {
   void measure_wide_again() noexcept;
   // 0: never measured.
   double wide() const noexcept { return wide_.ns; }
-  // The mean of the nearest number of launches that was measured; 0: none was.
+  // The mean of the nearest number of launches that was measured, but no more than one after the other would take:
+  // twice as many need twice the time at most. 0: none was measured.
   double narrow(int together) const noexcept;
   // How many narrow launches were measured, up to many.
   int narrow_runs() const noexcept { return narrow_runs_; }
@@ -30,6 +31,7 @@ class ServiceTimes {
  private:
   static constexpr std::size_t kClasses = 12;  // the last one holds Predictor::kSlotsMax
   static std::size_t class_of(int together) noexcept;
+  double nearest_narrow(std::size_t wanted) const noexcept;
   struct Mean {
     double ns = 0;
     int few = 0;  // measurements, up to kFew

@@ -214,5 +214,15 @@ TEST(ServiceTimesTest, KeepsAMeanForEachNumberThatRanTogether) {
   EXPECT_EQ(times.wide(), 0);
 }
 
+TEST(ServiceTimesTest, MoreTogetherTakeNoLongerThanOneAfterTheOther) {
+  ServiceTimes times;
+  times.add(Width::kNarrow, 8, 10000);
+  EXPECT_EQ(times.narrow(8), 10000);
+  times.add(Width::kNarrow, 1, 100);
+  EXPECT_EQ(times.narrow(8), 800);
+  times.add(Width::kNarrow, 4, 150);
+  EXPECT_EQ(times.narrow(8), 300);
+}
+
 }  // namespace
 }  // namespace inflight::internal::testing
