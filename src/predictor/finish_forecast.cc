@@ -36,8 +36,9 @@ bool FinishForecast::would_be_late(TimePoint now, TimePoint expected, TimePoint 
   margin_ -= Duration(std::llround(static_cast<double>(margin_.count()) * std::clamp(faded, 0.0, 1.0)));
   faded_ = now;
   if (expected + margin_ <= deadline) return false;
-  if (now - measured_ < unmeasured) return true;
-  measured_ = now;
+  if (now - measured_ >= unmeasured) to_measure_ = kMeasured;
+  if (to_measure_ == 0) return true;
+  --to_measure_;
   return false;
 }
 

@@ -36,15 +36,18 @@ class FinishForecast {
   Duration margin() const noexcept { return margin_; }
   // Whether a prediction would miss its deadline, with that margin. One that would miss it alone on an idle device is
   // refused on what may be from another time, and a refusal measures nothing: the margin fades while no prediction
-  // ends, and after kUnmeasured times what the prediction takes one of them is let through to measure it again.
+  // ends, and after kUnmeasured times what the prediction takes kMeasured of them are let through, one at a time, to measure it
+  // again: the first one after a pause is slow.
   //   idle   nothing is in flight
   static constexpr int kUnmeasured = 16;
+  static constexpr int kMeasured = 4;
   bool would_be_late(TimePoint now, TimePoint expected, TimePoint deadline, bool idle) noexcept;
 
  private:
   std::vector<TimePoint> ends_;
   Duration margin_{0};
-  TimePoint measured_{};  // when a prediction has ended, or when one was let through, last
+  TimePoint measured_{};  // when a prediction has ended last
+  int to_measure_ = 0;    // how many more are let through
   TimePoint faded_{};     // up to when the margin has faded
 };
 
