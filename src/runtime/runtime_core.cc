@@ -17,8 +17,10 @@ namespace {
 // short inference takes, then with a sleep between the rounds, so that a long inference does not cost a core.
 constexpr int kPollSpins = 4096;
 constexpr Duration kPollSleep = std::chrono::microseconds(20);
-// Rounds between two calls of Backend::device_status().
+// Rounds between two calls of Backend::device_status(): without a pause, and with one. A sleep may last milliseconds on a
+// busy machine.
 constexpr int kPollsPerDeviceStatus = 1024;
+constexpr int kSleepsPerDeviceStatus = 32;
 
 }  // namespace
 
@@ -235,14 +237,15 @@ void RuntimeCore::poll() {
       continue;
     }
     ++idle_rounds;
-    if (idle_rounds % kPollsPerDeviceStatus == 0) {
+    const bool sleeps = idle_rounds >= kPollSpins;
+    if (idle_rounds % (sleeps ? kSleepsPerDeviceStatus : kPollsPerDeviceStatus) == 0) {
       if (const Status lost = call_user([this] { return backend_->device_status(); }); !lost.ok())
         lose_all(lost);
     }
-    if (idle_rounds < kPollSpins) {
-      spin_pause();
-    } else {
+    if (sleeps) {
       steady_clock().sleep_until(steady_clock().now() + kPollSleep);
+    } else {
+      spin_pause();
     }
   }
 }
