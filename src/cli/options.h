@@ -45,7 +45,7 @@ struct RunOptions {
   // number.
   int limit = 8;
   OverloadPolicy policy = OverloadPolicy::kReject;
-  Device device = Device::cpu();
+  std::vector<Device> devices = {Device::cpu()};
   Precision precision = Precision::kAuto;
   WidthPolicy width = WidthPolicy::kElastic;
   // How frames become the model's input; nothing: what the model is known to want, else RGB, 0 and 1.
@@ -71,7 +71,11 @@ struct RunOptions {
 //   errors   kInvalidArgument: `--limit: got 0, want auto or 1 to 65536`; kNoSuchDevice: a device of no known kind
 Result<RunOptions> parse_run(const RunWords& words);
 
+// Of a command that takes one device.
 Result<Device> parse_device(const std::string& word);
+// One or several, as in `cuda:0,cuda:1`.
+//   errors   kInvalidArgument: one of them twice, or too many; kNoSuchDevice
+Result<std::vector<Device>> parse_devices(const std::string& word);
 Result<Precision> parse_precision(const std::string& word);
 
 }  // namespace inflight::cli
