@@ -166,11 +166,19 @@ void PredictorCore::device_lost(std::size_t device, const Status& why) noexcept 
 void PredictorCore::after_loss() noexcept {
   PlaceWaiters refused;
   bool last = false;
+  DeviceLane* next = &first_;
+  Doorbell::Wake whom = Doorbell::Wake::kNobody;
   {
     const MutexLock lock(mutex_);
     refused.append(refused_by_loss_);
     last = scheduler_.all_lost();
+    // What waits may have been announced on the device that is lost.
+    if (scheduler_.can_launch()) {
+      next = &lane_of_next();
+      whom = next->runtime().announce(Doorbell::kLate);
+    }
   }
+  next->runtime().wake(whom);
   wake_granted(refused);
   if (last) end_what_waits();
 }
