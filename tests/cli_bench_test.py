@@ -53,6 +53,10 @@ class Bench(Case):
         self.assertIn("null", report["machine"])
         self.assertIn("inflight elastic", text)
 
+    def test_several_devices(self):
+        report, _ = self.bench("--device", "null:1,null:2", "--loads", "50")
+        self.assertEqual(report["machine"], "null:1, null:2")
+
     def test_every_plan(self):
         recording = self.file("arrivals.txt", b"# mine\n0.01\n0.02 1\n0.02\n0.05\n")
         plans = ("poisson", "periodic:0.5", "cameras:4@100", "bursts:5@0.03", f"recorded:{recording}")

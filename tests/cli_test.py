@@ -53,6 +53,7 @@ class Refusals(Case):
             ("--json: got nothing", ["--json", ""]),
             ("--deadline-ms: got 0, want milliseconds, 0.001 to", ["--deadline-ms", "0"]),
             ("--deadline-ms: got soon, want milliseconds", ["--deadline-ms", "soon"]),
+            ("--device: got cpu twice, want each device once", ["--device", "cpu,null,cpu"]),
             ("--streams: got 0, want 1 to 256", ["--streams", "0"]),
             ("--streams: got 257, want 1 to 256", ["--streams", "257"]),
             ("--streams: standard input can be read only once", ["--streams", "2", "--source", "-"]),
@@ -106,6 +107,9 @@ class Refusals(Case):
         self.assert_refused(4, "tpu", "run", "--device", "tpu")
         self.assert_refused(4, "cuda:x", "run", "--device", "cuda:x")
         self.assert_refused(4, "tpu", "info", "--device", "tpu")
+        self.assert_refused(4, "tpu", "run", "--device", "null,tpu")
+        self.assert_refused(4, "16 null devices", "run", "--device", "null,null:16")
+        self.assert_refused(2, "one device", "info", "--device", "null:0,null:1")
         self.assert_refused(4, "/dev/video4711", "run", "--source", "/dev/video4711")
 
     def test_unwritable_output_is_3_before_the_run(self):
@@ -230,6 +234,25 @@ class Runs(Case):
                          [(stream, frame) for stream in range(2) for frame in range(50)])  # fmt: skip
         self.assertIn("stream 1", done.stdout)
         self.assertNotIn("streams", self.run_json("--device", "null", "--frames", "3")[0])
+
+    def test_several_devices_share_one_queue(self):
+        statistics, done = self.run_json("--device", "null:0,null:1,null:2", "--fps", 0, "--frames", 3000)
+        devices = statistics["devices"]
+        self.assertEqual([device["device"] for device in devices], ["null", "null:1", "null:2"])
+        self.assertEqual(statistics["device"], "null, null:1, null:2")
+        self.assertEqual(sum(device["completed"] for device in devices), statistics["completed"])
+        self.assertEqual(statistics["completed"], 3000)
+        self.assertEqual(sum(device["slots"] for device in devices), statistics["slots"])
+        self.assertEqual({(device["failed"], device["lost"]) for device in devices}, {(0, None)})
+        self.assertIn("device 2   ", done.stdout)
+        self.assertNotIn("devices", self.run_json("--device", "null:1", "--frames", "3")[0])
+
+    def test_devices_of_two_kinds_share_one_queue(self):
+        statistics, _ = self.run_json("--device", "cpu,null", "--fps", 0, "--frames", 500)
+        self.assertEqual(statistics["completed"], 500)
+        self.assertEqual([device["device"] for device in statistics["devices"]], ["cpu", "null"])
+        self.assertGreater(min(device["completed"] for device in statistics["devices"]), 0)
+        self.assertNotIn("accuracy", statistics)  # what the null device says is no answer
 
     def test_copies_of_a_source_get_the_same(self):
         statistics, _ = self.run_json("--streams", "20", "--fps", "60", "--policy", "keep-latest", "--duration", "2")

@@ -152,7 +152,7 @@ TEST(Plugin, AFactoryThatMakesNothingIsAStatus) {
 }
 
 TEST(Plugin, AnIndexThatIsNotThereIsRefused) {
-  expect_starts_with(refusal("null:1"), "there is one null device");
+  expect_starts_with(refusal("null:16"), "there are 16 null devices");
   expect_starts_with(refusal("cpu:1"), "all processors are one device");
 }
 

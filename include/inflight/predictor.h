@@ -154,9 +154,16 @@ Result<WidthPolicy> parse_width_policy(std::string_view text);
 
 // How a predictor is made. create() checks every bound.
 struct PredictorOptions {
-  // Where it runs: a runtime that other predictors share; empty: one of its own on `device`.
+  // Where it runs: a runtime that other predictors share; empty: one of its own on `device`, or on `devices`.
   Runtime runtime = {};
   Device device = Device::cpu();
+  // Several, in place of `device`: there is one queue and one limit, and slots on each of them. A free slot of any
+  // device takes the next frame. If several devices have one, the frame is for the device with the smallest part of
+  // its slots busy, among equals the first one named here; so under load a faster device serves more. A device that
+  // is lost fails what it holds, and the others go on; when the last is lost, submissions are refused with the
+  // cause. The devices may be of different kinds, if the compiled model has the same inputs and outputs on each, and
+  // these lie in the host's memory.
+  std::vector<Device> devices = {};
   int threads = 0;  // RuntimeOptions::threads, for a runtime of its own; 0 with one that is shared
   // Its part of a runtime that has more work than it can do, relative to the other predictors: above 0, to
   // 1,000.
@@ -175,8 +182,8 @@ struct PredictorOptions {
   // How much of the device each prediction uses. kElastic compiles the model twice where that pays; the other
   // two compile it once.
   WidthPolicy width = WidthPolicy::kElastic;
-  // Predictions that run at once, 0 to kSlotsMax; 0: as many as the program can use. Never more than the
-  // runtime's capacity or in_flight_limit.
+  // Predictions that run at once on each device, 0 to kSlotsMax; 0: as many as the program can use. Never more than
+  // the device's capacity or in_flight_limit.
   int slots = 0;
   // True: finished predictions wait for take_finished(). Set it to false if you keep the handles and never
   // take. While finished_limit of them wait, submit() refuses.
@@ -187,7 +194,8 @@ struct PredictorOptions {
   // and now and then milliseconds. 0 to 1; 0: off. A frame that is late by milliseconds may begin up to
   // 0.3 ms later, because the thread naps then. When frames stop, at most 25 ms more are spent. Irregular
   // frames cost almost nothing. There is no watch if the share is less than 80 us a frame (by default, past
-  // 625 frames a second) or if the process may use only one processor.
+  // 625 frames a second) or if the process may use only one processor. With several devices, each has its part of
+  // it, for the frames that it gets.
   double watch_share = 0.05;
   // For PredictionTimes and deadlines; outlives the predictor and its predictions. If it is not real
   // (Clock::real()), no thread keeps watch, and a deadline is checked only in submit() and when the frame
@@ -202,6 +210,15 @@ struct StageLatencies {
   Histogram running;     // from launched to finished
   Histogram total;       // from due to finished
   Histogram age;         // Stream::age() of all streams together, frames without a stream among them
+};
+
+// What one device of a predictor did.
+struct DeviceStatistics {
+  Device device;
+  std::string description;                  // in words, such as "cpu (AMD EPYC, 2 threads)"
+  int slots = 0;                            // Prediction::slot() counts on from one device to the next
+  std::uint64_t completed = 0, failed = 0;  // of the predictions that ran there
+  Status lost;                              // why the device is lost; ok: it is not
 };
 
 // Keeps up to in_flight_limit predictions of one model in flight.
@@ -222,7 +239,9 @@ class Predictor {
 
   // Compiles the model and binds the slots. It may take seconds.
   //   errors   kInvalidArgument: an option out of bounds; kOutOfMemory: memory or threads ran out, and
-  //            nothing is left behind; what Runtime::open(), Backend::compile() and Program::bind() return
+  //            nothing is left behind; what Runtime::open(), Backend::compile() and Program::bind() return;
+  //            kUnsupported: the devices differ in the inputs or outputs of the compiled model, or one of several
+  //            leaves outputs in memory of its own
   static Result<Predictor> create(const Model& model, PredictorOptions options = {});
 
   Predictor(Predictor&&) noexcept;
@@ -251,7 +270,8 @@ class Predictor {
   //            kOverloaded: every place that the stream may have is taken (retry_after() says when to try
   //            again), or finished_limit predictions wait to be taken, or (refuse_late) it would finish after
   //            its deadline; kInvalidArgument: the frame does not fit, or its stream is another predictor's;
-  //            kDeadlineExceeded: its deadline has passed; kOutOfMemory; kShuttingDown
+  //            kDeadlineExceeded: its deadline has passed; kOutOfMemory; kShuttingDown; the cause, if every
+  //            device is lost
   Result<Prediction> submit(Frame&& frame);
 
   // Every prediction that finished since the last call, in the order in which they finished or as the delivery
@@ -284,10 +304,13 @@ class Predictor {
 
   // The counts at this instant. Takes one lock, shortly.
   Statistics statistics() const;
+  // What each device did, in the order of the options; empty after it was moved from. Takes one lock, shortly.
+  //   errors   throws std::bad_alloc
+  std::vector<DeviceStatistics> device_statistics() const;
   // Where the time of completed predictions went. Takes one lock, for a copy of about 70 KiB.
   StageLatencies latencies() const;
   // In how long a place is expected to be free, from the measured service times and what runs now: 0 if one is.
-  // It holds as long as nobody else takes the place.
+  // It holds as long as nobody else takes the place. Duration::max(): never, every device is lost.
   Duration retry_after() const;
   // With refuse_late: in how long a frame that has `within` until its deadline is expected to be admitted. 0: now.
   // Duration::max(): never, the service time alone is longer.
@@ -296,12 +319,13 @@ class Predictor {
   // predictor; empty after it was moved from.
   std::span<const TensorSpec> inputs() const noexcept;
   std::span<const TensorSpec> outputs() const noexcept;
-  // The device in words, such as "cpu (AMD EPYC, 2 threads)"; "" after it was moved from.
+  // The device in words, such as "cpu (AMD EPYC, 2 threads)", several with ", " between them; "" after it was moved
+  // from.
   std::string device_description() const;
   // The most predictions that may be in flight: in_flight_limit, or the bound of kInFlightLimitAuto, which is two
   // for each slot; 0 after it was moved from.
   int places() const noexcept;
-  // How predictions choose their width: what was asked for, or kNarrow where elastic does not pay; kNarrow
+  // How predictions choose their width: what was asked for, or kNarrow where elastic pays on no device; kNarrow
   // after it was moved from.
   WidthPolicy width() const noexcept;
   // How many predictions run at once; 0 after it was moved from.

@@ -22,6 +22,7 @@ from inflight import _inflight
 from inflight import errors as errors
 from inflight._inflight import CompletionQueue as CompletionQueue
 from inflight._inflight import Device as Device
+from inflight._inflight import DeviceStatistics as DeviceStatistics
 from inflight._inflight import Engine as Engine
 from inflight._inflight import Histogram as Histogram
 from inflight._inflight import Model as Model

@@ -10,10 +10,34 @@
 
 namespace inflight::python {
 
+namespace {
+
 Device device_from(nb::handle value) {
   if (PyUnicode_Check(value.ptr()) != 0) return take(Device::parse(nb::cast<std::string>(value)));
   if (Device* const device = as<Device>(value); device != nullptr) return *device;
-  raise_type("device", value, "an inflight.Device or a string such as \"cpu\" or \"cuda:1\"");
+  raise_type("device", value,
+             "an inflight.Device, a string such as \"cpu\", \"cuda:1\" or \"cuda:0,cuda:1\", or a sequence "
+             "of these");
+}
+
+}  // namespace
+
+std::vector<Device> devices_from(nb::handle value) {
+  std::vector<Device> devices;
+  if (PyUnicode_Check(value.ptr()) != 0) {
+    const auto text = nb::cast<std::string>(value);
+    for (std::size_t begin = 0, end = 0; end != std::string::npos; begin = end + 1) {
+      end = text.find(',', begin);
+      devices.push_back(take(Device::parse(std::string_view(text).substr(begin, end - begin))));
+    }
+  } else if (PyList_Check(value.ptr()) != 0 || PyTuple_Check(value.ptr()) != 0) {
+    for (const nb::handle item : nb::borrow<nb::sequence>(value)) devices.push_back(device_from(item));
+    if (devices.empty())
+      raise_invalid("device: got no device, want 1 to " + std::to_string(Runtime::kDevicesMax));
+  } else {
+    devices.push_back(device_from(value));
+  }
+  return devices;
 }
 
 void PyRuntime::close() noexcept {
@@ -61,8 +85,8 @@ void bind_devices(nb::module_& module) {
 
   nb::class_<PyRuntime>(
       module, "Runtime", nb::is_weak_referenceable(),
-      "One device with the vendor's objects, the threads that launch and watch predictions, and the\n"
-      "budget of what runs at once. Predictors of one runtime share it by weight.")
+      "One device or several with the vendor's objects, the threads that launch and watch predictions, and\n"
+      "the budget of what runs at once. Predictors of one runtime share it by weight.")
       .def(
           "__init__",
           [](PyRuntime* self, nb::handle device, int threads,
@@ -71,7 +95,7 @@ void bind_devices(nb::module_& module) {
             RuntimeOptions options;
             options.threads = threads;
             options.load.plugin_folders = plugin_folders;
-            const Device wanted = device_from(device);
+            const std::vector<Device> wanted = devices_from(device);
             Result<Runtime> opened = [&] {
               const WithoutGil release;
               return Runtime::open(wanted, std::move(options));
@@ -80,19 +104,24 @@ void bind_devices(nb::module_& module) {
           },
           nb::arg("device") = "cpu", nb::kw_only(), nb::arg("threads") = 0,
           nb::arg("plugin_folders") = std::vector<std::string>(),
-          nb::sig("def __init__(self, device: Device | str = \"cpu\", *, threads: int = 0, plugin_folders: "
-                  "collections.abc.Sequence[str] = ()) -> None"),
-          "Opens a device.\n\n"
+          nb::sig(
+              "def __init__(self, device: Device | str | list[Device | str] | tuple[Device | str, ...] = "
+              "\"cpu\", *, threads: int = 0, plugin_folders: collections.abc.Sequence[str] = ()) -> None"),
+          "Opens a device, or several: a predictor has slots on each of them.\n\n"
+          "device          \"cpu\", \"cuda:1\"; several as \"cuda:0,cuda:1\" or in a list, the preferred "
+          "first\n"
           "threads         CPU threads for inference; 0: as many as the process may use\n"
           "plugin_folders  where to look for a backend that is a plugin, before the package's own folder\n\n"
           "NoSuchDeviceError; DeviceError: it cannot be used; InvalidArgumentError; OutOfMemoryError.")
-      .def_prop_ro("device", [](const PyRuntime& r) { return r.get().device(); })
+      .def_prop_ro(
+          "device", [](const PyRuntime& r) { return r.get().device(); }, "The first of devices.")
+      .def_prop_ro("devices", [](const PyRuntime& r) { return r.get().devices(); })
       .def_prop_ro(
           "device_description", [](const PyRuntime& r) { return r.get().device_description(); },
           "The device in words.")
       .def_prop_ro(
           "capacity", [](const PyRuntime& r) { return r.get().capacity(); },
-          "How many narrow predictions run at once, those of all predictors together.");
+          "How many narrow predictions run at once, those of all predictors and on all devices together.");
 }
 
 }  // namespace inflight::python

@@ -4,6 +4,7 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include <limits>
 #include <string>
 
 #include "devices.h"
@@ -197,7 +198,7 @@ void make(PyPredictor* self, const Model& model, PyRuntime* runtime, nb::handle 
     options.runtime = runtime->get();
     if (!device.is_none()) raise_invalid("device: a runtime has a device already; want one of both");
   } else if (!device.is_none()) {
-    options.device = device_from(device);
+    options.devices = devices_from(device);
   }
   options.threads = threads;
   options.weight = weight;
@@ -289,6 +290,23 @@ void bind_books(nb::module_& module) {
                " expired=" + std::to_string(s.expired) + " cancelled=" + std::to_string(s.cancelled) +
                " in_flight=" + std::to_string(s.in_flight) + ">";
       });
+  nb::class_<DeviceStatistics>(module, "DeviceStatistics", "What one device of a predictor did.")
+      .def_ro("device", &DeviceStatistics::device)
+      .def_ro("description", &DeviceStatistics::description, "The device in words.")
+      .def_ro("slots", &DeviceStatistics::slots, "Prediction.slot counts on from one device to the next.")
+      .def_ro("completed", &DeviceStatistics::completed, "Of the predictions that ran there.")
+      .def_ro("failed", &DeviceStatistics::failed, "Of the predictions that ran there.")
+      .def_prop_ro(
+          "lost",
+          [](const DeviceStatistics& s) {
+            return s.lost.ok() ? std::nullopt : std::optional(std::string(s.lost.message()));
+          },
+          "Why the device is lost; None: it is not.")
+      .def("__repr__", [](const DeviceStatistics& s) {
+        return "<inflight.DeviceStatistics " + s.device.to_string() + " slots=" + std::to_string(s.slots) +
+               " completed=" + std::to_string(s.completed) + " failed=" + std::to_string(s.failed) +
+               (s.lost.ok() ? "" : " lost") + ">";
+      });
   nb::class_<Histogram>(module, "Histogram",
                         "Quantiles of many durations, in seconds, to 1.6 %; the maximum is exact.")
       .def_prop_ro("count", &Histogram::count)
@@ -366,7 +384,15 @@ constexpr const char* kPredictorDoc =
     "may\n"
     "submit, take and wait. Also a context manager, which closes it.\n\n"
     "runtime          where it runs, shared with other predictors; None: one of its own on `device`\n"
-    "device           \"cpu\" and so on, where there is no runtime\n"
+    "device           \"cpu\" and so on, where there is no runtime; several as \"cuda:0,cuda:1\" or in a "
+    "list: there\n"
+    "                 is one queue and one limit, with slots on each of them. A free slot takes the next "
+    "frame; of\n"
+    "                 several, one of the device with the smallest part of its slots busy, the first named "
+    "before the\n"
+    "                 others. A device that is lost fails what it holds, and the others go on; when the last "
+    "is lost,\n"
+    "                 submit raises the cause\n"
     "threads          CPU threads for a runtime of its own; 0: as many as the process may use\n"
     "weight           its share of a runtime that has too much to do: above 0, to 1,000\n"
     "in_flight_limit  predictions admitted and not finished: 1 to 65,536; \"auto\": the fewest that keep 97 "
@@ -381,7 +407,7 @@ constexpr const char* kPredictorDoc =
     "width            \"narrow\": a prediction uses its share of the device; \"wide\": all of it; "
     "\"elastic\":\n"
     "                 chosen for each when it starts, from the load\n"
-    "slots            predictions that run at once; 0: as many as are of use\n"
+    "slots            predictions that run at once on each device; 0: as many as are of use\n"
     "keep_finished    finished predictions wait for take_finished(); a caller that keeps or awaits each\n"
     "                 prediction and never takes clears it\n"
     "finished_limit   while so many of them wait, submit refuses: 1 to 1,048,576\n"
@@ -407,7 +433,7 @@ void bind_predictors(nb::module_& module) {
            nb::arg("watch_share") = 0.05, nb::arg("delivery") = "as-completed",
            nb::arg("refuse_late") = false,
            nb::sig("def __init__(self, model: Model, *, runtime: Runtime | None = None, device: Device | str "
-                   "| None = "
+                   "| list[Device | str] | tuple[Device | str, ...] | None = "
                    "None, threads: int = 0, weight: float = 1.0, in_flight_limit: int | "
                    "typing.Literal[\"auto\"] = 8, overload: "
                    "typing.Literal[\"reject\", \"block\", \"drop-oldest\", \"keep-latest\"] = \"reject\", "
@@ -515,6 +541,9 @@ void bind_predictors(nb::module_& module) {
           "Whether it was shut down or closed.")
       .def("statistics", &PyPredictor::statistics, "The books, as they are at this instant.")
       .def(
+          "device_statistics", [](PyPredictor& self) { return self.get()->device_statistics(); },
+          "What each device did, in the order in which they were named.")
+      .def(
           "latencies",
           [](PyPredictor& self) {
             const std::shared_ptr<Predictor> predictor = self.get();
@@ -523,8 +552,13 @@ void bind_predictors(nb::module_& module) {
           },
           "Where the time of completed predictions went.")
       .def(
-          "retry_after", [](PyPredictor& self) { return seconds_of(self.get()->retry_after()); },
-          "An estimate, in seconds, of when a place will be free; 0 if one is.")
+          "retry_after",
+          [](PyPredictor& self) {
+            const Duration after = self.get()->retry_after();
+            return after == Duration::max() ? std::numeric_limits<double>::infinity() : seconds_of(after);
+          },
+          "An estimate, in seconds, of when a place will be free; 0 if one is; infinite once every device is "
+          "lost.")
       .def_prop_ro("inputs", [](PyPredictor& self) { return specs_of(self.get()->inputs()); })
       .def_prop_ro("outputs", [](PyPredictor& self) { return specs_of(self.get()->outputs()); })
       .def_prop_ro("device_description", [](PyPredictor& self) { return self.get()->device_description(); })

@@ -221,7 +221,7 @@ Result<int> run_bench(const BenchWords& words) {
   if (options.html) {
     INFLIGHT_TRY_ASSIGN(html, OutputFile::open_whole("--html", *options.html));
   }
-  INFLIGHT_TRY_ASSIGN(const Runtime runtime, Runtime::open(options.device));
+  INFLIGHT_TRY_ASSIGN(const Runtime runtime, Runtime::open(options.devices));
   INFLIGHT_TRY_ASSIGN(const LoadedModel loaded,
                       load_model(options.model, {.input_shapes = options.input_shapes}));
   INFLIGHT_TRY_ASSIGN(std::vector<System> systems, make_systems(options, loaded, runtime));

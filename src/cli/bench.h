@@ -35,7 +35,7 @@ struct BenchOptions {
   Duration duration = std::chrono::seconds(5);  // of each run
   int limit = 256;
   std::vector<WidthPolicy> widths = {PredictorOptions().width};
-  Device device = Device::cpu();
+  std::vector<Device> devices = {Device::cpu()};
   Precision precision = Precision::kAuto;
   std::optional<Duration> deadline;
   bool refuse_late = false;

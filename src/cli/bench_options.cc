@@ -155,7 +155,7 @@ Result<BenchOptions> parse_bench(const BenchWords& words) {
   INFLIGHT_TRY(check_together(words, options));
   // Last, so that a wrong word is told as such even where the device is missing.
   if (words.device) {
-    INFLIGHT_TRY_ASSIGN(options.device, parse_device(*words.device));
+    INFLIGHT_TRY_ASSIGN(options.devices, parse_devices(*words.device));
   }
   return options;
 }

@@ -14,6 +14,7 @@
 #include "cli/classify.h"
 #include "cli/loop.h"
 #include "cli/options.h"
+#include "cli/report.h"
 #include "cli/text.h"
 
 namespace inflight::cli {
@@ -25,13 +26,49 @@ TEST(ParseRun, HasTheStatedDefaults) {
   EXPECT_EQ(options->sources, std::vector<std::string>{"synthetic"});
   EXPECT_EQ(options->limit, 8);
   EXPECT_EQ(options->policy, OverloadPolicy::kReject);
-  EXPECT_EQ(options->device, Device::cpu());
+  EXPECT_EQ(options->devices, std::vector{Device::cpu()});
   EXPECT_FALSE(options->fps || options->frames || options->duration || options->model);
 }
 
 std::string refusal(const RunWords& words) {
   const Result<RunOptions> options = parse_run(words);
   return options.ok() ? "" : std::string(options.status().message());
+}
+
+TEST(ParseRun, DevicesAreNamedOnceEach) {
+  RunWords words;
+  words.device = "cuda:1,null,cpu";
+  EXPECT_EQ(parse_run(words)->devices, (std::vector{Device::cuda(1), Device::null(), Device::cpu()}));
+  words.device = "cuda,cpu,cuda:0";
+  EXPECT_EQ(refusal(words), "--device: got cuda:0 twice, want each device once");
+  words.device = "cpu,";
+  EXPECT_EQ(refusal(words), "--device: got \"\", want NAME or NAME:INDEX, such as cpu or cuda:1");
+  words.device = "cuda:0";
+  for (int i = 1; i < 17; ++i) *words.device += ",cuda:" + std::to_string(i);
+  EXPECT_EQ(refusal(words), "--device: got 17 devices, want 1 to 16");
+  EXPECT_EQ(parse_device("cuda:0,cuda:1").status().message(),
+            "--device: got cuda:0,cuda:1, want one device: this takes no more");
+}
+
+TEST(Report, TellsOfEachDeviceWhereThereAreSeveral) {
+  RunReport report;
+  EXPECT_EQ(json_text(report).find("\"devices\""), std::string::npos);
+  report.devices.push_back({Device::cuda(0), "cuda:0 (H100)", 4, 1200, 0, Status()});
+  report.devices.push_back(
+      {Device::cuda(1), "cuda:1 (H100)", 4, 10, 3, Status(StatusCode::kDeviceError, "cuda:1: off\nthe bus")});
+  const std::string text = summary_text(report);
+  EXPECT_NE(text.find("device 0   1,200 completed, 0 failed; 4 slots; cuda:0 (H100)\n"), std::string::npos)
+      << text;
+  EXPECT_NE(
+      text.find(
+          "device 1   10 completed, 3 failed; 4 slots; cuda:1 (H100); lost: device error: cuda:1: off the "
+          "bus\n"),
+      std::string::npos)
+      << text;
+  const std::string json = json_text(report);
+  EXPECT_NE(json.find("\"lost\": null"), std::string::npos) << json;
+  EXPECT_NE(json.find("\"lost\": \"device error: cuda:1: off the bus\""), std::string::npos) << json;
+  EXPECT_NE(json.find("\"completed\": 1200"), std::string::npos) << json;
 }
 
 TEST(ParseRun, LimitIsExact) {

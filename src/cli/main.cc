@@ -67,8 +67,10 @@ void add_run_options(CLI::App& run, RunWords& words) {
       "a frame that has not started MS after it was due expires; default: none does");
   run.add_flag("--refuse-late", words.refuse_late,
                "a frame that would not finish within --deadline-ms is refused at once");
-  add(run, "--device", words.device, "cpu|cuda[:N]|null",
-      "where to compute, default cpu; null computes nothing");
+  add(run, "--device", words.device, "cpu|cuda[:N]|null[:N][,...]",
+      "where to compute, default cpu; null computes nothing; several, as in cuda:0,cuda:1, take frames from "
+      "one "
+      "queue");
   add(run, "--precision", words.precision, "auto|f32|bf16|f16",
       "arithmetic of the heavy operators, default auto");
   add(run, "--width", words.width, "elastic|wide|narrow",
@@ -136,7 +138,7 @@ void add_bench_options(CLI::App& bench, BenchWords& words) {
   add(bench, "--width", words.widths, "W[,W...]", "as of run; several are measured in turns");
   add(bench, "--deadline-ms", words.deadline_ms, "MS", "as of run, from the planned arrival");
   bench.add_flag("--refuse-late", words.refuse_late, "as of run");
-  add(bench, "--device", words.device, "cpu|cuda[:N]|null", "where to compute, default cpu");
+  add(bench, "--device", words.device, "cpu|cuda[:N]|null[:N][,...]", "where to compute, as of run");
   add(bench, "--precision", words.precision, "auto|f32|bf16|f16",
       "arithmetic of the heavy operators, default auto");
   add(bench, "--seed", words.seed, "N", "of the plans, default 1");

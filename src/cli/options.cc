@@ -235,11 +235,37 @@ Status check_together(const RunWords& words, const RunOptions& options) {
 
 }  // namespace
 
-Result<Device> parse_device(const std::string& word) {
+namespace {
+
+Result<Device> parse_one_device(std::string_view word) {
   Result<Device> device = Device::parse(clipped(word));
   // What cannot be a device's name is none here either: the same exit code.
   if (!device.ok()) return Status(StatusCode::kNoSuchDevice, "--" + std::string(device.status().message()));
   return device;
+}
+
+}  // namespace
+
+Result<Device> parse_device(const std::string& word) {
+  if (word.find(',') != std::string::npos) return invalid("--device", word, "one device: this takes no more");
+  return parse_one_device(word);
+}
+
+Result<std::vector<Device>> parse_devices(const std::string& word) {
+  const auto count = static_cast<std::size_t>(std::count(word.begin(), word.end(), ',')) + 1;
+  if (count > Runtime::kDevicesMax)
+    return invalid("--device", fmt::format("{} devices", count),
+                   fmt::format("1 to {}", Runtime::kDevicesMax));
+  std::vector<Device> devices;
+  for (std::string_view rest = word; devices.size() < count;) {
+    const std::size_t comma = rest.find(',');
+    INFLIGHT_TRY_ASSIGN(const Device device, parse_one_device(rest.substr(0, comma)));
+    if (std::find(devices.begin(), devices.end(), device) != devices.end())
+      return invalid("--device", device.to_string() + " twice", "each device once");
+    devices.push_back(device);
+    if (comma != std::string_view::npos) rest.remove_prefix(comma + 1);
+  }
+  return devices;
 }
 
 Result<Precision> parse_precision(const std::string& word) {
@@ -303,7 +329,7 @@ Result<RunOptions> parse_run(const RunWords& words) {
                    [](const std::string& word) { return parse_between("--iou", word, 0.0F, 1.0F); }));
   INFLIGHT_TRY(check_together(words, options));
   // Last, so that a wrong word is told as such even where the device is missing.
-  INFLIGHT_TRY(set(options.device, words.device, parse_device));
+  INFLIGHT_TRY(set(options.devices, words.device, parse_devices));
   return options;
 }
 

@@ -46,7 +46,7 @@ struct RunOptions {
   // number.
   int limit = 8;
   OverloadPolicy policy = OverloadPolicy::kReject;
-  Device device = Device::cpu();
+  std::vector<Device> devices = {Device::cpu()};
   Precision precision = Precision::kAuto;
   WidthPolicy width = WidthPolicy::kElastic;
   // How frames become the model's input; nothing: what the model is known to want, else RGB, 0 and 1.
@@ -76,7 +76,11 @@ Result<RunOptions> parse_run(const RunWords& words);
 // --refuse-late without --deadline-ms.
 Status refuse_late_needs_a_deadline();
 
+// Of a command that takes one device.
 Result<Device> parse_device(const std::string& word);
+// One or several, as in `cuda:0,cuda:1`.
+//   errors   kInvalidArgument: one of them twice, or too many; kNoSuchDevice
+Result<std::vector<Device>> parse_devices(const std::string& word);
 Result<Precision> parse_precision(const std::string& word);
 
 }  // namespace inflight::cli

@@ -79,6 +79,26 @@ Json streams_json(const RunReport& report) {
   return streams;
 }
 
+std::string device_text(const DeviceStatistics& device) {
+  std::string text = fmt::format("{} completed, {} failed; {} slots; {}", with_commas(device.completed),
+                                 with_commas(device.failed), device.slots, device.description);
+  if (!device.lost.ok()) text += "; lost: " + one_line(device.lost.to_string());
+  return text;
+}
+
+Json devices_json(const RunReport& report) {
+  Json devices = Json::array();
+  for (const DeviceStatistics& device : report.devices) {
+    devices.push_back({{"device", device.device.to_string()},
+                       {"description", device.description},
+                       {"slots", device.slots},
+                       {"completed", device.completed},
+                       {"failed", device.failed},
+                       {"lost", device.lost.ok() ? Json(nullptr) : Json(one_line(device.lost.to_string()))}});
+  }
+  return devices;
+}
+
 }  // namespace
 
 std::string summary_text(const RunReport& report) {
@@ -115,6 +135,8 @@ std::string summary_text(const RunReport& report) {
     const StreamReport& stream = report.streams[i];
     line(fmt::format("stream {}", i), stream_text(stream, completed_per_second(report, stream.statistics)));
   }
+  for (std::size_t i = 0; i < report.devices.size(); ++i)
+    line(fmt::format("device {}", i), device_text(report.devices[i]));
   if (!report.task.empty()) line("task", report.task);
   if (report.output) {
     line("output", fmt::format("{} frames written, {} left out because encoding was behind; {} \"{}\"",
@@ -143,6 +165,7 @@ std::string json_text(const RunReport& report) {
   json["submit_us"] = quantiles(tally.submit_ns);
   json["fps"] = completed_per_second(report, s);
   json["device"] = report.device;
+  if (!report.devices.empty()) json["devices"] = devices_json(report);
   json["width"] = {{"wide", s.wide}, {"narrow", s.narrow}};
   if (report.judged) {
     json["accuracy"] = s.completed > 0

@@ -65,7 +65,8 @@ struct RunReport {
   bool judged = false;                 // the truth is known, so there is an accuracy
   int exit_code = 0;
   Statistics statistics;
-  std::vector<StreamReport> streams;  // empty: there is one source
+  std::vector<StreamReport> streams;      // empty: there is one source
+  std::vector<DeviceStatistics> devices;  // empty: there is one
   Tally tally;
 };
 

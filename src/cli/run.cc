@@ -272,7 +272,7 @@ Result<Session> prepare(RunOptions options) {
   if (options.trace) {
     INFLIGHT_TRY_ASSIGN(trace, OutputFile::open("--trace", *options.trace));
   }
-  INFLIGHT_TRY_ASSIGN(Runtime runtime, Runtime::open(options.device));
+  INFLIGHT_TRY_ASSIGN(Runtime runtime, Runtime::open(options.devices));
   Result<LoadedModel> read = load_model(options.model, model_options(options));
   const bool reload = !read.ok() && read.status().code() == StatusCode::kInvalidModel;
   if (!read.ok() && !reload) return read.status();
@@ -285,7 +285,9 @@ Result<Session> prepare(RunOptions options) {
   INFLIGHT_TRY_ASSIGN(LoadedModel loaded, std::move(read));
   INFLIGHT_TRY_ASSIGN(const Model model, fit_to_frames(loaded, options, source->height(), source->width()));
   INFLIGHT_TRY_ASSIGN(std::vector<LoopPlan> plans, plan_loops(options, sources));
-  const bool computes = options.device.name() != Device::null().name();
+  const bool computes =
+      std::none_of(options.devices.begin(), options.devices.end(),
+                   [](const Device& device) { return device.name() == Device::null().name(); });
   const bool judge = loaded.embedded && has_synthetic(options) && computes && is_classifier(model);
   const std::size_t waiting_max = results_max(model);
   for (LoopPlan& plan : plans) {
@@ -380,6 +382,7 @@ RunReport make_report(const Session& session, const std::vector<std::string>& so
   }
   report.statistics = session.predictor->statistics();
   for (const FeedTally& feed : tally.feeds) add_lost(report.statistics, feed);
+  if (options.devices.size() > 1) report.devices = session.predictor->device_statistics();
   report.streams = stream_reports(session, sources, tally);
   report.exit_code = exit_code_of(tally, report.statistics, options.strict);
   report.tally = std::move(tally);

@@ -38,6 +38,22 @@ void add(StageLatencies& to, const StageLatencies& more) {
   to.age.merge(more.age);
 }
 
+// A predictor that was made after a device was lost does not have it.
+void add(std::vector<DeviceStatistics>& to, const std::vector<DeviceStatistics>& more) {
+  for (const DeviceStatistics& device : more) {
+    const auto same = std::find_if(
+        to.begin(), to.end(), [&](const DeviceStatistics& each) { return each.device == device.device; });
+    if (same == to.end()) {
+      to.push_back(device);
+      continue;
+    }
+    same->completed += device.completed;
+    same->failed += device.failed;
+    same->slots = device.slots;
+    if (same->lost.ok()) same->lost = device.lost;
+  }
+}
+
 void add(SizedPredictors::StreamBooks& to, const Stream& more) {
   add(to.statistics, more.statistics());
   to.latency.merge(more.latency());
@@ -141,6 +157,7 @@ void SizedPredictors::retire(std::size_t index) {
   for (Prediction& prediction : predictor.take_finished()) retired_.push_back(std::move(prediction));
   add(own_, predictor.statistics());
   add(retired_latencies_, predictor.latencies());
+  add(retired_devices_, predictor.device_statistics());
   for (std::size_t i = 0; i < sized_[index]->streams.size(); ++i)
     add(own_streams_[i], sized_[index]->streams[i]);
   sized_.erase(sized_.begin() + static_cast<std::ptrdiff_t>(index));
@@ -211,6 +228,12 @@ Statistics SizedPredictors::statistics() const {
 StageLatencies SizedPredictors::latencies() const {
   StageLatencies sum = retired_latencies_;
   for (const std::unique_ptr<Sized>& sized : sized_) add(sum, sized->predictor.latencies());
+  return sum;
+}
+
+std::vector<DeviceStatistics> SizedPredictors::device_statistics() const {
+  std::vector<DeviceStatistics> sum = retired_devices_;
+  for (const std::unique_ptr<Sized>& sized : sized_) add(sum, sized->predictor.device_statistics());
   return sum;
 }
 

@@ -52,6 +52,8 @@ class SizedPredictors {
   void shutdown(Shutdown how);
   Statistics statistics() const;
   StageLatencies latencies() const;
+  // In the order of the devices.
+  std::vector<DeviceStatistics> device_statistics() const;
   // Of one stream, all predictors together.
   struct StreamBooks {
     Statistics statistics;
@@ -94,6 +96,7 @@ class SizedPredictors {
   std::uint64_t uses_ = 0;
   Statistics own_;                    // of retired predictors, and of what was refused here
   StageLatencies retired_latencies_;  // of retired predictors
+  std::vector<DeviceStatistics> retired_devices_;
   const std::vector<StreamOptions> stream_options_;
   std::vector<StreamBooks> own_streams_;  // as own_ and retired_latencies_
   std::vector<Prediction> retired_;       // finished and not taken when their predictor went

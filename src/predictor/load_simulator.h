@@ -181,10 +181,10 @@ class LoadSimulator {
 
   void launch() {
     while (scheduler_.can_launch()) {
-      const Width width = load_.rule ? load_.rule(view()) : scheduler_.next_width(at_ms(now_), true);
+      const Width width = load_.rule ? load_.rule(view()) : scheduler_.next_width(0, at_ms(now_), true);
       const int units = width == Width::kWide ? model_.cores : 1;
       if (units > units_free_) return;
-      Job* const job = scheduler_.launch(at_ms(now_), width);
+      Job* const job = scheduler_.launch(0, at_ms(now_), width);
       units_free_ -= units;
       const double end = now_ + service(width);
       running_.push({end, job, units});

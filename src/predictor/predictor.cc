@@ -15,6 +15,7 @@
 
 namespace inflight {
 
+using internal::DevicePart;
 using internal::PredictionState;
 using internal::PredictorCore;
 using internal::Ref;
@@ -192,6 +193,11 @@ Status check_options(const PredictorOptions& options) {
   INFLIGHT_TRY(check_weight(options.weight));
   INFLIGHT_TRY(check_delivery(options.delivery, options.keep_finished));
   if (options.clock == nullptr) return Status(StatusCode::kInvalidArgument, "clock: got null");
+  if (!options.devices.empty() && (options.runtime || options.device != Device::cpu())) {
+    return Status(StatusCode::kInvalidArgument,
+                  fmt::format("devices: got {} of them beside {}, want one of both", options.devices.size(),
+                              options.runtime ? "a runtime" : "the device " + options.device.to_string()));
+  }
   if (options.runtime && options.threads != 0) {
     return Status(StatusCode::kInvalidArgument,
                   fmt::format("threads: got {} with a runtime that is shared, want 0: they are the runtime's",
@@ -201,20 +207,90 @@ Status check_options(const PredictorOptions& options) {
 }
 
 // Compiles the model for the widths of the policy. Where elastic has nothing to choose from, it becomes narrow.
-Result<std::shared_ptr<Program>> compile(internal::RuntimeCore& core, const Model& model,
-                                         PredictorOptions& options) {
-  CompileOptions wanted{.precision = options.precision, .threads = core.threads()};
-  if (options.width == WidthPolicy::kElastic && core.capacity() == 1) options.width = WidthPolicy::kNarrow;
-  if (options.width == WidthPolicy::kWide) wanted.widths = {Width::kWide};
-  if (options.width == WidthPolicy::kElastic) {
+Result<DevicePart> compile(std::shared_ptr<internal::RuntimeCore> core, const Model& model,
+                           const PredictorOptions& options) {
+  DevicePart part;
+  part.width = options.width;
+  CompileOptions wanted{.precision = options.precision, .threads = core->threads()};
+  if (part.width == WidthPolicy::kElastic && core->capacity() == 1) part.width = WidthPolicy::kNarrow;
+  if (part.width == WidthPolicy::kWide) wanted.widths = {Width::kWide};
+  if (part.width == WidthPolicy::kElastic) {
     wanted.widths = {Width::kWide, Width::kNarrow};
     wanted.wide_must_pay = true;
   }
-  INFLIGHT_TRY_ASSIGN(std::shared_ptr<Program> program, core.backend().compile(model, wanted));
+  INFLIGHT_TRY_ASSIGN(part.program, core->backend().compile(model, wanted));
+  const Program& program = *part.program;
   const bool chooses =
-      program->has(Width::kWide) && program->concurrency(Width::kNarrow) > program->concurrency(Width::kWide);
-  if (options.width == WidthPolicy::kElastic && !chooses) options.width = WidthPolicy::kNarrow;
-  return program;
+      program.has(Width::kWide) && program.concurrency(Width::kNarrow) > program.concurrency(Width::kWide);
+  if (part.width == WidthPolicy::kElastic && !chooses) part.width = WidthPolicy::kNarrow;
+  const Width width = part.width == WidthPolicy::kWide ? Width::kWide : Width::kNarrow;
+  const int capacity = core->capacity();
+  const int at_once = std::clamp(program.concurrency(width), 1, capacity);
+  part.units = capacity / at_once;
+  const int wanted_slots = options.slots > 0 ? std::min(options.slots, at_once) : at_once;
+  part.slots = std::min(wanted_slots, capacity / part.units);
+  part.runtime = std::move(core);
+  return part;
+}
+
+Status check_same(const char* what, std::span<const TensorSpec> first, const DevicePart& first_part,
+                  std::span<const TensorSpec> second, const DevicePart& second_part) {
+  const auto on = [](const DevicePart& part) { return part.runtime->backend().device().to_string(); };
+  if (first.size() != second.size()) {
+    return Status(
+        StatusCode::kUnsupported,
+        fmt::format("devices: the model has {} {}s on {} and {} on {}, want the same on each device",
+                    first.size(), what, on(first_part), second.size(), on(second_part)));
+  }
+  for (std::size_t i = 0; i < first.size(); ++i) {
+    if (first[i] == second[i]) continue;
+    return Status(
+        StatusCode::kUnsupported,
+        fmt::format("devices: {} \"{}\" is {} on {}, and \"{}\" {} on {}, want the same on each device", what,
+                    first[i].name, first[i].type_string(), on(first_part), second[i].name,
+                    second[i].type_string(), on(second_part)));
+  }
+  return Status();
+}
+
+// A frame that is submitted does not know yet where it will run.
+Status check_alike(const std::vector<DevicePart>& parts) {
+  if (parts.size() == 1) return Status();
+  for (const DevicePart& part : parts) {
+    const DevicePart& first = parts.front();
+    INFLIGHT_TRY(check_same("input", first.program->inputs(), first, part.program->inputs(), part));
+    INFLIGHT_TRY(check_same("output", first.program->outputs(), first, part.program->outputs(), part));
+    const Device memory = part.runtime->backend().output_allocator()->device();
+    if (memory.is_host()) continue;
+    return Status(
+        StatusCode::kUnsupported,
+        fmt::format("devices: {} leaves outputs in the memory of {}, want the host's where there are "
+                    "several devices",
+                    part.runtime->backend().device().to_string(), memory.to_string()));
+  }
+  return Status();
+}
+
+// The model on each device of the runtime that is not lost.
+Result<std::vector<DevicePart>> compile_all(const internal::RuntimeOwner& runtime, const Model& model,
+                                            const PredictorOptions& options) {
+  std::vector<DevicePart> parts;
+  Status lost;
+  for (const auto& core : runtime.cores()) {
+    if (Status why = core->why_lost(); !why.ok()) {
+      lost = std::move(why);
+      continue;
+    }
+    Result<DevicePart> part = compile(core, model, options);
+    if (!part.ok()) {
+      if (runtime.cores().size() == 1) return part.status();
+      return part.status().with_context(core->backend().device().to_string());
+    }
+    parts.push_back(std::move(*part));
+  }
+  if (parts.empty()) return lost;
+  INFLIGHT_TRY(check_alike(parts));
+  return parts;
 }
 
 Status moved_from() {
@@ -245,23 +321,25 @@ Result<Predictor> Predictor::create(const Model& model, PredictorOptions options
     INFLIGHT_TRY(check_options(options));
     Runtime runtime = std::exchange(options.runtime, Runtime());
     if (!runtime) {
-      INFLIGHT_TRY_ASSIGN(runtime, Runtime::open(options.device, {.threads = options.threads}));
+      const std::vector<Device> devices =
+          options.devices.empty() ? std::vector<Device>{options.device} : options.devices;
+      INFLIGHT_TRY_ASSIGN(runtime, Runtime::open(devices, {.threads = options.threads}));
     }
-    internal::RuntimeCore& core = *runtime.owner_->core();
-    const int capacity = core.capacity();
     // For the threads that the backend starts in what follows.
     const internal::BatchScheduling batch;
-    INFLIGHT_TRY_ASSIGN(std::shared_ptr<Program> program, compile(core, model, options));
+    INFLIGHT_TRY_ASSIGN(std::vector<DevicePart> parts, compile_all(*runtime.owner_, model, options));
     const bool limit_auto = options.in_flight_limit == kInFlightLimitAuto;
-    const Width width = options.width == WidthPolicy::kWide ? Width::kWide : Width::kNarrow;
-    const int at_once = std::clamp(program->concurrency(width), 1, capacity);
-    const int units = capacity / at_once;
-    if (limit_auto)
-      options.in_flight_limit = 2 * (options.slots > 0 ? std::min(options.slots, at_once) : at_once);
-    const int slots =
-        std::min({options.slots > 0 ? options.slots : at_once, capacity / units, options.in_flight_limit});
-    Predictor predictor(std::make_shared<PredictorCore>(std::move(options), runtime.owner_,
-                                                        std::move(program), units, slots, limit_auto));
+    if (limit_auto) {
+      options.in_flight_limit = 0;
+      for (const DevicePart& part : parts) options.in_flight_limit += 2 * part.slots;
+    }
+    for (DevicePart& part : parts) part.slots = std::min(part.slots, options.in_flight_limit);
+    const bool elastic = std::any_of(parts.begin(), parts.end(), [](const DevicePart& part) {
+      return part.width == WidthPolicy::kElastic;
+    });
+    if (!elastic && options.width == WidthPolicy::kElastic) options.width = WidthPolicy::kNarrow;
+    Predictor predictor(
+        std::make_shared<PredictorCore>(std::move(options), runtime.owner_, std::move(parts), limit_auto));
     INFLIGHT_TRY(predictor.core_->start());
     return predictor;
   });
@@ -312,6 +390,11 @@ void Predictor::shutdown(Shutdown how) {
 }
 
 Statistics Predictor::statistics() const { return core_ == nullptr ? Statistics() : core_->statistics(); }
+
+std::vector<DeviceStatistics> Predictor::device_statistics() const {
+  return core_ == nullptr ? std::vector<DeviceStatistics>() : core_->device_statistics();
+}
+
 StageLatencies Predictor::latencies() const {
   return core_ == nullptr ? StageLatencies() : core_->latencies();
 }

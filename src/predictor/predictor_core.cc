@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <numeric>
 #include <utility>
 
 #include "base/check.h"
@@ -21,15 +22,27 @@ double watch_share(const PredictorOptions& options) {
   return options.clock->real() && usable_processors() > 1 ? options.watch_share : 0;
 }
 
-SchedulerOptions scheduler_options(const PredictorOptions& options, int slots, bool limit_auto) {
+SchedulerOptions scheduler_options(const PredictorOptions& options, const std::vector<DevicePart>& parts,
+                                   bool limit_auto) {
+  std::vector<SchedulerOptions::OfDevice> devices;
+  devices.reserve(parts.size());
+  for (const DevicePart& part : parts) devices.push_back({part.slots, part.width});
   return {.in_flight_limit = options.in_flight_limit,
           .finished_limit = static_cast<std::size_t>(options.finished_limit),
           .keep_finished = options.keep_finished,
           .policy = options.overload,
           .delivery = options.delivery,
-          .width = options.width,
-          .slots = slots,
+          .devices = std::move(devices),
           .limit_auto = limit_auto};
+}
+
+std::vector<std::unique_ptr<DeviceLane>> make_lanes(PredictorCore& core, const PredictorOptions& options,
+                                                    const std::vector<DevicePart>& parts, double share) {
+  std::vector<std::unique_ptr<DeviceLane>> lanes;
+  lanes.reserve(parts.size());
+  for (const DevicePart& part : parts)
+    lanes.push_back(std::make_unique<DeviceLane>(core, lanes.size(), part, options.weight, share));
+  return lanes;
 }
 
 PredictionState& state_of(Job& job) { return static_cast<PredictionState&>(job); }
@@ -41,15 +54,17 @@ Status stopped() { return Status(StatusCode::kCancelled, "cancelled while it ran
 Status expired() { return Status(StatusCode::kDeadlineExceeded, "its deadline passed before it started"); }
 
 PredictorCore::PredictorCore(PredictorOptions options, std::shared_ptr<RuntimeOwner> runtime,
-                             std::shared_ptr<Program> program, int units, int slots, bool limit_auto)
-    : Lane(options.weight, watch_share(options)),
-      options_(std::move(options)),
-      inputs_(program->inputs().begin(), program->inputs().end()),
-      outputs_(program->outputs().begin(), program->outputs().end()),
-      runtime_core_(runtime->core()),
-      launch_blocks_(runtime_core_->backend().launch_blocks()),
-      chains_(!launch_blocks_ && runtime_core_->backend().orders_launches()),
-      slots_count_(slots),
+                             std::vector<DevicePart> parts, bool limit_auto)
+    : options_(std::move(options)),
+      inputs_(parts[0].program->inputs().begin(), parts[0].program->inputs().end()),
+      outputs_(parts[0].program->outputs().begin(), parts[0].program->outputs().end()),
+      watch_share_(watch_share(options_) / static_cast<double>(parts.size())),
+      lanes_(make_lanes(*this, options_, parts, watch_share_)),
+      first_(*lanes_.front()),
+      several_(lanes_.size() > 1),
+      chains_(!several_ && !first_.launch_blocks() && first_.backend().orders_launches()),
+      slots_count_(std::accumulate(parts.begin(), parts.end(), 0,
+                                   [](int sum, const DevicePart& part) { return sum + part.slots; })),
       full_(StatusCode::kOverloaded,
             limit_auto ? std::string("as many predictions are in flight as the automatic limit allows")
                        : fmt::format("{0} of {0} predictions are in flight", options_.in_flight_limit)),
@@ -67,36 +82,40 @@ PredictorCore::PredictorCore(PredictorOptions options, std::shared_ptr<RuntimeOw
             "by the service times so far, the frame would finish after its deadline; retry_after() with the "
             "time to the deadline says when it would not"),
       shut_down_(StatusCode::kShuttingDown, "the predictor has been shut down"),
-      watch_share_(watch_share(options_)),
-      output_pool_(runtime_core_->backend().output_allocator()),
       runtime_(std::move(runtime)),
-      program_(std::move(program)),
-      mutex_(runtime_core_->mutex()),
-      units_(units),
-      scheduler_(scheduler_options(options_, slots, limit_auto)) {}
+      mutex_(first_.runtime().mutex()),
+      scheduler_(scheduler_options(options_, parts, limit_auto)) {}
 
 Status PredictorCore::start() {
   slots_.reserve(static_cast<std::size_t>(slots_count_));
-  for (int i = 0; i < slots_count_; ++i) {
-    INFLIGHT_TRY_ASSIGN(std::unique_ptr<BoundProgram> bound, program_->bind());
-    INFLIGHT_TRY(bound->warm_up());
-    // A later launch on the device may hold it for longer than this predictor lives, and it needs its
-    // program.
-    std::shared_ptr<BoundProgram> shared(bound.release(),
-                                         [program = program_](const BoundProgram* ended) { delete ended; });
-    slots_.push_back(std::make_unique<Slot>(*this, *program_, std::move(shared)));
+  for (const auto& lane : lanes_) {
+    Status bound = bind_slots(*lane);
+    if (!bound.ok()) return several_ ? bound.with_context(lane->backend().device().to_string()) : bound;
   }
   for (int i = 0; i < options_.in_flight_limit; ++i) {
-    auto* const state = new PredictionState(inputs_.size(), outputs_, output_pool_.device());
+    auto* const state = new PredictionState(inputs_.size(), outputs_, first_.output_pool().device());
     const MutexLock lock(mutex_);
     idle_states_.push_back(*state);
   }
+  for (const auto& lane : lanes_) INFLIGHT_TRY(lane->enter());
+  return Status();
+}
+
+// Binds and warms up the slots of one device, with memory for their outputs.
+Status PredictorCore::bind_slots(DeviceLane& lane) {
+  for (int i = 0; i < lane.slots(); ++i) {
+    INFLIGHT_TRY_ASSIGN(std::unique_ptr<BoundProgram> bound, lane.program()->bind());
+    INFLIGHT_TRY(bound->warm_up());
+    // A later launch on the device may hold it for longer than this predictor lives, and it needs its
+    // program.
+    std::shared_ptr<BoundProgram> shared(
+        bound.release(), [program = lane.program()](const BoundProgram* ended) { delete ended; });
+    slots_.push_back(std::make_unique<Slot>(lane, std::move(shared)));
+  }
   for (const TensorSpec& output : outputs_) {
     if (!output.shape.is_static()) continue;
-    INFLIGHT_TRY(output_pool_.reserve(output.bytes(), static_cast<std::size_t>(slots_count_)));
+    INFLIGHT_TRY(lane.output_pool().reserve(output.bytes(), static_cast<std::size_t>(lane.slots())));
   }
-  runtime_core_->enter(*this);
-  entered_ = true;
   return Status();
 }
 
@@ -111,30 +130,16 @@ void PredictorCore::recycle(PredictionState* state) noexcept {
   idle_states_.push_back(*state);
 }
 
-// ---- As a lane of the runtime
+// ---- For the lanes
 
-bool PredictorCore::can_launch() const noexcept {
-  mutex_.assert_held();
-  return scheduler_.can_launch();
-}
-
-int PredictorCore::next_units(bool alone) noexcept {
-  mutex_.assert_held();
-  next_width_ = scheduler_.next_width(options_.clock->now(), alone);
-  return options_.width == WidthPolicy::kElastic && next_width_ == Width::kWide ? runtime_core_->capacity()
-                                                                                : units_;
-}
-
-Work& PredictorCore::take() noexcept {
-  mutex_.assert_held();
-  PredictionState& state = state_of(*scheduler_.launch(options_.clock->now(), next_width_));
+Work& PredictorCore::take(std::size_t device, Width width) noexcept {
+  PredictionState& state = state_of(*scheduler_.launch(device, options_.clock->now(), width));
   Slot& slot = *slots_[static_cast<std::size_t>(state.slot)];
   slot.assign(state);
   return slot;
 }
 
 TimePoint PredictorCore::wake_at() const noexcept {
-  mutex_.assert_held();
   // Only a real clock moves while a thread sleeps.
   return options_.clock->real() ? scheduler_.wake_at().value_or(TimePoint::max()) : TimePoint::max();
 }
@@ -149,6 +154,52 @@ void PredictorCore::time_passed() noexcept {
       state = &state_of(*job);
     }
     finish(*state, nullptr, Outcome::kExpired, expired());
+  }
+}
+
+void PredictorCore::device_lost(std::size_t device, const Status& why) noexcept {
+  lost_ = why;
+  scheduler_.lose(device, refused_by_loss_);
+  nothing_starts_ = nothing_starts_ || scheduler_.all_lost();
+}
+
+void PredictorCore::after_loss() noexcept {
+  PlaceWaiters refused;
+  bool last = false;
+  DeviceLane* next = &first_;
+  Doorbell::Wake whom = Doorbell::Wake::kNobody;
+  {
+    const MutexLock lock(mutex_);
+    refused.append(refused_by_loss_);
+    last = scheduler_.all_lost();
+    // What waits may have been announced on the device that is lost.
+    if (scheduler_.can_launch()) {
+      next = &lane_of_next();
+      whom = next->runtime().announce(Doorbell::kLate);
+    }
+  }
+  next->runtime().wake(whom);
+  wake_granted(refused);
+  if (last) end_what_waits();
+}
+
+// Ends what has not started: nothing starts any more. A submission that is under way sees nothing_starts_ and ends
+// its prediction.
+void PredictorCore::end_what_waits() noexcept {
+  while (true) {
+    Job* job = nullptr;
+    Status why = cancelled();
+    Outcome outcome = Outcome::kCancelled;
+    {
+      const MutexLock lock(mutex_);
+      job = scheduler_.withdraw_any();
+      if (!cancelling_) {
+        why = lost_;
+        outcome = Outcome::kFailed;
+      }
+    }
+    if (job == nullptr) return;
+    finish(state_of(*job), nullptr, outcome, why);
   }
 }
 
@@ -209,13 +260,14 @@ void PredictorCore::finish(PredictionState& state, Slot* slot, Outcome outcome,
     state.bound.reset();
     if (slot != nullptr) {
       const bool ran = state.times.launched != TimePoint();
-      whom = runtime_core_->release(*this, *slot, ran ? now - state.times.launched : Duration(0));
+      whom = slot->device().runtime().release(slot->device(), *slot,
+                                              ran ? now - state.times.launched : Duration(0));
     }
     publish_end(state, end);
     while (Job* const job = scheduler_.take_superseded()) superseded.push_back(*job);
     raise_event_fd(takeable);
   }
-  runtime_core_->wake(whom);
+  if (slot != nullptr) slot->device().runtime().wake(whom);
   wake_granted(granted);
   finished_.notify_all();
   notify_end(state, end);
@@ -309,6 +361,27 @@ void PredictorCore::drain() {
   while (scheduler_.statistics().in_flight > 0) finished_.wait(lock);
 }
 
+std::string PredictorCore::device_description() const {
+  std::string text;
+  for (const auto& lane : lanes_) text += (text.empty() ? "" : ", ") + lane->backend().device_description();
+  return text;
+}
+
+std::vector<DeviceStatistics> PredictorCore::device_statistics() const {
+  std::vector<DeviceStatistics> all;
+  for (const auto& lane : lanes_) {
+    all.push_back(
+        {lane->backend().device(), lane->backend().device_description(), lane->slots(), 0, 0, Status()});
+  }
+  const MutexLock lock(mutex_);
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    all[i].completed = scheduler_.devices()[i].completed;
+    all[i].failed = scheduler_.devices()[i].failed;
+    all[i].lost = lanes_[i]->why_lost();
+  }
+  return all;
+}
+
 Statistics PredictorCore::statistics() const {
   const MutexLock lock(mutex_);
   return scheduler_.statistics();
@@ -340,18 +413,10 @@ void PredictorCore::shutdown(Shutdown how) {
     const MutexLock lock(mutex_);
     scheduler_.shut_down(granted);
     cancelling_ = cancelling_ || how == Shutdown::kCancel;
+    nothing_starts_ = nothing_starts_ || cancelling_;
   }
   wake_granted(granted);
-  // A submission that is under way sees cancelling_ and cancels its prediction.
-  while (how == Shutdown::kCancel) {
-    Job* job = nullptr;
-    {
-      const MutexLock lock(mutex_);
-      job = scheduler_.withdraw_any();
-    }
-    if (job == nullptr) break;
-    finish(state_of(*job), nullptr, Outcome::kCancelled, cancelled());
-  }
+  if (how == Shutdown::kCancel) end_what_waits();
   drain();
   {
     // One call ends the slots, the others wait for it.
@@ -360,9 +425,9 @@ void PredictorCore::shutdown(Shutdown how) {
     if (ending_ == Ending::kDone) return;
     ending_ = Ending::kNow;
   }
-  if (entered_) runtime_core_->leave(*this);
+  for (const auto& lane : lanes_) lane->leave();
   slots_.clear();
-  program_.reset();
+  for (const auto& lane : lanes_) lane->release_program();
   runtime_.reset();
   {
     const MutexLock lock(mutex_);

@@ -10,10 +10,10 @@
 #include "inflight/internal/event_fd.h"
 #include "inflight/internal/mutex.h"
 #include "inflight/predictor.h"
+#include "predictor/device_lane.h"
 #include "predictor/scheduler.h"
 #include "predictor/slot.h"
 #include "predictor/stream_state.h"
-#include "runtime/lane.h"
 #include "runtime/runtime_core.h"
 
 namespace inflight::internal {
@@ -25,13 +25,14 @@ Status expired();
 Status stopped();
 
 // A thin shell around the scheduler: it takes the lock (its runtime's), passes events in, and carries out
-// what the scheduler decides. It has no thread: the runtime's threads call it as a lane. It lives as long as
-// a handle to one of its predictions; after shutdown() no thread of the runtime calls it.
-class PredictorCore final : public Lane, public std::enable_shared_from_this<PredictorCore> {
+// what the scheduler decides. It has no thread: the runtime's threads call it by its lanes, one for each device. It
+// lives as long as a handle to one of its predictions; after shutdown() no thread of the runtime calls it.
+class PredictorCore final : public std::enable_shared_from_this<PredictorCore> {
  public:
   // May throw std::bad_alloc.
+  //   parts   one for each device, at least one, whose programs have the same inputs and outputs
   PredictorCore(PredictorOptions options, std::shared_ptr<RuntimeOwner> runtime,
-                std::shared_ptr<Program> program, int units, int slots, bool limit_auto);
+                std::vector<DevicePart> parts, bool limit_auto);
 
   // Binds and warms up the slots, makes the memory for the first frames, and enters the runtime. Once, before
   // anything else. May throw std::bad_alloc.
@@ -62,12 +63,11 @@ class PredictorCore final : public Lane, public std::enable_shared_from_this<Pre
 
   std::span<const TensorSpec> inputs() const noexcept { return inputs_; }
   std::span<const TensorSpec> outputs() const noexcept { return outputs_; }
-  std::string device_description() const { return runtime_core_->backend().device_description(); }
+  std::string device_description() const;
+  std::vector<DeviceStatistics> device_statistics() const;
   int slots() const noexcept { return slots_count_; }
   WidthPolicy width() const noexcept { return options_.width; }
-  bool launch_blocks() const noexcept { return launch_blocks_; }
   bool chains() const noexcept { return chains_; }
-  Result<Buffer> output_memory(std::size_t bytes) { return output_pool_.acquire(bytes); }
 
   // The end of every admitted frame: settles the counts, frees its place and its slot, and publishes, in one
   // step; then notifies.
@@ -75,18 +75,21 @@ class PredictorCore final : public Lane, public std::enable_shared_from_this<Pre
   void finish(PredictionState& state, Slot* slot, Outcome outcome, const Status& status) noexcept;
   // Takes a state back when its last handle has gone.
   void recycle(PredictionState* state) noexcept;
-  ~PredictorCore() override;
+  ~PredictorCore();
 
  private:
   friend class PredictionState::InputWaiter;
+  friend class DeviceLane;
   struct BlockedSubmitter;
 
-  // Lane.
-  bool can_launch() const noexcept override;
-  int next_units(bool alone) noexcept override;
-  Work& take() noexcept override;
-  TimePoint wake_at() const noexcept override;
-  void time_passed() noexcept override;
+  // What the lanes do.
+  Status bind_slots(DeviceLane& lane);
+  Work& take(std::size_t device, Width width) noexcept INFLIGHT_REQUIRES(mutex_);
+  TimePoint wake_at() const noexcept INFLIGHT_REQUIRES(mutex_);
+  void time_passed() noexcept;
+  void device_lost(std::size_t device, const Status& why) noexcept INFLIGHT_REQUIRES(mutex_);
+  void after_loss() noexcept;
+  void end_what_waits() noexcept;
 
   // Submission (submission.cc).
   Status check_fits(const Frame& frame) const;
@@ -112,7 +115,9 @@ class PredictorCore final : public Lane, public std::enable_shared_from_this<Pre
   void await_inputs(PredictionState& state) noexcept;
   Completion& available(const NDArray& input) const noexcept;
   void input_came(PredictionState& state) noexcept;
-  void arrived(const PredictionState& state, TimePoint now) noexcept INFLIGHT_REQUIRES(mutex_);
+  DeviceLane& lane_of_next() noexcept INFLIGHT_REQUIRES(mutex_);
+  void arrived(const PredictionState& state, DeviceLane& lane, TimePoint now) noexcept
+      INFLIGHT_REQUIRES(mutex_);
   PredictionState* withdraw_overtaken(const SchedulerStream& stream) noexcept INFLIGHT_REQUIRES(mutex_);
   void enqueue(PredictionState& state) noexcept;
   static void wake_granted(PlaceWaiters& granted) noexcept;
@@ -131,9 +136,11 @@ class PredictorCore final : public Lane, public std::enable_shared_from_this<Pre
   const PredictorOptions options_;
   const std::vector<TensorSpec> inputs_;
   const std::vector<TensorSpec> outputs_;
-  const std::shared_ptr<RuntimeCore> runtime_core_;
-  const bool launch_blocks_;
-  const bool chains_;  // an input may come from a launch that is out
+  const double watch_share_;  // of each lane
+  const std::vector<std::unique_ptr<DeviceLane>> lanes_;
+  DeviceLane& first_;   // of the lanes
+  const bool several_;  // lanes
+  const bool chains_;   // an input may come from a launch that is out
   const int slots_count_;
   const Status full_;     // made at the start, so that a refusal allocates nothing
   const Status untaken_;  // likewise
@@ -143,23 +150,20 @@ class PredictorCore final : public Lane, public std::enable_shared_from_this<Pre
   const Status dropped_;    // likewise
   const Status late_;       // likewise
   const Status shut_down_;  // likewise
-  const double watch_share_;
-  BufferPool output_pool_;
   // Until shutdown() has ended.
   std::shared_ptr<RuntimeOwner> runtime_;
-  std::shared_ptr<Program> program_;
   std::vector<std::unique_ptr<Slot>> slots_;
-  bool entered_ = false;  // the runtime
 
-  Mutex& mutex_;     // the runtime's
-  const int units_;  // of the runtime, that a launch takes; a wide one that was chosen takes all
+  Mutex& mutex_;  // the runtime's
   Scheduler scheduler_ INFLIGHT_GUARDED_BY(mutex_);
-  Width next_width_ INFLIGHT_GUARDED_BY(mutex_) = Width::kNarrow;  // of the launch that take() makes
   // The core holds a reference to each prediction from its admission until it is finished or, if
   // keep_finished is set, until it is taken.
   List<Job> idle_states_ INFLIGHT_GUARDED_BY(mutex_);
   EventFd event_fd_ INFLIGHT_GUARDED_BY(mutex_);  // raised exactly while something is untaken
   bool cancelling_ INFLIGHT_GUARDED_BY(mutex_) = false;
+  bool nothing_starts_ INFLIGHT_GUARDED_BY(mutex_) = false;  // any more: cancelling_, or every device is lost
+  PlaceWaiters refused_by_loss_ INFLIGHT_GUARDED_BY(mutex_);  // to be woken
+  Status lost_ INFLIGHT_GUARDED_BY(mutex_);                   // why the last device is
   int open_streams_ INFLIGHT_GUARDED_BY(mutex_) = 0;
   // The streams that have a line in the arrival watch.
   static constexpr std::size_t kWatchedStreamsMax = 32;

@@ -20,20 +20,41 @@ StreamOptions unnamed_options(const SchedulerOptions& options) {
   return {.policy = options.policy, .delivery = options.delivery};
 }
 
+std::vector<DeviceSlots> make_devices(const SchedulerOptions& options) {
+  std::vector<DeviceSlots> devices;
+  devices.reserve(std::max<std::size_t>(options.devices.size(), 1));
+  if (options.devices.empty()) devices.emplace_back(options.width, 0, options.slots);
+  int first = 0;
+  for (const SchedulerOptions::OfDevice& device : options.devices) {
+    devices.emplace_back(device.width, std::exchange(first, first + device.slots), device.slots);
+  }
+  return devices;
+}
+
+int slots_of(const std::vector<DeviceSlots>& devices) {
+  return std::accumulate(devices.begin(), devices.end(), 0,
+                         [](int sum, const DeviceSlots& device) { return sum + device.slots; });
+}
+
 }  // namespace
 
 Scheduler::Scheduler(const SchedulerOptions& options)
     : options_(options),
-      width_rule_(options.slots),
-      forecast_(options.slots),
+      devices_(make_devices(options)),
+      devices_left_(devices_.size()),
+      free_slots_(slots_of(devices_)),
+      forecast_(free_slots_),
       unnamed_(unnamed_options(options), options.in_flight_limit, false),
       queue_(static_cast<std::size_t>(options.in_flight_limit)),
       deadlines_(static_cast<std::size_t>(options.in_flight_limit)) {
-  // The last one is handed out first, so that a lone frame always runs on the slot whose memory is warm.
-  free_slots_.reserve(static_cast<std::size_t>(options.slots));
-  if (options.limit_auto) knee_.emplace(options.slots, options.in_flight_limit);
+  INFLIGHT_CHECK(devices_.size() <= Runtime::kDevicesMax);
+  for (std::size_t i = 0; i < devices_.size(); ++i) {
+    slot_devices_.insert(slot_devices_.end(), static_cast<std::size_t>(devices_[i].slots),
+                         static_cast<std::uint8_t>(i));
+    any_elastic_ = any_elastic_ || devices_[i].elastic();
+  }
+  if (options.limit_auto) knee_.emplace(free_slots_, options.in_flight_limit);
   count_limit();
-  for (int slot = options.slots - 1; slot >= 0; --slot) free_slots_.push_back(slot);
 }
 
 // ---- Streams
@@ -76,7 +97,7 @@ bool Scheduler::share_allows(const SchedulerStream& stream) const noexcept {
 // ---- Submission
 
 Admission Scheduler::ask(const SchedulerStream& stream) const noexcept {
-  if (shutting_down_) return Admission::kRefuseShuttingDown;
+  if (closed_ != Admission::kAdmit) return closed_;
   // Also under kBlock: the thread that would wait here may be the one that takes the finished predictions.
   if (untaken_ >= options_.finished_limit) return Admission::kRefuseUntaken;
   INFLIGHT_CHECK(statistics_.in_flight <= static_cast<std::uint64_t>(options_.in_flight_limit));
@@ -125,14 +146,14 @@ void Scheduler::held_back(const SchedulerStream& stream) noexcept {
 void Scheduler::refuse_full(SchedulerStream& stream, TimePoint now) noexcept {
   refuse(stream);
   held_back(stream);
-  if (options_.width == WidthPolicy::kElastic) width_rule_.arrived(now, false);
+  if (any_elastic_) arrived(now, false);
 }
 
 void Scheduler::refuse_late(SchedulerStream& stream, TimePoint now) noexcept {
   refuse(stream);
   ++statistics_.late;
   if (stream.named) ++stream.books.late;
-  if (options_.width == WidthPolicy::kElastic) width_rule_.arrived(now, false);
+  if (any_elastic_) arrived(now, false);
 }
 
 void Scheduler::count_limit() noexcept {
@@ -173,8 +194,8 @@ PlaceWaiter* Scheduler::next_waiter() const noexcept {
 void Scheduler::grant_places(PlaceWaiters& granted) noexcept {
   while (!place_waiters_.empty()) {
     PlaceWaiter* waiter = place_waiters_.front();
-    if (shutting_down_) {
-      waiter->decision = Admission::kRefuseShuttingDown;
+    if (closed_ != Admission::kAdmit) {
+      waiter->decision = closed_;
     } else if (untaken_ >= options_.finished_limit) {
       waiter->decision = Admission::kRefuseUntaken;
     } else {
@@ -209,32 +230,9 @@ void Scheduler::inputs_came(Job& job, TimePoint now) noexcept {
   }
   job.stage = Stage::kQueued;
   job.times.ready = now;
-  const bool idle = queue_.empty() && running_.empty();
-  if (options_.width == WidthPolicy::kElastic) width_rule_.arrived(now, idle);
+  if (any_elastic_) arrived(now, queue_.empty());
   queue_.push(job);
   ++queued_count_;
-}
-
-Width Scheduler::next_width(TimePoint now, bool alone) const noexcept {
-  if (options_.width != WidthPolicy::kElastic)
-    return options_.width == WidthPolicy::kWide ? Width::kWide : Width::kNarrow;
-  return width_rule_.choose({now, queued_count_, narrow_running_, !has_room(), alone});
-}
-
-Job* Scheduler::launch(TimePoint now, Width width) noexcept {
-  if (!can_launch()) return nullptr;
-  Job& job = queue_.pop();
-  --queued_count_;
-  deadlines_.remove(job);
-  job.stage = Stage::kRunning;
-  job.width = width;
-  if (width == Width::kNarrow) job.together = ++narrow_running_;
-  width_rule_.started(width, now);
-  job.slot = free_slots_.back();
-  free_slots_.pop_back();
-  job.times.launched = now;
-  running_.push_back(job);
-  return &job;
 }
 
 Job* Scheduler::older_of_waiting(const SchedulerStream& stream) const noexcept {
@@ -295,13 +293,22 @@ void Scheduler::settle(Job& job, Outcome outcome, TimePoint now) noexcept {
       ++(statistics_.*ran);
       if (stream.named) ++(stream.books.*ran);
     }
-    const int together = std::max(job.together, narrow_running_);
-    if (outcome == Outcome::kCompleted) width_rule_.ended(job.width, together, now - job.times.launched);
-    if (job.width == Width::kNarrow) --narrow_running_;
+    DeviceSlots& device = device_of(job.slot);
+    const int together = std::max(job.together, device.narrow_running);
+    if (outcome == Outcome::kCompleted) {
+      device.width_rule.ended(job.width, together, now - job.times.launched);
+      ++device.completed;
+    } else if (outcome == Outcome::kFailed) {
+      ++device.failed;
+    }
+    --(job.width == Width::kNarrow ? device.narrow_running : device.wide_running);
     running_.remove(job);
     if (outcome == Outcome::kCompleted && job.expected != TimePoint::max())
       forecast_.ended(job.expected, now, now - job.times.launched);
-    free_slots_.push_back(job.slot);
+    if (!device.lost) {
+      device.free.push_back(job.slot);
+      ++free_slots_;
+    }
   }
   job.stage = Stage::kDone;
   job.outcome = outcome;
@@ -419,11 +426,11 @@ Job* Scheduler::take() noexcept {
 }
 
 void Scheduler::shut_down(PlaceWaiters& granted) noexcept {
-  shutting_down_ = true;
+  closed_ = Admission::kRefuseShuttingDown;
   grant_places(granted);
 }
 
-// ---- The counts and what is to come
+// ---- The counts
 
 // A stream's limit is its own or, where that is smaller, the predictor's at this moment.
 Statistics Scheduler::statistics(const SchedulerStream& stream) const noexcept {
@@ -434,78 +441,6 @@ Statistics Scheduler::statistics(const SchedulerStream& stream) const noexcept {
     books.limit_reason = statistics_.limit_reason;
   }
   return books;
-}
-
-Duration Scheduler::service_of(Width width, int together) const noexcept {
-  const ServiceTimes& times = width_rule_.times();
-  return Duration(std::llround(width == Width::kWide ? times.wide() : times.narrow(together)));
-}
-
-// How many of those that wait run before a new prediction of the stream.
-int Scheduler::ahead_of(const SchedulerStream& stream, const Job* replaced) const noexcept {
-  const int ahead = open_streams_ == 0 ? queued_count_ : std::min(queue_.ahead_of(stream), queued_count_);
-  const bool one_less =
-      replaced != nullptr && replaced->stream == &stream && replaced->stage == Stage::kQueued && ahead > 0;
-  return one_less ? ahead - 1 : ahead;
-}
-
-TimePoint Scheduler::forecast(TimePoint now, Width width, int ahead) noexcept {
-  const bool elastic = options_.width == WidthPolicy::kElastic;
-  // An elastic wide launch has the device for itself.
-  const bool one = elastic && width == Width::kWide;
-  const int servers = one ? 1 : options_.slots;
-  forecast_.clear();
-  TimePoint last = now;
-  int running = 0;
-  for (const Job* job = running_.front(); job != nullptr; job = running_.after(*job), ++running) {
-    const TimePoint end = job->times.launched + service_of(job->width, job->together);
-    last = std::max(last, end);
-    if (one || (elastic && job->width == Width::kWide)) continue;
-    forecast_.runs_until(end);
-  }
-  const bool waits_for_all = one || (elastic && running > 0 && running_.front()->width == Width::kWide);
-  if (waits_for_all && running > 0) {
-    for (int i = 0; i < servers; ++i) forecast_.runs_until(last);
-  }
-  const int together = std::min(running + queued_count_ + 1, options_.slots);
-  return forecast_.finish({now, servers, ahead, service_of(width, together)});
-}
-
-TimePoint Scheduler::forecast(const SchedulerStream& stream, TimePoint now, const Job* replaced) noexcept {
-  const ServiceTimes& times = width_rule_.times();
-  const bool wide = options_.width != WidthPolicy::kNarrow && times.wide() > 0;
-  const bool narrow = options_.width != WidthPolicy::kWide && times.narrow(1) > 0;
-  const bool follows_wide =
-      options_.width == WidthPolicy::kWide || (wide && width_rule_.follows() == Width::kWide);
-  if (!wide && !narrow) return TimePoint::min();
-  const int ahead = ahead_of(stream, replaced);
-  if (!narrow) return forecast(now, Width::kWide, ahead);
-  if (!follows_wide) return forecast(now, Width::kNarrow, ahead);
-  return std::min(forecast(now, Width::kWide, ahead), forecast(now, Width::kNarrow, ahead));
-}
-
-Duration Scheduler::retry_after(TimePoint now) const noexcept {
-  if (has_room()) return Duration(0);
-  TimePoint first = TimePoint::max();
-  for (const Job* job = running_.front(); job != nullptr; job = running_.after(*job)) {
-    first = std::min(first, job->times.launched + service_of(job->width, job->together));
-  }
-  // Nothing runs or was measured, or what runs is overdue: a part of a service time, so that nobody spins.
-  if (first == TimePoint::max()) return std::max(service_mean_, Duration(1));
-  return std::max({first - now, service_mean_ / 16, Duration(1)});
-}
-
-// The queue ahead shrinks as time passes, so the forecast for a later submission is nearer by that time.
-Duration Scheduler::retry_after(TimePoint now, Duration within) noexcept {
-  const Duration place = retry_after(now);
-  const TimePoint expected = forecast(now);
-  if (expected == TimePoint::min()) return place;
-  const bool wide = options_.width == WidthPolicy::kWide ||
-                    (options_.width == WidthPolicy::kElastic && width_rule_.follows() == Width::kWide &&
-                     width_rule_.times().wide() > 0);
-  if (service_of(wide ? Width::kWide : Width::kNarrow, 1) + forecast_.margin() > within)
-    return Duration::max();
-  return std::max(place, expected - now + forecast_.margin() - within);
 }
 
 }  // namespace inflight::internal

@@ -7,23 +7,30 @@
 //   a frame is submitted     ask(), admit()          admitted, also in place of another job; to wait; or
 //                            or replace()            refused with a reason
 //   its inputs are there     inputs_came()           may be launched: can_launch()
-//   the device has room      launch()                this job on that slot at this width
+//   a device has room        launch()                this job on that slot at this width
+//   a device is lost         lose()                  its slots are gone; after the last one, submitters are refused
 //   time passes              expire(), wake_at()     this job has expired; call again at that time
 //   a user gives up          withdraw()              this job is to end as cancelled
 //   a job has ended          finished()              place and slot are free; waiting submitters are granted
 //   the user takes           take()                  the next finished job of those to be delivered
 //   the predictor ends       shut_down()             waiting submitters are refused
+//
+// A free slot of any device takes the next job. If several devices have one, the job is for the device with the
+// smallest part of its slots busy, among equals the first in the order of the options. So while jobs wait, the
+// device whose slot becomes free first takes the next one, and a faster device serves more.
 #pragma once
 
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "inflight/clock.h"
 #include "inflight/internal/list.h"
 #include "inflight/predictor.h"
+#include "predictor/device_slots.h"
 #include "predictor/finish_forecast.h"
 #include "predictor/in_flight_knee.h"
 #include "predictor/indexed_heap.h"
@@ -42,6 +49,7 @@ enum class Admission : std::uint8_t {
   kRefuseLate,   // it would finish after its deadline; the owner decides this with would_be_late()
   kRefuseUntaken,
   kRefuseShuttingDown,
+  kRefuseLost,  // every device is lost
 };
 
 // A submitter that waits for a place. The scheduler changes `decision` once, when it takes it out of the
@@ -60,6 +68,12 @@ struct SchedulerOptions {
   Delivery delivery = Delivery::kAsCompleted;       // likewise
   WidthPolicy width = WidthPolicy::kNarrow;
   int slots = 1;
+  // The slots of each device and how wide predictions run there, in place of the two above. Empty: one device.
+  struct OfDevice {
+    int slots = 1;
+    WidthPolicy width = WidthPolicy::kNarrow;
+  };
+  std::vector<OfDevice> devices = {};
   bool limit_auto = false;  // find the limit; in_flight_limit is the most
 };
 
@@ -125,16 +139,34 @@ class Scheduler {
   // All inputs are there: the job joins the queue.
   void inputs_came(Job& job, TimePoint now) noexcept;
   // Whether launch() would return a job.
-  bool can_launch() const noexcept { return !queue_.empty() && !free_slots_.empty(); }
-  // The width of the next launch. If it is wide while narrow launches run, the launch waits for their end.
-  // Requires can_launch().
+  bool can_launch() const noexcept { return !queue_.empty() && free_slots_ > 0; }
+  // The same on that device.
+  bool can_launch(std::size_t device) const noexcept {
+    return !queue_.empty() && !devices_[device].free.empty();
+  }
+  // The device that the next job is for; kNoDevice: none has a free slot.
+  //   room   bit i: device i has room, as far as other predictors are concerned
+  static constexpr std::size_t kNoDevice = ~std::size_t{0};
+  std::size_t next_device(std::uint32_t room = ~0U) const noexcept;
+  // The width of the next launch on the device. If it is wide while narrow launches run there, the launch waits
+  // for their end. Requires can_launch(device).
   //   alone   nothing of another predictor runs or waits on the device
-  Width next_width(TimePoint now, bool alone) const noexcept;
+  Width next_width(std::size_t device, TimePoint now, bool alone) const noexcept;
   // The device has room for a launch of this width: the job to launch, with its slot and width set; null: there
   // is none.
-  Job* launch(TimePoint now, Width width) noexcept;
-  // The same at the width of next_width(), with nothing else on the device.
-  Job* launch(TimePoint now) noexcept { return can_launch() ? launch(now, next_width(now, true)) : nullptr; }
+  Job* launch(std::size_t device, TimePoint now, Width width) noexcept;
+  // The same on next_device() at the width of next_width(), with nothing else on the device.
+  Job* launch(TimePoint now) noexcept {
+    if (!can_launch()) return nullptr;
+    const std::size_t device = next_device();
+    return launch(device, now, next_width(device, now, true));
+  }
+  // A device is lost: its free slots are gone, and those of its jobs go when the jobs have ended. If no device is
+  // left, submissions are refused from now on, and the owner ends as failed what has not started.
+  //   granted   receives the submitters that waited, all refused, if no device is left
+  void lose(std::size_t device, PlaceWaiters& granted) noexcept;
+  bool all_lost() const noexcept { return devices_left_ == 0; }
+  std::span<const DeviceSlots> devices() const noexcept { return devices_; }
 
   // A keep-latest stream has more than one job that waits, since several threads submit to it: the older one.
   // Null: it has not.
@@ -172,14 +204,14 @@ class Scheduler {
   // Refuses submissions from now on.
   //   granted   receives the submitters that waited, all refused
   void shut_down(PlaceWaiters& granted) noexcept;
-  bool is_shutting_down() const noexcept { return shutting_down_; }
+  bool is_shutting_down() const noexcept { return closed_ == Admission::kRefuseShuttingDown; }
 
   // ---- The counts
 
   const Statistics& statistics() const noexcept { return statistics_; }
   Statistics statistics(const SchedulerStream& stream) const noexcept;
   const StageLatencies& latencies() const noexcept { return latencies_; }
-  // In how long a place is expected to be free: 0 if one is.
+  // In how long a place is expected to be free: 0 if one is; max(): every device is lost.
   Duration retry_after(TimePoint now) const noexcept;
   // In how long a prediction with that much time until its deadline would not be late; max(): never.
   Duration retry_after(TimePoint now, Duration within) noexcept;
@@ -202,8 +234,18 @@ class Scheduler {
   void held_back(const SchedulerStream& stream) noexcept;
   void count_limit() noexcept;
   int ahead_of(const SchedulerStream& stream, const Job* replaced) const noexcept;
+  DeviceSlots& device_of(int slot) noexcept {
+    return devices_[slot_devices_[static_cast<std::size_t>(slot)]];
+  }
+  const DeviceSlots& device_of(int slot) const noexcept {
+    return devices_[slot_devices_[static_cast<std::size_t>(slot)]];
+  }
+  int waiting_for_one() const noexcept;
+  void arrived(TimePoint now, bool none_waits) noexcept;
+  bool follows_wide(const DeviceSlots& device) const noexcept;
   TimePoint forecast(TimePoint now, Width width, int ahead) noexcept;
-  Duration service_of(Width width, int together) const noexcept;
+  void forecast_runs(const DeviceSlots& device, Width width, int servers) noexcept;
+  Duration shortest_service() const noexcept;
   void grant_places(PlaceWaiters& granted) noexcept;
   void settle(Job& job, Outcome outcome, TimePoint now) noexcept;
   void count(const Job& job) noexcept;
@@ -214,8 +256,12 @@ class Scheduler {
   void forget(SchedulerStream& stream) noexcept;
 
   const SchedulerOptions options_;
-  WidthRule width_rule_;
-  int narrow_running_ = 0;
+  std::vector<DeviceSlots> devices_;
+  std::vector<std::uint8_t> slot_devices_;  // the device of each slot
+  std::size_t devices_left_ = 0;            // not lost
+  int free_slots_ = 0;                      // of all devices
+  std::size_t arrival_turn_ = 0;            // of the devices, for arrivals that find none free
+  bool any_elastic_ = false;
   FinishForecast forecast_;
   std::optional<InFlightKnee> knee_;  // if limit_auto
   Statistics statistics_;
@@ -235,9 +281,8 @@ class Scheduler {
   List<Job> superseded_;
   std::size_t untaken_ = 0;
   std::size_t takeable_ = 0;
-  DeadlineHeap<Job> deadlines_;  // of those that have not started
-  std::vector<int> free_slots_;
-  bool shutting_down_ = false;
+  DeadlineHeap<Job> deadlines_;           // of those that have not started
+  Admission closed_ = Admission::kAdmit;  // or why all submissions are refused
 };
 
 inline void Scheduler::take_place(SchedulerStream& stream) noexcept {

@@ -43,10 +43,30 @@ struct OracleStream {
   double last_turn() const { return turn + (static_cast<double>(waiting.size()) - 1) / stream.weight; }
 };
 
+struct OracleDevice {
+  WidthPolicy width = WidthPolicy::kNarrow;
+  std::vector<int> slots, free;
+  bool lost = false;
+  std::uint64_t completed = 0, failed = 0;
+
+  bool has(int slot) const { return std::find(slots.begin(), slots.end(), slot) != slots.end(); }
+  double busy_part() const {
+    return 1 - static_cast<double>(free.size()) / static_cast<double>(slots.size());
+  }
+};
+
 class SchedulerOracle {
  public:
   explicit SchedulerOracle(const SchedulerOptions& options) : options_(options) {
-    for (int slot = 0; slot < options.slots; ++slot) free_slots.push_back(slot);
+    std::vector<SchedulerOptions::OfDevice> wanted = options.devices;
+    if (wanted.empty()) wanted.push_back({options.slots, options.width});
+    int next = 0;
+    for (const auto& each : wanted) {
+      devices.emplace_back().width = each.width;
+      while (static_cast<int>(devices.back().slots.size()) < each.slots)
+        devices.back().slots.push_back(next++);
+      devices.back().free = devices.back().slots;
+    }
   }
 
   bool has_room() const { return books.in_flight < static_cast<std::uint64_t>(options_.in_flight_limit); }
@@ -88,8 +108,34 @@ class SchedulerOracle {
     const double turn = stream.turn + static_cast<double>(stream.waiting.size()) / stream.stream.weight;
     return last->stream.priority == stream.stream.priority && turn >= last->last_turn() ? own : last;
   }
+  bool all_lost() const {
+    return std::all_of(devices.begin(), devices.end(), [](const auto& each) { return each.lost; });
+  }
+  bool any_free() const {
+    return std::any_of(devices.begin(), devices.end(), [](const auto& each) { return !each.free.empty(); });
+  }
+  // Whether it may be this device's turn: of those with a free slot none has a smaller part of its slots busy, and
+  // none before it an equal one.
+  bool is_turn_of(std::size_t device, std::uint32_t room) const {
+    const auto may = [&](std::size_t i) { return !devices[i].free.empty() && (room >> i) % 2 == 1; };
+    bool is = may(device);
+    for (std::size_t i = 0; i < devices.size(); ++i) {
+      const double other = devices[i].busy_part();
+      const double mine = devices[device].busy_part();
+      if (may(i) && (other < mine - 1e-9 || (i < device && other < mine + 1e-9))) is = false;
+    }
+    return is;
+  }
+  OracleDevice& device_of(int slot) {
+    return *std::find_if(devices.begin(), devices.end(), [&](const auto& each) { return each.has(slot); });
+  }
+  void lose(std::size_t device) {
+    devices[device].lost = true;
+    devices[device].free.clear();
+  }
   Admission ask(OracleStream& stream) const {
     if (shutting_down) return Admission::kRefuseShuttingDown;
+    if (all_lost()) return Admission::kRefuseLost;
     if (untaken() >= options_.finished_limit) return Admission::kRefuseUntaken;
     if (stream.stream.policy == OverloadPolicy::kKeepLatest && !stream.waiting.empty())
       return Admission::kReplace;
@@ -122,6 +168,8 @@ class SchedulerOracle {
       Admission decision = Admission::kAdmit;
       if (shutting_down) {
         decision = Admission::kRefuseShuttingDown;
+      } else if (all_lost()) {
+        decision = Admission::kRefuseLost;
       } else if (untaken() >= options_.finished_limit) {
         decision = Admission::kRefuseUntaken;
       } else {
@@ -195,10 +243,12 @@ class SchedulerOracle {
     return earliest;
   }
   void finished(Simulated& job, Outcome outcome) {
-    if (job.slot >= 0) free_slots.push_back(job.slot);
-    const bool ran = job.slot >= 0 && (outcome == Outcome::kCompleted || outcome == Outcome::kFailed);
+    OracleDevice* const device = job.slot >= 0 ? &device_of(job.slot) : nullptr;
+    if (device != nullptr && !device->lost) device->free.push_back(job.slot);
+    const bool ran = device != nullptr && (outcome == Outcome::kCompleted || outcome == Outcome::kFailed);
+    if (ran) ++(outcome == Outcome::kCompleted ? device->completed : device->failed);
     for (Statistics* each : {&books, &job.stream->books}) {
-      if (ran) ++(options_.width == WidthPolicy::kWide ? each->wide : each->narrow);
+      if (ran) ++(device->width == WidthPolicy::kWide ? each->wide : each->narrow);
       --each->in_flight;
       ++(outcome == Outcome::kCompleted   ? each->completed
          : outcome == Outcome::kFailed    ? each->failed
@@ -230,7 +280,7 @@ class SchedulerOracle {
   std::vector<Statistics> closed;                      // of streams that have gone
   std::deque<Simulated*> awaiting, done, superseded;
   std::deque<Submitter*> waiters;
-  std::vector<int> free_slots;
+  std::vector<OracleDevice> devices;
   bool shutting_down = false;
 
  private:

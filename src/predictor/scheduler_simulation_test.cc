@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The scheduler against a plain oracle: a million random events on a clock that the test moves, of streams with
-// random policies, weights, priorities and deliveries that come and go.
+// random policies, weights, priorities and deliveries that come and go, on devices some of which are lost.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -44,14 +44,20 @@ class Simulation {
     if (options.keep_finished) options.delivery = static_cast<Delivery>(below(3));
     streams_max_ = below(3) == 0 ? 0 : 1 + below(8);
     options.width = below(2) == 0 ? WidthPolicy::kWide : WidthPolicy::kNarrow;
-    options.slots = 1 + static_cast<int>(below(static_cast<std::uint32_t>(options.in_flight_limit)));
+    const auto slots = [&] {
+      return 1 + static_cast<int>(below(static_cast<std::uint32_t>(options.in_flight_limit)));
+    };
+    options.slots = slots();
+    for (std::uint32_t devices = below(2) == 0 ? 0 : 1 + below(5); devices > 0; --devices) {
+      options.devices.push_back({slots(), below(2) == 0 ? WidthPolicy::kWide : WidthPolicy::kNarrow});
+    }
     return options;
   }
 
   void step() {
     now_ += Duration(below(10));
     if (below(100) == 0) now_ += std::chrono::milliseconds(700);
-    switch (below(14)) {
+    switch (below(15)) {
       case 0:
       case 1:
       case 2:
@@ -74,6 +80,8 @@ class Simulation {
         return expire();
       case 12:
         return below(5) == 0 ? open_or_close() : void();
+      case 13:
+        return below(60) == 0 ? lose_device() : void();
       default:
         return take();
     }
@@ -209,19 +217,29 @@ class Simulation {
     scheduler_.inputs_came(job.job, now_);
   }
   void launch() {
-    Job* const launched = scheduler_.launch(now_);
-    if (!oracle_.any_queued() || oracle_.free_slots.empty()) {
-      ASSERT_EQ(launched, nullptr);
+    const auto count = static_cast<std::uint32_t>(oracle_.devices.size());
+    // Most often the device whose turn it is; else one that became free just now.
+    const bool in_turn = below(3) != 0;
+    const std::size_t device = in_turn ? scheduler_.next_device() : below(count);
+    if (device == Scheduler::kNoDevice) {
+      ASSERT_FALSE(oracle_.any_free());
+      ASSERT_EQ(scheduler_.launch(now_), nullptr);
       return;
     }
-    ASSERT_NE(launched, nullptr);
+    const bool can = oracle_.any_queued() && !oracle_.devices[device].free.empty();
+    ASSERT_EQ(scheduler_.can_launch(device), can);
+    Job* const launched = in_turn ? scheduler_.launch(now_)
+                          : can   ? scheduler_.launch(device, now_, scheduler_.next_width(device, now_, true))
+                                  : nullptr;
+    ASSERT_EQ(launched != nullptr, can);
+    if (!can) return;
     Simulated& job = simulated(*launched);
     ASSERT_TRUE(oracle_.is_turn_of(*job.stream));
     ASSERT_EQ(&job, job.stream->queued.front()) << "not the oldest of its stream";
     oracle_.launch(job);
     job.slot = launched->slot;
-    ASSERT_EQ(std::erase(oracle_.free_slots, job.slot), 1U) << "slot " << job.slot << " is taken";
-    ASSERT_EQ(launched->width == Width::kWide, options_.width == WidthPolicy::kWide);
+    ASSERT_EQ(std::erase(oracle_.devices[device].free, job.slot), 1U) << "slot " << job.slot << " is taken";
+    ASSERT_EQ(launched->width == Width::kWide, oracle_.devices[device].width == WidthPolicy::kWide);
     running_.push_back(&job);
   }
   void finish_one_running() {
@@ -230,6 +248,23 @@ class Simulation {
     Simulated& job = *running_[which];
     running_.erase(running_.begin() + static_cast<std::ptrdiff_t>(which));
     finish(job, below(5) == 0 ? Outcome::kFailed : below(9) == 0 ? Outcome::kExpired : Outcome::kCompleted);
+  }
+  // Those that run there may end in any way and at any time.
+  void lose_device() {
+    const std::size_t device = below(static_cast<std::uint32_t>(oracle_.devices.size()));
+    PlaceWaiters granted;
+    scheduler_.lose(device, granted);
+    oracle_.lose(device);
+    compare(granted);
+    if (!oracle_.all_lost()) return;
+    // The owner ends what has not started.
+    while (Job* const job = scheduler_.withdraw_any()) {
+      Simulated& waiting = simulated(*job);
+      ASSERT_TRUE(oracle_.withdraw(waiting));
+      finish(waiting, Outcome::kFailed);
+    }
+    ASSERT_EQ(scheduler_.ask(scheduler_.unnamed()), Admission::kRefuseLost);
+    ASSERT_EQ(scheduler_.retry_after(now_), Duration::max());
   }
   void cancel() {
     if (jobs_.empty()) return;
@@ -304,12 +339,31 @@ class Simulation {
     ASSERT_LE(books.in_flight, static_cast<std::uint64_t>(options_.in_flight_limit));
     ASSERT_EQ(scheduler_.takeable(), oracle_.done.size());
     ASSERT_EQ(scheduler_.untaken(), oracle_.untaken());
-    ASSERT_EQ(scheduler_.can_launch(), oracle_.any_queued() && !oracle_.free_slots.empty());
+    ASSERT_EQ(scheduler_.can_launch(), oracle_.any_queued() && oracle_.any_free());
+    check_devices();
     ASSERT_EQ(scheduler_.wake_at(), oracle_.wake_at());
     check_streams();
     // No submitter of frames without streams sleeps beside a free place.
     ASSERT_TRUE(oracle_.waiters.empty() || scheduler_.has_streams() || streams_max_ > 0 ||
                 books.in_flight == static_cast<std::uint64_t>(options_.in_flight_limit));
+  }
+  void check_devices() {
+    ASSERT_EQ(scheduler_.all_lost(), oracle_.all_lost());
+    std::uint64_t completed = 0;
+    for (std::size_t i = 0; i < oracle_.devices.size(); ++i) {
+      const DeviceSlots& device = scheduler_.devices()[i];
+      const OracleDevice& wanted = oracle_.devices[i];
+      ASSERT_EQ(device.lost, wanted.lost);
+      ASSERT_EQ(device.free.size(), wanted.free.size());
+      ASSERT_EQ(device.completed, wanted.completed);
+      ASSERT_EQ(device.failed, wanted.failed);
+      completed += device.completed;
+    }
+    ASSERT_EQ(completed, oracle_.books.completed);
+    const std::uint32_t room = below(3) == 0 ? below(32) : ~0U;
+    const std::size_t next = scheduler_.next_device(room);
+    for (std::size_t i = 0; i < oracle_.devices.size(); ++i)
+      ASSERT_EQ(oracle_.is_turn_of(i, room), next == i) << i << " of " << oracle_.devices.size();
   }
   // The law holds for each stream, and their sum is the predictor's.
   void check_streams() {

@@ -195,5 +195,91 @@ TEST(DeadlineHeapTest, HandsOutTheEarliestInAnyOrderOfAddingAndRemoving) {
   }
 }
 
+// ---- Several devices
+
+using Device = SchedulerOptions::OfDevice;
+
+TEST_F(SchedulerTest, TheDeviceWithTheSmallestPartOfItsSlotsBusyIsNext) {
+  Scheduler scheduler({.in_flight_limit = 16, .devices = {Device{2}, Device{4}, Device{2}}});
+  std::vector<std::size_t> order;
+  for (int i = 0; i < 8; ++i) {
+    admit(scheduler);
+    order.push_back(scheduler.next_device());
+    ASSERT_NE(scheduler.launch(at(1)), nullptr);
+  }
+  EXPECT_EQ(order, (std::vector<std::size_t>{0, 1, 2, 1, 0, 1, 2, 1}));
+  EXPECT_EQ(scheduler.next_device(), Scheduler::kNoDevice);
+  admit(scheduler);
+  EXPECT_FALSE(scheduler.can_launch());
+  scheduler.finished(*jobs_[1], Outcome::kCompleted, at(2), granted_);
+  EXPECT_EQ(scheduler.next_device(), 1U) << "whichever becomes free takes the next";
+  EXPECT_FALSE(scheduler.can_launch(0));
+  EXPECT_TRUE(scheduler.can_launch(1));
+}
+
+TEST_F(SchedulerTest, ADeviceWithoutRoomIsPassedOver) {
+  Scheduler scheduler({.devices = {Device{2}, Device{2}}});
+  EXPECT_EQ(scheduler.next_device(0b11), 0U);
+  EXPECT_EQ(scheduler.next_device(0b10), 1U);
+  EXPECT_EQ(scheduler.next_device(0b100), Scheduler::kNoDevice);
+}
+
+TEST_F(SchedulerTest, AnElasticWideLaunchHasAllOfItsDevice) {
+  const Device elastic{4, WidthPolicy::kElastic};
+  Scheduler scheduler({.devices = {elastic, elastic}});
+  admit(scheduler);
+  Job* const first = scheduler.launch(at(1));
+  ASSERT_EQ(first->width, Width::kWide);
+  admit(scheduler);
+  admit(scheduler);
+  EXPECT_EQ(scheduler.next_device(), 1U);
+  ASSERT_EQ(scheduler.launch(1, at(1), Width::kNarrow), jobs_[1].get());
+  EXPECT_EQ(scheduler.next_device(), 1U) << "one of four is busy there, and all of the first";
+}
+
+TEST_F(SchedulerTest, SlotsOfALostDeviceDoNotComeBack) {
+  Scheduler scheduler(
+      {.in_flight_limit = 2, .policy = OverloadPolicy::kBlock, .devices = {Device{1}, Device{1}}});
+  admit(scheduler);
+  admit(scheduler);
+  Job* const on_first = scheduler.launch(at(1));
+  Job* const on_second = scheduler.launch(at(1));
+  PlaceWaiter waiter;
+  scheduler.wait_for_place(waiter);
+  scheduler.lose(0, granted_);
+  EXPECT_TRUE(granted_.empty());
+  scheduler.finished(*on_first, Outcome::kFailed, at(2), granted_);
+  EXPECT_EQ(granted_.pop_front(), &waiter) << "its place does";
+  EXPECT_EQ(scheduler.next_device(), Scheduler::kNoDevice);
+  PlaceWaiter second;
+  scheduler.wait_for_place(second);
+  scheduler.lose(1, granted_);
+  ASSERT_EQ(granted_.pop_front(), &second);
+  EXPECT_EQ(second.decision, Admission::kRefuseLost);
+  EXPECT_EQ(scheduler.ask(), Admission::kRefuseLost);
+  scheduler.finished(*on_second, Outcome::kCompleted, at(3), granted_);
+  EXPECT_EQ(scheduler.devices()[1].completed, 1U);
+  EXPECT_EQ(scheduler.devices()[0].failed, 1U);
+  scheduler.shut_down(granted_);
+  EXPECT_EQ(scheduler.ask(), Admission::kRefuseShuttingDown);
+}
+
+TEST_F(SchedulerTest, TheForecastCountsTheServersOfAllDevicesThatAreLeft) {
+  Scheduler scheduler({.in_flight_limit = 16, .devices = {Device{1}, Device{1}}});
+  for (int i = 0; i < 12; ++i) {  // 10 ms on the first device, 30 ms on the second
+    admit(scheduler);
+    admit(scheduler);
+    Job* const fast = scheduler.launch(at(0));
+    Job* const slow = scheduler.launch(at(0));
+    scheduler.finished(*fast, Outcome::kCompleted, at(10), granted_);
+    scheduler.finished(*slow, Outcome::kCompleted, at(30), granted_);
+  }
+  for (int i = 0; i < 4; ++i) admit(scheduler);
+  // Two servers that together do as much as these: one launch in 15 ms each.
+  EXPECT_EQ(scheduler.forecast(at(100)), at(145));
+  scheduler.lose(1, granted_);
+  EXPECT_EQ(scheduler.forecast(at(100)), at(150));
+}
+
 }  // namespace
 }  // namespace inflight::internal

@@ -11,8 +11,12 @@
 
 namespace inflight::internal {
 
-Slot::Slot(PredictorCore& core, Program& program, std::shared_ptr<BoundProgram> bound)
-    : Work(core, bound->completion_word()), core_(core), program_(program), bound_(std::move(bound)) {
+Slot::Slot(DeviceLane& device, std::shared_ptr<BoundProgram> bound)
+    : Work(device, bound->completion_word()),
+      device_(device),
+      core_(device.core()),
+      program_(*device.program()),
+      bound_(std::move(bound)) {
   const std::size_t inputs = program_.inputs().size();
   const std::size_t outputs = program_.outputs().size();
   inputs_.resize(inputs);
@@ -53,10 +57,10 @@ bool Slot::start() noexcept {
   const Status status = call_user([this] { return launch(); });
   after_kept_.clear();
   if (!status.ok()) {
-    core_.finish(state, this, Outcome::kFailed, status);
+    fail(status);
     return false;
   }
-  if (core_.launch_blocks()) {
+  if (device_.launch_blocks()) {
     end();
     return false;
   }
@@ -86,7 +90,7 @@ Status Slot::launch() {
   for (std::size_t i = 0; i < outputs_.size(); ++i) {
     ArrayValue& value = state_->values[i];
     if (value.declared().is_static()) {
-      INFLIGHT_TRY_ASSIGN(Buffer memory, core_.output_memory(program_.outputs()[i].bytes()));
+      INFLIGHT_TRY_ASSIGN(Buffer memory, device_.output_pool().acquire(program_.outputs()[i].bytes()));
       value.set(value.declared(), std::move(memory));
     }
     outputs_[i] = value.mutable_view();
@@ -97,7 +101,14 @@ Status Slot::launch() {
 void Slot::end() noexcept {
   PredictionState& state = *state_;
   const Status status = call_user([this] { return collect(); });
-  core_.finish(state, this, status.ok() ? Outcome::kCompleted : Outcome::kFailed, status);
+  if (!status.ok()) return fail(status);
+  core_.finish(state, this, Outcome::kCompleted, status);
+}
+
+// The failure may say that the device is lost.
+void Slot::fail(const Status& why) noexcept {
+  device_.runtime().look_for_loss();
+  core_.finish(*state_, this, Outcome::kFailed, why);
 }
 
 Status Slot::collect() {
@@ -108,7 +119,7 @@ Status Slot::collect() {
     ArrayValue& value = state_->values[i];
     if (value.declared().is_static()) continue;
     const TensorView computed = bound_->dynamic_output(i);
-    INFLIGHT_TRY_ASSIGN(Buffer memory, core_.output_memory(computed.bytes()));
+    INFLIGHT_TRY_ASSIGN(Buffer memory, device_.output_pool().acquire(computed.bytes()));
     if (computed.bytes() != 0) std::memcpy(memory.bytes(), computed.data, computed.bytes());
     value.set(computed.shape, std::move(memory));
   }

@@ -6,6 +6,7 @@
 #include <memory>
 #include <vector>
 
+#include "predictor/device_lane.h"
 #include "predictor/prediction_state.h"
 #include "runtime/lane.h"
 
@@ -16,12 +17,13 @@ namespace inflight::internal {
 class Slot final : public Work {
  public:
   // May throw std::bad_alloc. Later it allocates only the memory of outputs.
-  Slot(PredictorCore& core, Program& program, std::shared_ptr<BoundProgram> bound);
+  Slot(DeviceLane& device, std::shared_ptr<BoundProgram> bound);
 
   // Gives it its next prediction, under the runtime's mutex. It fixes which launches the prediction comes
   // after: no other prediction can end meanwhile.
   void assign(PredictionState& state) noexcept;
 
+  DeviceLane& device() const noexcept { return device_; }
   const std::shared_ptr<BoundProgram>& bound() const noexcept { return bound_; }
 
   bool start() noexcept override;
@@ -34,6 +36,9 @@ class Slot final : public Work {
   Status collect();
   Status status_of_chained_inputs() const;
 
+  void fail(const Status& why) noexcept;
+
+  DeviceLane& device_;
   PredictorCore& core_;
   Program& program_;
   // Memory that a lost device may still read and write: kept until the bound program has gone, so declared

@@ -103,25 +103,25 @@ void PredictorCore::close(StreamState& stream) noexcept {
   const auto last = watched_.begin() + watched_count_;
   const auto place = std::find(watched_.begin(), last, &stream);
   if (place == last) return;
-  runtime_core_->remove_line(*stream.line);
+  first_.runtime().remove_line(*stream.line);
   *place = *(last - 1);
   --watched_count_;
   share_watch();
 }
 
 // Gives the stream its line in the arrival watch, if there are not too many: each idle thread looks at all of
-// them.
+// them. With several devices there is none: which of them gets the next frame is not known.
 void PredictorCore::watch(StreamState& stream) noexcept {
-  if (!stream.line || watched_count_ == static_cast<int>(watched_.size())) return;
+  if (!stream.line || several_ || watched_count_ == static_cast<int>(watched_.size())) return;
   watched_[static_cast<std::size_t>(watched_count_++)] = &stream;
-  runtime_core_->add_line(*stream.line);
+  first_.runtime().add_line(*stream.line);
   share_watch();
 }
 
 // All lines together may spend watch_share of a processor.
 void PredictorCore::share_watch() noexcept {
   const double share = watch_share_ / (watched_count_ + 1);
-  set_watch_share(share);
+  first_.set_watch_share(share);
   for (int i = 0; i < watched_count_; ++i)
     watched_[static_cast<std::size_t>(i)]->line->watch.set_share(share);
 }

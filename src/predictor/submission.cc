@@ -77,10 +77,11 @@ Status PredictorCore::check_fits(const Frame& frame) const {
                     fmt::format("input \"{}\": got {}{}, want {}", wanted.name, dtype_name(array->dtype()),
                                 shape.to_string(), wanted.type_string()));
     }
-    if (!runtime_core_->backend().reads(array->device())) {
+    for (const auto& lane : lanes_) {
+      if (lane->backend().reads(array->device())) continue;
       return Status(StatusCode::kInvalidArgument,
                     fmt::format("input \"{}\": its memory is on {}, which {} does not read", wanted.name,
-                                array->device().to_string(), runtime_core_->backend().device().to_string()));
+                                array->device().to_string(), lane->backend().device().to_string()));
     }
   }
   if (frame.stream && frame.stream.state_->core.get() != this) {
@@ -90,7 +91,7 @@ Status PredictorCore::check_fits(const Frame& frame) const {
   if (frame.deadline && *frame.deadline <= options_.clock->now()) {
     return Status(StatusCode::kDeadlineExceeded, "frame: its deadline had passed when it was submitted");
   }
-  if (frame.deadline && options_.clock->real()) return runtime_core_->need_timekeeper();
+  if (frame.deadline && options_.clock->real()) return first_.runtime().need_timekeeper();
   return Status();
 }
 
@@ -108,7 +109,7 @@ Result<Prediction> PredictorCore::submit(Frame&& frame) {
 PredictionState* PredictorCore::take_idle_state() noexcept {
   if (Job* const idle = idle_states_.pop_front()) return static_cast<PredictionState*>(idle);
   try {
-    return new PredictionState(inputs_.size(), outputs_, output_pool_.device());
+    return new PredictionState(inputs_.size(), outputs_, first_.output_pool().device());
   } catch (const std::bad_alloc&) {
     return nullptr;
   }
@@ -151,6 +152,9 @@ const Status& PredictorCore::refusal(Admission decision, SchedulerStream& stream
     case Admission::kRefuseShuttingDown:
       scheduler_.refuse(stream);
       return shut_down_;
+    case Admission::kRefuseLost:
+      scheduler_.refuse(stream);
+      return lost_;
     case Admission::kRefuseLate:
       scheduler_.refuse_late(stream, now);
       return late_;
@@ -267,18 +271,27 @@ Completion& PredictorCore::available(const NDArray& input) const noexcept {
   Completion& ready = input.version().completion;
   if (!chains_ || ready.ready()) return ready;
   PredictionState* const source = prediction_of(input);
-  const bool follows =
-      source != nullptr && source->core->runtime_core_ == runtime_core_ && input.shape().is_static();
+  const bool follows = source != nullptr && source->core->chains_ &&
+                       &source->core->first_.runtime() == &first_.runtime() && input.shape().is_static();
   return follows ? source->launched : ready;
 }
 
+// Of the device that the next launch is for; of the first, if none has room: then the device that makes room takes
+// it.
+DeviceLane& PredictorCore::lane_of_next() noexcept {
+  std::uint32_t room = 0;
+  for (std::size_t i = 0; i < lanes_.size(); ++i) room |= std::uint32_t{lanes_[i]->runtime().has_room()} << i;
+  const std::size_t next = scheduler_.next_device(room);
+  return next == Scheduler::kNoDevice ? first_ : *lanes_[next];
+}
+
 // For the watch: on the stream's own line, if it has one.
-void PredictorCore::arrived(const PredictionState& state, TimePoint now) noexcept {
+void PredictorCore::arrived(const PredictionState& state, DeviceLane& lane, TimePoint now) noexcept {
   StreamState* const stream = state.stream_state.get();
   if (stream != nullptr && stream->line && stream->line->linked()) {
-    runtime_core_->arrived(*stream->line, now);
+    lane.runtime().arrived(*stream->line, now);
   } else {
-    runtime_core_->arrived(*this, now);
+    lane.runtime().arrived(lane, now);
   }
 }
 
@@ -309,17 +322,17 @@ void PredictorCore::await_inputs(PredictionState& state) noexcept {
       waiter.completed();
     }
   }
-  bool cancelling = false;
+  bool nothing_starts = false;
   PredictionState* overtaken = nullptr;
   {
     const MutexLock lock(mutex_);
     scheduler_.await_inputs(state);
     overtaken = withdraw_overtaken(*state.stream);
-    runtime_core_->wake_at_changed(wake_at());
-    cancelling = cancelling_;
+    first_.runtime().wake_at_changed(wake_at());
+    nothing_starts = nothing_starts_;
   }
   if (overtaken != nullptr) finish(*overtaken, nullptr, Outcome::kDropped, dropped_);
-  if (cancelling) cancel(state);  // shutdown() may have looked through the list before
+  if (nothing_starts) end_what_waits();  // it may have looked through the list before
   input_came(state);
 }
 
@@ -339,6 +352,7 @@ void PredictorCore::enqueue(PredictionState& state) noexcept {
   Outcome outcome = Outcome::kFailed;
   PredictionState* overtaken = nullptr;
   Doorbell::Wake whom = Doorbell::Wake::kNobody;
+  DeviceLane* lane = nullptr;
   {
     const MutexLock lock(mutex_);
     const bool waited = state.stage == Stage::kAwaitingInputs;
@@ -346,25 +360,26 @@ void PredictorCore::enqueue(PredictionState& state) noexcept {
     for (const NDArray& input : state.inputs) {
       if (why.ok() && input.can_read()) why = input.status();
     }
-    if (why.ok() && cancelling_) {
-      why = cancelled();
-      outcome = Outcome::kCancelled;
+    if (why.ok() && nothing_starts_) {
+      why = cancelling_ ? cancelled() : lost_;
+      outcome = cancelling_ ? Outcome::kCancelled : Outcome::kFailed;
     }
     if (why.ok()) {
       // A frame that waited for an input arrives with that input and not with submit(), so it does not count
       // for the watch.
       const TimePoint now = waited ? options_.clock->now() : state.times.submitted;
-      if (!waited) arrived(state, now);
+      lane = several_ ? &lane_of_next() : &first_;
+      if (!waited) arrived(state, *lane, now);
       scheduler_.inputs_came(state, now);
       overtaken = withdraw_overtaken(*state.stream);
-      if (scheduler_.can_launch()) whom = runtime_core_->announce(now);
-      if (state.deadline != TimePoint::max()) runtime_core_->wake_at_changed(wake_at());
+      if (scheduler_.can_launch()) whom = lane->runtime().announce(now);
+      if (state.deadline != TimePoint::max()) first_.runtime().wake_at_changed(wake_at());
     } else if (waited) {
       scheduler_.withdraw(state);
     }
   }
   if (why.ok()) {
-    runtime_core_->wake(whom);  // another thread may own the state by now
+    lane->runtime().wake(whom);  // another thread may own the state by now
     if (overtaken != nullptr) finish(*overtaken, nullptr, Outcome::kDropped, dropped_);
     return;
   }

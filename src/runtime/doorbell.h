@@ -51,6 +51,12 @@ class Doorbell {
     return sleepers_ > 0 && called_ == 0;
   }
 
+  // Whether a thread waits and none has been called.
+  bool can_be_called() const noexcept {
+    mutex_.assert_held();
+    return watch_held_ ? !watch_called_ : sleepers_ > called_;
+  }
+
   // Waits once for something to change; may return for no reason. Requires that the caller has just found no
   // work that it can take.
   //   may_watch   there is no work at all, so the next frame is the next event

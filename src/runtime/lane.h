@@ -46,7 +46,7 @@ class Work {
   const std::atomic<std::uint64_t>& word_;
 };
 
-// One predictor's place in a runtime, from enter() to leave().
+// One predictor's place on one device of a runtime, from enter() to leave().
 class Lane : public ListLink<>, private FairShare::Share {
  public:
   // ---- Called under the runtime's mutex
@@ -57,14 +57,19 @@ class Lane : public ListLink<>, private FairShare::Share {
   // can_launch().
   //   alone   no other lane of the runtime runs or waits
   virtual int next_units(bool alone) noexcept = 0;
+  // The device is lost. Once; launches that were out may still come to their end. after_loss() follows.
+  virtual void lost(const Status& why) noexcept = 0;
   // What to launch now, after the mutex is released. Follows next_units(), whose room is free.
   virtual Work& take() noexcept = 0;
   // When to call time_passed() next; max(): never.
   virtual TimePoint wake_at() const noexcept = 0;
 
-  // ---- Called on the timekeeper, without locks
+  // ---- Called without locks
 
+  // On the timekeeper.
   virtual void time_passed() noexcept = 0;
+  // After lost(), on any thread of the runtime.
+  virtual void after_loss() noexcept = 0;
 
  protected:
   Lane(double its_weight, double watch_share) noexcept : line_(watch_share) { weight = its_weight; }
@@ -81,6 +86,7 @@ class Lane : public ListLink<>, private FairShare::Share {
   // Calls of the runtime's threads into the lane and its works that have not ended: those that run, and for
   // each launch that is out the one that will end it.
   int calls_ = 0;
+  bool loss_is_over_ = true;  // after_loss() has begun, or the device is not lost
 };
 
 }  // namespace inflight::internal

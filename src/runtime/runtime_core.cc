@@ -17,16 +17,21 @@ namespace {
 // short inference takes, then with a sleep between the rounds, so that a long inference does not cost a core.
 constexpr int kPollSpins = 4096;
 constexpr Duration kPollSleep = std::chrono::microseconds(20);
-// Rounds between two calls of Backend::device_status().
+// Rounds between two calls of Backend::device_status(): without a pause, and with one. A sleep may last milliseconds on a
+// busy machine.
 constexpr int kPollsPerDeviceStatus = 1024;
+constexpr int kSleepsPerDeviceStatus = 32;
 
 }  // namespace
 
-RuntimeCore::RuntimeCore(std::shared_ptr<Backend> backend, int capacity, int threads) noexcept
+RuntimeCore::RuntimeCore(std::shared_ptr<Mutex> mutex, std::shared_ptr<Backend> backend, int capacity,
+                         int threads) noexcept
     : backend_(std::move(backend)),
       launch_blocks_(backend_->launch_blocks()),
       capacity_(capacity),
       threads_wanted_(threads),
+      shared_mutex_(std::move(mutex)),
+      mutex_(*shared_mutex_),
       units_free_(capacity) {}
 
 Status RuntimeCore::start() {
@@ -82,10 +87,12 @@ void RuntimeCore::stop() noexcept {
   }
 }
 
-void RuntimeCore::enter(Lane& lane) {
+Status RuntimeCore::enter(Lane& lane) {
   const MutexLock lock(mutex_);
+  if (!lost_.ok()) return lost_;
   lanes_.push_back(lane);
   doorbell_.add(lane.line_);
+  return Status();
 }
 
 void RuntimeCore::leave(Lane& lane) noexcept {
@@ -155,6 +162,16 @@ Doorbell::Wake RuntimeCore::release(Lane& lane, Work& work, Duration cost) noexc
   return doorbell_.announce(Doorbell::kLate);
 }
 
+// Another device that has room and threads that nobody has called, while work for it waits: the work was announced
+// on this device, and something else has taken the room. Null: there is none.
+RuntimeCore* RuntimeCore::idle_sibling() noexcept INFLIGHT_NO_THREAD_SAFETY_ANALYSIS {
+  for (RuntimeCore* const sibling : siblings_) {
+    if (sibling->has_room() && sibling->doorbell_.can_be_called() && sibling->anything_waits())
+      return sibling;
+  }
+  return nullptr;
+}
+
 void RuntimeCore::end_call(Lane& lane) noexcept {
   if (--lane.calls_ == 0) left_.notify_all();
 }
@@ -174,9 +191,13 @@ void RuntimeCore::run_work() {
     // If a wide launch has ended, there may be room for more than one.
     const bool more = launch_blocks_ && units_free_ > 0 && doorbell_.all_asleep() && anything_waits();
     const Doorbell::Wake whom = more ? doorbell_.announce(Doorbell::kLate) : Doorbell::Wake::kNobody;
+    RuntimeCore* const sibling = siblings_.empty() ? nullptr : idle_sibling();
+    const Doorbell::Wake of_sibling =
+        sibling == nullptr ? Doorbell::Wake::kNobody : sibling->doorbell_.announce(Doorbell::kLate);
     Lane& lane = work->lane;
     lock.unlock();
     wake(whom);
+    if (sibling != nullptr) sibling->wake(of_sibling);
     if (work->start()) {
       hand_to_poller(*work);
       lock.lock();
@@ -216,14 +237,15 @@ void RuntimeCore::poll() {
       continue;
     }
     ++idle_rounds;
-    if (idle_rounds % kPollsPerDeviceStatus == 0) {
+    const bool sleeps = idle_rounds >= kPollSpins;
+    if (idle_rounds % (sleeps ? kSleepsPerDeviceStatus : kPollsPerDeviceStatus) == 0) {
       if (const Status lost = call_user([this] { return backend_->device_status(); }); !lost.ok())
         lose_all(lost);
     }
-    if (idle_rounds < kPollSpins) {
-      spin_pause();
-    } else {
+    if (sleeps) {
       steady_clock().sleep_until(steady_clock().now() + kPollSleep);
+    } else {
+      spin_pause();
     }
   }
 }
@@ -249,8 +271,9 @@ void RuntimeCore::end_one(Work& work) noexcept {
   end_call(lane);
 }
 
-// No word will change any more: the launches that are out fail. What still waits fails when it is launched.
+// No word will change any more: the launches that are out fail.
 void RuntimeCore::lose_all(const Status& why) noexcept {
+  lose(why);
   for (Work* const work : out_) {
     Lane& lane = work->lane;
     work->lose(why);
@@ -258,6 +281,32 @@ void RuntimeCore::lose_all(const Status& why) noexcept {
     end_call(lane);
   }
   out_.clear();
+}
+
+void RuntimeCore::look_for_loss() noexcept {
+  if (const Status lost = call_user([this] { return backend_->device_status(); }); !lost.ok()) lose(lost);
+}
+
+// Before any launch shows as failed for that reason: a caller that sees it also sees that the device takes no more.
+void RuntimeCore::lose(const Status& why) noexcept {
+  MutexLock lock(mutex_);
+  if (!lost_.ok()) return;
+  lost_ = why;
+  for (Lane* lane = lanes_.front(); lane != nullptr; lane = lanes_.after(*lane)) {
+    lane->lost(why);
+    lane->loss_is_over_ = false;
+  }
+  while (true) {
+    Lane* lane = lanes_.front();
+    while (lane != nullptr && lane->loss_is_over_) lane = lanes_.after(*lane);
+    if (lane == nullptr) return;
+    lane->loss_is_over_ = true;
+    ++lane->calls_;
+    lock.unlock();
+    lane->after_loss();
+    lock.lock();
+    end_call(*lane);
+  }
 }
 
 // ---- The timekeeper

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a Runtime is inside: the threads, the budget, and which lane runs next.
+// What a Runtime is inside: for each of its devices the threads, the budget, and which lane runs next.
 #pragma once
 
 #include <atomic>
@@ -15,9 +15,9 @@
 
 namespace inflight::internal {
 
-// One mutex guards the runtime and what its lanes keep: a thread that takes work reads and changes the
-// predictor's scheduler in one step, so there is only one view of what is ready. The mutex is held for a few
-// hundred instructions at most, and never while code of a user or a device runs.
+// One device of a runtime. One mutex guards all devices of the runtime and what their lanes keep: a thread that
+// takes work reads and changes the predictor's scheduler in one step, so there is only one view of what is ready.
+// The mutex is held for a few hundred instructions at most, and never while code of a user or a device runs.
 //
 //   thread      how many                       may block on
 //   worker      capacity, if launches block    the doorbell; the inference itself
@@ -27,10 +27,14 @@ namespace inflight::internal {
 //   timekeeper  one, once it was asked for     the next deadline
 class RuntimeCore {
  public:
-  RuntimeCore(std::shared_ptr<Backend> backend, int capacity, int threads) noexcept;
+  RuntimeCore(std::shared_ptr<Mutex> mutex, std::shared_ptr<Backend> backend, int capacity,
+              int threads) noexcept;
   RuntimeCore(const RuntimeCore&) = delete;
   RuntimeCore& operator=(const RuntimeCore&) = delete;
 
+  // Another device of the same runtime: both may have lanes of one predictor. Before start().
+  //   errors   throws std::bad_alloc
+  void add_sibling(RuntimeCore& core) { siblings_.push_back(&core); }
   // Starts the threads. Once.
   //   errors   kOutOfMemory: no more threads; stop() must be called all the same
   Status start();
@@ -42,12 +46,27 @@ class RuntimeCore {
   int capacity() const noexcept { return capacity_; }
   int threads() const noexcept { return threads_wanted_; }
 
-  void enter(Lane& lane);
+  //   errors   why the device is lost
+  Status enter(Lane& lane);
   // Returns when no thread is in a call into the lane any more. Requires that it has nothing to launch.
   void leave(Lane& lane) noexcept;
 
+  // Ok: as far as this has been told, the device is not lost.
+  Status why_lost() noexcept {
+    const MutexLock lock(mutex_);
+    return lost_;
+  }
+  // Tells every lane, once, if the device is lost. Called after something failed on it, without locks, on a thread
+  // that is in a call into a lane, or on the poller.
+  void look_for_loss() noexcept;
+
   // ---- Under the mutex
 
+  // Whether anything more can be launched now, if it needs no more than one unit.
+  bool has_room() const noexcept {
+    mutex_.assert_held();
+    return units_free_ > 0;
+  }
   // A frame has come, for the watch.
   //   when   as the submitting thread read it, on steady_clock()
   void arrived(Lane& lane, TimePoint when) noexcept {
@@ -88,6 +107,8 @@ class RuntimeCore {
   void end_call(Lane& lane) noexcept INFLIGHT_REQUIRES(mutex_);
   void hand_to_poller(Work& work) noexcept;
   void poll();
+  RuntimeCore* idle_sibling() noexcept INFLIGHT_REQUIRES(mutex_);
+  void lose(const Status& why) noexcept;
   bool end_what_is_done() noexcept;
   void end_one(Work& work) noexcept;
   void lose_all(const Status& why) noexcept;
@@ -98,14 +119,17 @@ class RuntimeCore {
   const int capacity_;
   const int threads_wanted_;
 
-  Mutex mutex_;
+  const std::shared_ptr<Mutex> shared_mutex_;
+  Mutex& mutex_;
+  std::vector<RuntimeCore*> siblings_;  // constant after start()
   Doorbell doorbell_{mutex_};
   FairShare fair_share_ INFLIGHT_GUARDED_BY(mutex_){capacity_};
   List<Lane> lanes_ INFLIGHT_GUARDED_BY(mutex_);
   int units_free_ INFLIGHT_GUARDED_BY(mutex_);
   bool stopping_ INFLIGHT_GUARDED_BY(mutex_) = false;
-  CondVar left_;  // the last call into a lane has ended
-  CondVar time_;  // wakes the timekeeper: an earlier wake_at(), or stopping_
+  Status lost_ INFLIGHT_GUARDED_BY(mutex_);  // why the device is lost
+  CondVar left_;                             // the last call into a lane has ended
+  CondVar time_;                             // wakes the timekeeper: an earlier wake_at(), or stopping_
   TimePoint sleeps_until_ INFLIGHT_GUARDED_BY(mutex_) = TimePoint::min();  // of the timekeeper
   std::vector<std::thread> threads_ INFLIGHT_GUARDED_BY(mutex_);
   bool timekeeper_started_ INFLIGHT_GUARDED_BY(mutex_) = false;
@@ -119,17 +143,21 @@ class RuntimeCore {
   std::vector<Work*> out_;  // the poller's, in the order of the launches
 };
 
-// The owner of a core, shared by handles and predictors. Ends the threads when the last of them has gone.
+// The owner of the cores, one for each device, shared by handles and predictors. Ends the threads when the last of
+// them has gone.
 class RuntimeOwner {
  public:
-  explicit RuntimeOwner(std::shared_ptr<RuntimeCore> core) noexcept : core_(std::move(core)) {}
-  ~RuntimeOwner() { core_->stop(); }
+  using Cores = std::vector<std::shared_ptr<RuntimeCore>>;
+  explicit RuntimeOwner(Cores cores) noexcept : cores_(std::move(cores)) {}
+  ~RuntimeOwner() {
+    for (const auto& core : cores_) core->stop();
+  }
   RuntimeOwner(const RuntimeOwner&) = delete;
   RuntimeOwner& operator=(const RuntimeOwner&) = delete;
-  const std::shared_ptr<RuntimeCore>& core() const noexcept { return core_; }
+  const Cores& cores() const noexcept { return cores_; }
 
  private:
-  const std::shared_ptr<RuntimeCore> core_;
+  const Cores cores_;
 };
 
 }  // namespace inflight::internal

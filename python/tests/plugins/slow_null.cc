@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // The device "null" for the tests of the Python package: it takes INFLIGHT_TEST_NULL_MS milliseconds for each
 // prediction, runs INFLIGHT_TEST_NULL_LANES at once, one after the other where that is not said, and fails
-// each whose number is a multiple of INFLIGHT_TEST_NULL_FAILS.
+// each whose number is a multiple of INFLIGHT_TEST_NULL_FAILS. There are any number of them. All but the first are
+// lost at launch number INFLIGHT_TEST_NULL_LOST_AT.
+#include <atomic>
 #include <chrono>
 #include <cstdlib>
+#include <memory>
 #include <string>
+#include <utility>
 
 #include "backends/null/null_backend.h"
 #include "inflight/plugin.h"
@@ -17,7 +21,20 @@ std::uint64_t setting(const char* name, std::uint64_t otherwise) {
   return text == nullptr ? otherwise : std::strtoull(text, nullptr, 10);
 }
 
-Result<std::shared_ptr<Backend>> make_slow_backend(Device) {
+class MortalBackend final : public NullBackend {
+ public:
+  MortalBackend(NullScript script, std::shared_ptr<std::atomic<bool>> dead)
+      : NullBackend(std::move(script)), dead_(std::move(dead)) {}
+  Status device_status() override { return *dead_ ? cause(device()) : Status(); }
+  static Status cause(Device device) {
+    return Status(StatusCode::kDeviceError, device.to_string() + " fell off the bus");
+  }
+
+ private:
+  const std::shared_ptr<std::atomic<bool>> dead_;
+};
+
+Result<std::shared_ptr<Backend>> make_slow_backend(Device device) {
   const auto time = std::chrono::milliseconds(setting("INFLIGHT_TEST_NULL_MS", 5));
   const std::uint64_t fails = setting("INFLIGHT_TEST_NULL_FAILS", 0);
   NullScript script;
@@ -29,7 +46,16 @@ Result<std::shared_ptr<Backend>> make_slow_backend(Device) {
     };
   }
   script.concurrency_narrow = static_cast<int>(setting("INFLIGHT_TEST_NULL_LANES", 1));
-  return std::shared_ptr<Backend>(std::make_shared<NullBackend>(std::move(script)));
+  script.index = device.index();
+  const auto dead = std::make_shared<std::atomic<bool>>(false);
+  const std::uint64_t lost_at = device.index() == 0 ? 0 : setting("INFLIGHT_TEST_NULL_LOST_AT", 0);
+  if (lost_at > 0) {
+    script.launch_error = [=](std::uint64_t launch) {
+      if (launch + 1 >= lost_at) *dead = true;
+      return *dead ? MortalBackend::cause(device) : Status();
+    };
+  }
+  return std::shared_ptr<Backend>(std::make_shared<MortalBackend>(std::move(script), dead));
 }
 
 }  // namespace

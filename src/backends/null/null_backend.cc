@@ -84,14 +84,16 @@ class NullDevice {
 
 namespace {
 
-// Memory of the device "null". It is host memory that the host is not allowed to read.
+// Memory of a null device. It is host memory that the host is not allowed to read.
 class NullAllocator final : public Allocator {
  public:
-  Device device() const noexcept override { return Device::null(); }
+  explicit NullAllocator(Device device) : device_(device) {}
+  Device device() const noexcept override { return device_; }
   Result<void*> allocate(std::size_t bytes) override { return host_->allocate(bytes); }
   void deallocate(void* memory, std::size_t bytes) noexcept override { host_->deallocate(memory, bytes); }
 
  private:
+  const Device device_;
   const std::shared_ptr<Allocator> host_ = host_allocator();
 };
 
@@ -282,6 +284,8 @@ NullBackend::NullBackend(NullScript script)
 
 NullBackend::~NullBackend() = default;
 
+Device NullBackend::device() const noexcept { return *Device::make("null", device_->script.index); }
+
 int NullBackend::capacity() const noexcept {
   return std::max({device_->script.concurrency_wide, device_->script.concurrency_narrow, 1});
 }
@@ -290,7 +294,7 @@ bool NullBackend::launch_blocks() const noexcept { return !device_->script.async
 
 std::shared_ptr<Allocator> NullBackend::output_allocator() {
   if (!device_->script.device_memory) return host_allocator();
-  return std::make_shared<internal::NullAllocator>();
+  return std::make_shared<internal::NullAllocator>(device());
 }
 
 Result<std::shared_ptr<Program>> NullBackend::compile(const Model& model, const CompileOptions& options) {

@@ -30,7 +30,8 @@ struct NullScript {
   bool asynchronous = false;
   // True: a launch can be stopped, and then finishes at once. Not while one of these functions runs.
   bool stoppable = false;
-  // True: outputs are in memory of the device "null", which the host cannot read.
+  int index = 0;  // of the device: "null:1" has 1
+  // True: outputs are in memory of the device, which the host cannot read.
   bool device_memory = false;
   int concurrency_wide = 1;
   int concurrency_narrow = 4;  // the larger of the two is the device's capacity
@@ -43,17 +44,17 @@ struct NullScript {
 // The lowest byte of each element of an output is the first byte of the first input, and the others are zero,
 // so a test can tell which frame a result belongs to. The device reads its input when it computes, not when
 // it is launched.
-class NullBackend final : public Backend {
+class NullBackend : public Backend {
  public:
   explicit NullBackend(NullScript script);
   ~NullBackend() override;
   std::string_view name() const noexcept override { return "null"; }
-  Device device() const noexcept override { return Device::null(); }
-  std::string device_description() const override { return "null"; }
+  Device device() const noexcept override;
+  std::string device_description() const override { return device().to_string(); }
   int capacity() const noexcept override;
   bool launch_blocks() const noexcept override;
   bool orders_launches() const noexcept override { return !launch_blocks(); }
-  bool reads(Device memory) const noexcept override { return memory.is_host() || memory == Device::null(); }
+  bool reads(Device memory) const noexcept override { return memory.is_host() || memory == device(); }
   std::shared_ptr<Allocator> output_allocator() override;
   Result<std::shared_ptr<Program>> compile(const Model& model, const CompileOptions& options) override;
   Status device_status() override;

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+// DeviceSlots: what the scheduler keeps of one device of the predictor.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "predictor/job.h"
+#include "predictor/width_rule.h"
+
+namespace inflight::internal {
+
+// The slots of one device, numbered behind those of the devices before it.
+//   thread   one at a time: the scheduler's owner has a lock
+struct DeviceSlots {
+  //   first   the number of its first slot
+  DeviceSlots(WidthPolicy its_width, int first, int count)
+      : width(its_width), slots(count), width_rule(count) {
+    // The last one is handed out first, so that a lone frame always runs on the slot whose memory is warm.
+    free.reserve(static_cast<std::size_t>(count));
+    for (int slot = first + count - 1; slot >= first; --slot) free.push_back(slot);
+  }
+
+  bool elastic() const noexcept { return width == WidthPolicy::kElastic; }
+  // An elastic wide launch has all of the device.
+  int busy() const noexcept { return elastic() && wide_running > 0 ? slots : narrow_running + wide_running; }
+  // Whether a smaller part of its slots is busy than of the other's.
+  bool less_busy_than(const DeviceSlots& other) const noexcept {
+    return static_cast<std::int64_t>(busy()) * other.slots < static_cast<std::int64_t>(other.busy()) * slots;
+  }
+
+  const WidthPolicy width;
+  const int slots;
+  WidthRule width_rule;
+  std::vector<int> free;  // none once it is lost
+  int narrow_running = 0;
+  int wide_running = 0;
+  bool lost = false;
+  std::uint64_t completed = 0, failed = 0;  // of those that ran here
+};
+
+}  // namespace inflight::internal
