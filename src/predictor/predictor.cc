@@ -203,7 +203,8 @@ Status check_options(const PredictorOptions& options) {
 // Compiles the model for the widths of the policy. Where elastic has nothing to choose from, it becomes narrow.
 Result<std::shared_ptr<Program>> compile(internal::RuntimeCore& core, const Model& model,
                                          PredictorOptions& options) {
-  CompileOptions wanted{.precision = options.precision, .threads = core.threads()};
+  CompileOptions wanted{.precision = options.precision, .threads = core.threads(), .tune = options.tune};
+  wanted.progress = std::exchange(options.tune_progress, nullptr);
   if (options.width == WidthPolicy::kElastic && core.capacity() == 1) options.width = WidthPolicy::kNarrow;
   if (options.width == WidthPolicy::kWide) wanted.widths = {Width::kWide};
   if (options.width == WidthPolicy::kElastic) {
@@ -229,6 +230,7 @@ Predictor& Predictor::operator=(Predictor&& other) noexcept {
   if (this != &other) {
     const Predictor old(std::move(core_));
     core_ = std::move(other.core_);
+    tuning_ = std::exchange(other.tuning_, std::nullopt);
   }
   return *this;
 }
@@ -252,6 +254,7 @@ Result<Predictor> Predictor::create(const Model& model, PredictorOptions options
     // For the threads that the backend starts in what follows.
     const internal::BatchScheduling batch;
     INFLIGHT_TRY_ASSIGN(std::shared_ptr<Program> program, compile(core, model, options));
+    std::optional<Tuning> tuning = program->tuning();
     const bool limit_auto = options.in_flight_limit == kInFlightLimitAuto;
     const Width width = options.width == WidthPolicy::kWide ? Width::kWide : Width::kNarrow;
     const int at_once = std::clamp(program->concurrency(width), 1, capacity);
@@ -262,6 +265,7 @@ Result<Predictor> Predictor::create(const Model& model, PredictorOptions options
         std::min({options.slots > 0 ? options.slots : at_once, capacity / units, options.in_flight_limit});
     Predictor predictor(std::make_shared<PredictorCore>(std::move(options), runtime.owner_,
                                                         std::move(program), units, slots, limit_auto));
+    predictor.tuning_ = tuning;
     INFLIGHT_TRY(predictor.core_->start());
     return predictor;
   });
