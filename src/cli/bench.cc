@@ -13,6 +13,7 @@
 #include "cli/output_file.h"
 #include "cli/stop.h"
 #include "cli/text.h"
+#include "cli/tuning.h"
 #include "inflight/runtime.h"
 #include "inflight/version.h"
 #include "load/predictor_target.h"
@@ -79,6 +80,13 @@ class Bench {
                  {"capacity_per_s", capacity_}};
     if (options_.deadline)
       json["deadline_ms"] = std::chrono::duration<double, std::milli>(*options_.deadline).count();
+    Json tuning = Json::array();
+    for (const System& system : systems_) {
+      Json one = tuning_json(system.target->predictor().tuning());
+      if (!one.is_null()) one["system"] = system.subject.system;
+      tuning.push_back(std::move(one));
+    }
+    json["tuning"] = std::move(tuning);
     json["rows"] = std::move(rows);
     return json;
   }
@@ -169,6 +177,9 @@ Result<std::vector<System>> make_systems(const BenchOptions& options, const Load
     wanted.predictor.in_flight_limit = options.limit;
     wanted.predictor.precision = options.precision;
     wanted.predictor.width = width;
+    wanted.predictor.tune = options.tune;
+    TuningBar bar;
+    wanted.predictor.tune_progress = bar.callback();
     wanted.deadline = options.deadline;
     Result<load::PredictorTarget> target = load::PredictorTarget::make(loaded.model, std::move(wanted));
     if (!target.ok()) {

@@ -19,7 +19,7 @@ namespace inflight::cli {
 
 // The words as written; nothing where an option was not given.
 struct BenchWords {
-  std::optional<std::string> model, loads, rates, in_flight, duration, limit, widths, device, precision,
+  std::optional<std::string> model, loads, rates, in_flight, duration, limit, widths, device, precision, tune,
       deadline_ms, seed, json, html;
   std::vector<std::string> plans, input_shapes;
 };
@@ -36,6 +36,7 @@ struct BenchOptions {
   std::vector<WidthPolicy> widths = {PredictorOptions().width};
   Device device = Device::cpu();
   Precision precision = Precision::kAuto;
+  TuneLevel tune = TuneLevel::kFast;
   std::optional<Duration> deadline;
   std::uint64_t seed = 1;
   std::optional<std::string> json, html;
