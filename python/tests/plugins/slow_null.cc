@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The device "null" for the tests of the Python package: it takes INFLIGHT_TEST_NULL_MS milliseconds for each
 // prediction, runs INFLIGHT_TEST_NULL_LANES at once, one after the other where that is not said, and fails
-// each whose number is a multiple of INFLIGHT_TEST_NULL_FAILS.
+// each whose number is a multiple of INFLIGHT_TEST_NULL_FAILS. With INFLIGHT_TEST_NULL_TUNES it says that it has tuned.
 #include <chrono>
 #include <cstdlib>
 #include <string>
@@ -29,6 +29,7 @@ Result<std::shared_ptr<Backend>> make_slow_backend(Device) {
     };
   }
   script.concurrency_narrow = static_cast<int>(setting("INFLIGHT_TEST_NULL_LANES", 1));
+  if (setting("INFLIGHT_TEST_NULL_TUNES", 0) > 0) script.tuning = Tuning{TuneLevel::kFast, 1.5, 0.25, false};
   return std::shared_ptr<Backend>(std::make_shared<NullBackend>(std::move(script)));
 }
 
