@@ -90,6 +90,19 @@ class Coverage(DeviceCase):
         # A device that is not named is asked too, but says nothing where nothing is missing.
         self.assertNotIn("\ncovered", self.run_program("info").stdout)
 
+    def test_open_shapes_are_asked_for_first(self):
+        shape = [1, 3, "h", "w"]
+        model = self.file("open.onnx", onnx_model([onnx_node("Exp", ["x"], ["y"])], [("x", "f32", shape)],
+                                                  [("y", "f32", shape)]))
+        path = self.folder / "info.json"
+        for device in ("tunes:0", "tunes:1"):
+            done = self.run_program("info", model, "--device", device, "--json", path)
+            self.assertEqual((done.returncode, done.stderr), (0, ""))
+            self.assertRegex(done.stdout, r"(?m)^needs ")
+            self.assertIsNone(json.loads(path.read_text())["covered"])
+        done = self.run_program("info", model, "--device", "tunes:1", "--input-shape", "1,3,8,8")
+        self.assertEqual(done.returncode, 3)
+
     def test_json_never_overwrites_the_model(self):
         model = self.model("Relu")
         self.assert_refused(2, "--json", "info", model, "--json", model)

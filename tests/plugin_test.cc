@@ -104,6 +104,7 @@ TEST(Plugin, ThatTunesTellsHowFarItIs) {
   EXPECT_EQ(predictor->tuning()->gain, 0.25);
   Predictor moved = std::move(*predictor);
   EXPECT_TRUE(moved.tuning().has_value());
+  EXPECT_FALSE(predictor->tuning().has_value()) << "it was moved from";
 }
 
 TEST(Plugin, AProgressThatThrowsFailsTheCompile) {

@@ -46,7 +46,8 @@ def relative_error(got, want):
 
 
 def bench(arguments, name, transfers, *options):
-    command = [arguments.build / "bench/gpu/bench_gpu", arguments.work / f"{name}.onnx", "--tune", arguments.tune, *options]
+    model = arguments.work / f"{name}.onnx"
+    command = [arguments.build / "bench/gpu/bench_gpu", model, "--tune", arguments.tune, *options]
     return lines(command, env={**os.environ, "INFLIGHT_CUDA_IO": transfers})
 
 

@@ -2,8 +2,8 @@
 // One model on one device, through the public Predictor: rate and latency at each number in flight. It prints one
 // line of JSON for each number; gpu.py makes rows of them.
 //
-// usage: bench_gpu MODEL [--device cuda] [--precision auto] [--in-flight 1,2,4,8,16] [--seconds 3] [--count 0] [--tune fast]
-//                  [--width auto|wide|narrow] [--input FILE --output FILE]
+// usage: bench_gpu MODEL [--device cuda] [--precision auto] [--in-flight 1,2,4,8,16] [--seconds 3] [--count 0]
+//                  [--tune fast] [--width auto|wide|narrow] [--input FILE --output FILE]
 //
 // `--width auto`: one in flight runs wide, more run narrow. `--count N` runs N predictions instead of a time.
 // `--input FILE`: raw bytes of the first input; `--output FILE` gets those of the first output.

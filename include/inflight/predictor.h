@@ -312,8 +312,9 @@ class Predictor {
   WidthPolicy width() const noexcept;
   // How many predictions run at once; 0 after it was moved from.
   int slots() const noexcept;
-  // What tuning came to when the model was compiled; nothing where the device does not tune.
-  const std::optional<Tuning>& tuning() const noexcept { return tuning_; }
+  // What tuning came to when the model was compiled; nothing where the device does not tune, and after it was
+  // moved from.
+  std::optional<Tuning> tuning() const noexcept { return core_ == nullptr ? std::nullopt : tuning_; }
 
  private:
   explicit Predictor(std::shared_ptr<internal::PredictorCore> core) noexcept;

@@ -82,18 +82,20 @@ void print_model(const LoadedModel& loaded) {
   }
 }
 
-// What stands in the way of compiling; true where something does.
-bool explain_dynamic_inputs(const Model& model) {
-  bool dynamic = false;
+bool has_dynamic_inputs(const Model& model) {
+  return std::any_of(model.inputs().begin(), model.inputs().end(),
+                     [](const TensorSpec& input) { return !input.shape.is_static(); });
+}
+
+// What stands in the way of compiling.
+void explain_dynamic_inputs(const Model& model) {
   for (const TensorSpec& input : model.inputs()) {
     if (input.shape.is_static()) continue;
-    dynamic = true;
     line("needs",
          fmt::format("extents for \"{}\": `inflight run` takes an image's height and width from the source; "
                      "--input-shape gives them, and a program sets ModelOptions::input_shapes",
                      input.name));
   }
-  return dynamic;
 }
 
 // Memory of this process that is in RAM.
@@ -257,12 +259,19 @@ Status print_info(const InfoWords& words) {
   if (!asked.model && known.ok()) return print_known(asked, *known, backend);
   INFLIGHT_TRY_ASSIGN(const LoadedModel loaded, load_model(asked.model, asked.model_options));
   print_model(loaded);
-  const Result<Coverage> coverage = operator_coverage(loaded.model, asked.device);
+  // What can be computed may depend on shapes that are not known yet.
+  const bool open = has_dynamic_inputs(loaded.model);
+  const Result<Coverage> coverage =
+      open ? Result<Coverage>(Status(StatusCode::kUnsupported, "shapes are open"))
+           : operator_coverage(loaded.model, asked.device);
   if (coverage.ok() && (asked.device_named || !coverage->complete())) print_coverage(*coverage);
   print_device(backend);
   INFLIGHT_TRY(write_json(asked, &loaded, coverage.ok() ? &*coverage : nullptr, no_device));
   if (coverage.ok()) INFLIGHT_TRY(coverage_status(*coverage, asked.device));
-  if (explain_dynamic_inputs(loaded.model)) return {};
+  if (open) {
+    explain_dynamic_inputs(loaded.model);
+    return {};
+  }
   if (!backend.ok()) return coverage.status();
   const Status status = print_program(loaded.model, **backend, asked.precision);
   // The words have been checked: what cannot be compiled is a bad model.

@@ -121,7 +121,8 @@ void add_info_options(CLI::App& info, InfoWords& words) {
   add_input_shapes(info, words.input_shapes);
   add(info, "--json", words.json, "FILE", "write what is known of operators, inputs and outputs to FILE");
   info.footer(
-      "Exit status: 0: the device covers every operator, whether or not it is here; 2: bad usage; 3: an "
+      "Exit status: 0: the device covers every operator, whether or not it is here, or the model first needs "
+      "shapes; 2: bad usage; 3: an "
       "operator is "
       "missing, or the model is bad; 4: there is no such device, and no backend that could tell.");
 }

@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <map>
 #include <stdexcept>
+#include <utility>
 
 namespace inflight::cuda {
 namespace {
@@ -210,6 +211,22 @@ TEST_F(TunerTest, TellsHowFarItIsAndWhatItGained) {
   told.clear();
   load(TuneLevel::kOff, [&](const TuneProgress& progress) { told.push_back(progress); });
   EXPECT_TRUE(told.empty());
+}
+
+TEST_F(TunerTest, TellsOneAtATimeHoweverManyThreadsPrepare) {
+  add_plans(200, 3);
+  Tuner tuner(std::make_unique<FakeTimer>(card_, clock_), DiskCache(""),
+              {.progress =
+                   [inside = false, done = std::size_t{0}](const TuneProgress& progress) mutable {
+                     EXPECT_FALSE(std::exchange(inside, true));
+                     EXPECT_EQ(progress.done, done % 200 + 1);
+                     ++done;
+                     inside = false;
+                   },
+               .clock = &clock_,
+               .threads = 8});
+  const std::vector<std::shared_ptr<StepPlan>> plans(plans_.begin(), plans_.end());
+  EXPECT_TRUE(tuner.choose(plans, std::vector<std::size_t>(200, 1)).ok());
 }
 
 TEST_F(TunerTest, AProgressThatThrowsFailsTheLoad) {
