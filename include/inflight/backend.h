@@ -40,8 +40,8 @@ std::string_view precision_name(Precision precision);
 Result<Precision> parse_precision(std::string_view text);
 
 // How long compile() may look for faster ways to compute a model, by timing them on the device. kOff: not at all, the
-// vendor's first choice is taken. kFast: a few seconds. kFull: all ways, up to a minute. What was found is kept on disk. A
-// backend that has nothing to time ignores it.
+// vendor's first choice is taken. kFast: a few seconds. kFull: all ways, up to a minute. What was found is kept on disk.
+// A backend that has nothing to time ignores it.
 enum class TuneLevel : std::uint8_t { kOff, kFast, kFull };
 // "off", "fast", "full".
 std::string_view tune_level_name(TuneLevel level);

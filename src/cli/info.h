@@ -16,8 +16,8 @@ struct InfoWords {
 // Prints to stdout, and what went wrong to stderr in one line.
 // Without a model, for a device that can tell: all operators that it can compute. Which operators a device can compute
 // is told without the device, if its backend is here.
-//   returns   the exit code: 0 done, and no operator is missing or shapes are; 2 bad usage; 3 bad model, or a missing operator; 4 no
-//             such device, and no backend to ask
+//   returns   the exit code: 0 done, and no operator is missing, or shapes are needed first; 2 bad usage; 3 bad model, or
+//             a missing operator; 4 no such device, and no backend to ask
 int info_command(const InfoWords& words);
 
 }  // namespace inflight::cli
