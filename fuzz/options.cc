@@ -57,7 +57,7 @@ int run_command(const RunWords& words) {
   if (!options.ok()) return code_of(options.status());
   fuzz::must(options->limit >= 1 && options->limit <= Predictor::kInFlightLimitMax,
              "the limit is in its bounds");
-  fuzz::must(options->top >= 1 && !options->source.empty(), "values are in their bounds");
+  fuzz::must(options->top >= 1 && !options->sources.empty(), "values are in their bounds");
   fuzz::must(!options->frames || *options->frames >= 1, "there are frames");
   fuzz::must(!options->duration || options->duration->count() > 0, "a duration is above 0");
   fuzz::must(!options->deadline || options->deadline->count() > 0, "a deadline is above 0");

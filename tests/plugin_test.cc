@@ -8,7 +8,9 @@
 #include <cstddef>
 #include <filesystem>
 #include <fstream>
+#include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "inflight/inflight.h"
@@ -71,6 +73,47 @@ TEST(Plugin, APredictorRunsOnIt) {
   EXPECT_EQ(statistics.submitted, kFrames);
   EXPECT_EQ(statistics.completed, kFrames);
   EXPECT_EQ(statistics.in_flight, 0U);
+}
+
+TEST(Plugin, TellsItsOperatorsWithoutADevice) {
+  const LoadOptions options{.plugin_folders = {INFLIGHT_TEST_PLUGINS}};
+  const Device absent = Device::parse("tunes:1").value();
+  EXPECT_EQ(load_backend(absent, options).status().code(), StatusCode::kNoSuchDevice);
+  const auto known = operator_coverage(absent, options);
+  ASSERT_TRUE(known.ok()) << known.status().to_string();
+  ASSERT_EQ(known->operators.size(), 1U);
+  EXPECT_EQ(known->operators[0].type, "Relu");
+  const auto silent = operator_coverage(model(), Device::null(), options);
+  EXPECT_EQ(silent.status().code(), StatusCode::kUnsupported);
+  EXPECT_NE(silent.status().message().find("does not say"), std::string_view::npos);
+}
+
+TEST(Plugin, ThatTunesTellsHowFarItIs) {
+  RuntimeOptions runtime;
+  runtime.load.plugin_folders = {INFLIGHT_TEST_PLUGINS};
+  std::vector<std::size_t> done;
+  auto predictor = Predictor::create(
+      model(), {.runtime = Runtime::open(Device::parse("tunes").value(), runtime).value(),
+                .tune = TuneLevel::kFull,
+                .tune_progress = [&](const TuneProgress& progress) { done.push_back(progress.done); }});
+  ASSERT_TRUE(predictor.ok()) << predictor.status().to_string();
+  EXPECT_EQ(done.size(), 40U);
+  EXPECT_EQ(done.back(), 40U);
+  ASSERT_TRUE(predictor->tuning().has_value());
+  EXPECT_EQ(predictor->tuning()->level, TuneLevel::kFull);
+  EXPECT_EQ(predictor->tuning()->gain, 0.25);
+  Predictor moved = std::move(*predictor);
+  EXPECT_TRUE(moved.tuning().has_value());
+  EXPECT_FALSE(predictor->tuning().has_value()) << "it was moved from";
+}
+
+TEST(Plugin, AProgressThatThrowsFailsTheCompile) {
+  RuntimeOptions runtime;
+  runtime.load.plugin_folders = {INFLIGHT_TEST_PLUGINS};
+  const auto predictor = Predictor::create(
+      model(), {.runtime = Runtime::open(Device::parse("tunes").value(), runtime).value(),
+                .tune_progress = [](const TuneProgress&) { throw std::runtime_error("enough"); }});
+  EXPECT_EQ(predictor.status().code(), StatusCode::kException) << predictor.status().to_string();
 }
 
 TEST(Plugin, BringsNoSecondLibrary) {

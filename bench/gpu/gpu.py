@@ -46,8 +46,9 @@ def relative_error(got, want):
 
 
 def bench(arguments, name, transfers, *options):
-    command = [arguments.build / "bench/gpu/bench_gpu", arguments.work / f"{name}.onnx", *options]
-    return lines(command, env={**os.environ, "INFLIGHT_CUDA_IO": transfers, "INFLIGHT_CUDA_TUNE": arguments.tune})
+    model = arguments.work / f"{name}.onnx"
+    command = [arguments.build / "bench/gpu/bench_gpu", model, "--tune", arguments.tune, *options]
+    return lines(command, env={**os.environ, "INFLIGHT_CUDA_IO": transfers})
 
 
 def ours(arguments, name):

@@ -3,7 +3,7 @@
 // line of JSON for each number; gpu.py makes rows of them.
 //
 // usage: bench_gpu MODEL [--device cuda] [--precision auto] [--in-flight 1,2,4,8,16] [--seconds 3] [--count 0]
-//                  [--width auto|wide|narrow] [--input FILE --output FILE]
+//                  [--tune fast] [--width auto|wide|narrow] [--input FILE --output FILE]
 //
 // `--width auto`: one in flight runs wide, more run narrow. `--count N` runs N predictions instead of a time.
 // `--input FILE`: raw bytes of the first input; `--output FILE` gets those of the first output.
@@ -133,7 +133,7 @@ std::map<std::string, std::string> read_options(int argc, char** argv) {
   std::map<std::string, std::string> options{
       {"--device", "cuda"}, {"--precision", "auto"}, {"--in-flight", "1,2,4,8,16"},
       {"--seconds", "3"},   {"--count", "0"},        {"--width", "auto"},
-      {"--input", ""},      {"--output", ""}};
+      {"--input", ""},      {"--output", ""},        {"--tune", "fast"}};
   if (argc < 2 || argc % 2 != 0) fail("usage: bench_gpu MODEL [--OPTION VALUE]...");
   for (int i = 2; i < argc; i += 2) {
     if (!options.contains(argv[i])) fail(std::string("no option ") + argv[i]);
@@ -161,7 +161,8 @@ int main(int argc, char** argv) {
                                        .in_flight_limit = static_cast<int>(in_flight),
                                        .precision = need(parse_precision(options["--precision"])),
                                        .width = width,
-                                       .keep_finished = false}));
+                                       .keep_finished = false,
+                                       .tune = need(parse_tune_level(options["--tune"]))}));
     const double load_s = microseconds(loading) / 1e6;
     const std::vector<NDArray> inputs = make_inputs(predictor, options["--input"]);
     if (!options["--output"].empty()) {

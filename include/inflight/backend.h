@@ -10,7 +10,9 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -37,6 +39,33 @@ std::string_view precision_name(Precision precision);
 //   errors   kInvalidArgument: another word
 Result<Precision> parse_precision(std::string_view text);
 
+// How long compile() may look for faster ways to compute a model, by timing them on the device. kOff: not at all, the
+// vendor's first choice is taken. kFast: a few seconds. kFull: all ways, up to a minute. What was found is kept on disk.
+// A backend that has nothing to time ignores it.
+enum class TuneLevel : std::uint8_t { kOff, kFast, kFull };
+// "off", "fast", "full".
+std::string_view tune_level_name(TuneLevel level);
+//   errors   kInvalidArgument: another word
+Result<TuneLevel> parse_tune_level(std::string_view text);
+
+// How far compile() is in looking.
+struct TuneProgress {
+  bool timing = false;    // false: the ways are being made ready to run, which comes first
+  std::size_t done = 0;   // steps of the network
+  std::size_t steps = 0;  // all that there is a choice for
+  double gain = 0;        // of those that are done, as Tuning::gain
+};
+
+// What tuning came to.
+struct Tuning {
+  TuneLevel level = TuneLevel::kOff;  // as it was asked for
+  double seconds = 0;                 // that it took, of this compile()
+  // How much faster the steps that could be tuned are than with the vendor's first choices: 0.18 is 18 % faster. Of
+  // narrow launches if there are any, else of wide ones.
+  double gain = 0;
+  bool cached = false;  // nothing was timed: all of it was known from an earlier compile()
+};
+
 struct CompileOptions {
   Precision precision = Precision::kAuto;
   std::vector<Width> widths = {Width::kNarrow};  // those that launch() may ask for
@@ -44,6 +73,10 @@ struct CompileOptions {
   // wide launch alone is not clearly faster than a narrow one (by 1.15). Program::has() tells.
   bool wide_must_pay = false;
   int threads = 0;  // CPU threads in all, at most capacity(); 0: capacity()
+  TuneLevel tune = TuneLevel::kFast;
+  // Called now and then while compile() tunes, by the thread that called it or one that it waits for, one call at a
+  // time; null: nobody wants to know. If it throws, compile() fails.
+  std::function<void(const TuneProgress&)> progress = {};
 };
 
 class BoundProgram;
@@ -121,6 +154,8 @@ class Program {
   // Whether launch() may ask for this width, of those that compile() was asked for.
   virtual bool has(Width /*width*/) const noexcept { return true; }
   virtual Result<std::unique_ptr<BoundProgram>> bind() = 0;
+  // What tuning came to; nothing where the backend does not tune.
+  virtual std::optional<Tuning> tuning() const { return std::nullopt; }
 };
 
 // A device and the vendor's objects for it. Any thread may call; programs may outlive the backend object.
@@ -155,6 +190,28 @@ class Backend {
   virtual Status device_status() = 0;
 };
 
+// One type of operator, and what a device makes of it.
+struct OperatorCoverage {
+  std::string type;           // "Convolution"
+  std::string versions;       // of the type, by OpenVINO's names: "opset1, opset8"
+  std::size_t count = 0;      // how many the model has of it; 0 where no model was asked about
+  std::size_t missing = 0;    // so many of them the device cannot compute
+  std::string first_missing;  // the name of the first of those,
+  std::string why;            // and why
+};
+
+// What a device can compute of a model, or at all.
+struct Coverage {
+  std::vector<OperatorCoverage> operators;  // sorted by type
+  // Whether none is missing.
+  bool complete() const noexcept {
+    for (const OperatorCoverage& one : operators) {
+      if (one.missing > 0) return false;
+    }
+    return true;
+  }
+};
+
 // Where load_backend() looks for backends that are not built in.
 struct LoadOptions {
   std::vector<std::string> plugin_folders = {};  // before the folder of libinflight itself and its "inflight"
@@ -165,5 +222,15 @@ struct LoadOptions {
 //   errors   kNoSuchDevice: the device does not exist, or its plugin is missing, cannot be opened, or is for
 //            another version; kException: the plugin threw; any other failure that the plugin returned
 Result<std::shared_ptr<Backend>> load_backend(Device device, const LoadOptions& options = {});
+
+// Which operators of a model a kind of device can compute. The device need not be there, only its backend. Counts are
+// of the model as the backend simplifies it: constants are folded, and some operators become others.
+//   device   of which only the kind matters
+//   errors   kUnsupported: the backend does not say, or it cannot take the model for another reason than an operator,
+//            such as a shape that is not static; kNoSuchDevice: as load_backend(), but for a device that is missing
+Result<Coverage> operator_coverage(const Model& model, Device device, const LoadOptions& options = {});
+// All types of operators that the backend of a kind of device knows.
+//   errors   likewise; kUnsupported also where the backend can tell only of a model's
+Result<Coverage> operator_coverage(Device device, const LoadOptions& options = {});
 
 }  // namespace inflight

@@ -28,13 +28,19 @@ namespace inflight {
 //   errors   kNoSuchDevice: the kind is there, this index is not
 using BackendFactory = Result<std::shared_ptr<Backend>> (*)(Device device);
 
+// Says which operators of a model the plugin's devices can compute, without such a device; of all that it knows if the
+// model is null. As operator_coverage().
+//   thread   any, several at once
+using CoverageFunction = Result<Coverage> (*)(const Model* model);
+
 // What a plugin says of itself. load_backend() reads the members in this order, and stops at the first one
 // that differs from its own. They are constants: no other code of the plugin has run by then.
 struct PluginInfo {
-  const char* version;     // of the headers that the plugin was compiled with, such as "0.1.0"
-  const char* abi;         // INFLIGHT_PLUGIN_ABI of its compiler and standard library
-  const char* kind;        // of its devices: "npu"
-  BackendFactory factory;  // never null
+  const char* version;                  // of the headers that the plugin was compiled with, such as "0.1.0"
+  const char* abi;                      // INFLIGHT_PLUGIN_ABI of its compiler and standard library
+  const char* kind;                     // of its devices: "npu"
+  BackendFactory factory;               // never null
+  CoverageFunction coverage = nullptr;  // null: it does not say
 };
 
 }  // namespace inflight
@@ -53,9 +59,10 @@ struct PluginInfo {
 // Makes a shared library a plugin: once in it, at namespace scope.
 //   kind      a string literal, the KIND of the file's name
 //   factory   a BackendFactory
-#define INFLIGHT_BACKEND_PLUGIN(kind, factory)                                                          \
-  extern "C" __attribute__((visibility("default"))) const ::inflight::PluginInfo*                       \
-  inflight_backend_plugin() noexcept {                                                                  \
-    static constexpr ::inflight::PluginInfo info{INFLIGHT_VERSION, INFLIGHT_PLUGIN_ABI, kind, factory}; \
-    return &info;                                                                                       \
+//   ...       nothing, or a CoverageFunction
+#define INFLIGHT_BACKEND_PLUGIN(kind, ...)                                                                  \
+  extern "C" __attribute__((visibility("default"))) const ::inflight::PluginInfo*                           \
+  inflight_backend_plugin() noexcept {                                                                      \
+    static constexpr ::inflight::PluginInfo info{INFLIGHT_VERSION, INFLIGHT_PLUGIN_ABI, kind, __VA_ARGS__}; \
+    return &info;                                                                                           \
   }

@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -201,6 +202,11 @@ struct PredictorOptions {
   // (Clock::real()), no thread keeps watch, and a deadline is checked only in submit() and when the frame
   // gets its slot.
   const Clock* clock = &steady_clock();
+  // How long create() may look for faster ways to compute the model, where the device offers several.
+  TuneLevel tune = TuneLevel::kFast;
+  // Told how far that is, while create() runs: by the thread that called create() or one that it waits for, one call at
+  // a time. If it throws, create() fails with kException. Not called once create() has returned.
+  std::function<void(const TuneProgress&)> tune_progress = {};
 };
 
 // Where the time of completed predictions went, in ns.
@@ -330,10 +336,14 @@ class Predictor {
   WidthPolicy width() const noexcept;
   // How many predictions run at once; 0 after it was moved from.
   int slots() const noexcept;
+  // What tuning came to when the model was compiled, on the first device that tunes; nothing where none does, and
+  // after it was moved from.
+  std::optional<Tuning> tuning() const noexcept { return core_ == nullptr ? std::nullopt : tuning_; }
 
  private:
   explicit Predictor(std::shared_ptr<internal::PredictorCore> core) noexcept;
   std::shared_ptr<internal::PredictorCore> core_;
+  std::optional<Tuning> tuning_;
 };
 
 }  // namespace inflight

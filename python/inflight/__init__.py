@@ -38,6 +38,7 @@ from inflight._inflight import StageLatencies as StageLatencies
 from inflight._inflight import Statistics as Statistics
 from inflight._inflight import Stream as Stream
 from inflight._inflight import TensorSpec as TensorSpec
+from inflight._inflight import Tuning as Tuning
 from inflight._inflight import Var as Var
 from inflight._inflight import VideoFrame as VideoFrame
 from inflight._inflight import default_model as default_model

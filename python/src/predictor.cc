@@ -191,7 +191,7 @@ void make(PyPredictor* self, const Model& model, PyRuntime* runtime, nb::handle 
           double weight, const nb::object& in_flight_limit, const std::string& overload,
           std::optional<double> block_timeout, const std::string& precision, const std::string& width,
           int slots, bool keep_finished, int finished_limit, double watch_share, const std::string& delivery,
-          bool refuse_late) {
+          bool refuse_late, const std::string& tune) {
   check_startable();
   PredictorOptions options;
   if (runtime != nullptr) {
@@ -214,6 +214,7 @@ void make(PyPredictor* self, const Model& model, PyRuntime* runtime, nb::handle 
   options.finished_limit = finished_limit;
   options.watch_share = watch_share;
   options.refuse_late = refuse_late;
+  options.tune = take(parse_tune_level(tune));
   Result<Predictor> created = [&] {
     const WithoutGil release;
     return Predictor::create(model, std::move(options));
@@ -326,6 +327,20 @@ void bind_books(nb::module_& module) {
       .def_ro("running", &StageLatencies::running, "From launched to finished.")
       .def_ro("total", &StageLatencies::total, "From due to finished.")
       .def_ro("age", &StageLatencies::age, "Of the newest results, over time; counts microseconds.");
+  nb::class_<Tuning>(module, "Tuning", "What tuning came to when a predictor's model was compiled.")
+      .def_prop_ro(
+          "level", [](const Tuning& t) { return std::string(tune_level_name(t.level)); },
+          nb::sig("def level(self) -> typing.Literal[\"off\", \"fast\", \"full\"]"), "As it was asked for.")
+      .def_ro("seconds", &Tuning::seconds, "That it took.")
+      .def_ro(
+          "gain", &Tuning::gain,
+          "How much faster the steps that could be tuned are than with the vendor's first choices: 0.18 is\n"
+          "18 % faster.")
+      .def_ro("cached", &Tuning::cached, "All of it was known from an earlier load.")
+      .def("__repr__", [](const Tuning& t) {
+        return "<inflight.Tuning level=" + std::string(tune_level_name(t.level)) +
+               " gain=" + std::to_string(t.gain) + ">";
+      });
   nb::class_<PyStream>(module, "Stream",
                        "The frames of one camera or client, from Predictor.stream(). Any thread may use it.")
       .def_prop_ro("name", [](const PyStream& s) { return std::string(s.value.name()); })
@@ -413,7 +428,10 @@ constexpr const char* kPredictorDoc =
     "finished_limit   while so many of them wait, submit refuses: 1 to 1,048,576\n"
     "watch_share      of one processor, that an idle thread may spend awake for an expected frame: 0 to 1\n"
     "delivery         what take_finished() hands out, and when: see stream()\n"
-    "refuse_late      a frame that would not finish by its deadline is refused at once\n\n"
+    "refuse_late      a frame that would not finish by its deadline is refused at once\n"
+    "tune             how long a GPU may time ways to compute the model: \"off\": not at all; \"fast\": 5 "
+    "seconds;\n"
+    "                 \"full\": 60. What is found is kept on disk. Other devices ignore it\n\n"
     "InvalidArgumentError: an option out of bounds; InvalidModelError, UnsupportedError: the device cannot\n"
     "run the model; NoSuchDeviceError; OutOfMemoryError. Compiling may take seconds; the GIL is released.";
 
@@ -431,7 +449,7 @@ void bind_predictors(nb::module_& module) {
            nb::arg("block_timeout") = nb::none(), nb::arg("precision") = "auto", nb::arg("width") = "elastic",
            nb::arg("slots") = 0, nb::arg("keep_finished") = true, nb::arg("finished_limit") = 1024,
            nb::arg("watch_share") = 0.05, nb::arg("delivery") = "as-completed",
-           nb::arg("refuse_late") = false,
+           nb::arg("refuse_late") = false, nb::arg("tune") = "fast",
            nb::sig("def __init__(self, model: Model, *, runtime: Runtime | None = None, device: Device | str "
                    "| list[Device | str] | tuple[Device | str, ...] | None = "
                    "None, threads: int = 0, weight: float = 1.0, in_flight_limit: int | "
@@ -444,7 +462,9 @@ void bind_predictors(nb::module_& module) {
                    "\"wide\"] = \"elastic\", slots: int = 0, keep_finished: bool = True, finished_limit: int "
                    "= 1024, "
                    "watch_share: float = 0.05, delivery: typing.Literal[\"as-completed\", \"in-order\", "
-                   "\"newest-only\"] = \"as-completed\", refuse_late: bool = False) -> None"))
+                   "\"newest-only\"] = \"as-completed\", refuse_late: bool = False, tune: "
+                   "typing.Literal[\"off\", \"fast\", "
+                   "\"full\"] = \"fast\") -> None"))
       .def("submit", submit, nb::arg("frame").none(), nb::kw_only(), nb::arg("tag") = 0,
            nb::arg("due") = nb::none(), nb::arg("deadline") = nb::none(), nb::arg("copy") = nb::none(),
            nb::arg("stream") = nb::none(),
@@ -562,6 +582,9 @@ void bind_predictors(nb::module_& module) {
       .def_prop_ro("inputs", [](PyPredictor& self) { return specs_of(self.get()->inputs()); })
       .def_prop_ro("outputs", [](PyPredictor& self) { return specs_of(self.get()->outputs()); })
       .def_prop_ro("device_description", [](PyPredictor& self) { return self.get()->device_description(); })
+      .def_prop_ro(
+          "tuning", [](PyPredictor& self) { return self.get()->tuning(); },
+          "What tuning came to when the model was compiled; None where the device does not tune.")
       .def_prop_ro(
           "slots", [](PyPredictor& self) { return self.get()->slots(); }, "How many predictions run at once.")
       .def(

@@ -50,6 +50,7 @@ def test_a_file_that_is_no_model(tmp_path) -> None:
         ({"overload": "block", "block_timeout": -1.0}, "block_timeout"),
         ({"precision": "f8"}, "f8"),
         ({"width": "broad"}, "broad"),
+        ({"tune": "max"}, "tune: got max, want off, fast or full"),
         ({"device": 3}, "device: found int"),
         ({"device": "CPU"}, "CPU"),
         ({"threads": -1}, "threads"),

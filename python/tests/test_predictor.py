@@ -12,7 +12,7 @@ import inflight
 import numpy as np
 import openvino
 import pytest
-from conftest import MODELS, needs_plugin, slow_model
+from conftest import MODELS, PLUGINS, needs_plugin, slow_model
 
 
 def expected(images: np.ndarray) -> np.ndarray:
@@ -45,6 +45,18 @@ def test_labels_of_the_synthetic_source() -> None:
                 right += int(prediction.output(0).numpy().argmax()) == frame.label
                 predictor.take_finished()
     assert right >= 85
+
+
+@needs_plugin
+def test_tuning(monkeypatch: pytest.MonkeyPatch) -> None:
+    with inflight.Predictor(inflight.default_model(), tune="full") as predictor:
+        assert predictor.tuning is None  # the CPU has nothing to time
+    monkeypatch.setenv("INFLIGHT_TEST_NULL_TUNES", "1")
+    runtime = inflight.Runtime("null", plugin_folders=[PLUGINS])
+    with inflight.Predictor(slow_model(), runtime=runtime, tune="full") as predictor:
+        tuning = predictor.tuning
+    assert tuning is not None
+    assert (tuning.level, tuning.seconds, tuning.gain, tuning.cached) == ("full", 1.5, 0.25, False)
 
 
 def test_models() -> None:

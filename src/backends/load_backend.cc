@@ -33,7 +33,27 @@ Result<std::shared_ptr<Backend>> load_plugin(Device device, const LoadOptions& o
   return path ? internal::open_plugin(*path, device) : nowhere(device.name(), folders);
 }
 
+Result<Coverage> coverage_of(const Model* model, Device device, const LoadOptions& options) try {
+  const auto told = [&]() -> Result<Coverage> {
+    if (device.name() == kBuiltIn) return openvino_coverage(model);
+    const std::vector<std::string> folders = internal::plugin_folders(options.plugin_folders);
+    const std::optional<std::string> path = internal::find_plugin(device.name(), folders);
+    return path ? internal::plugin_coverage(*path, device.name(), model) : nowhere(device.name(), folders);
+  }();
+  if (told.ok()) return told;
+  return told.status().with_context(fmt::format("device \"{}\"", device.to_string()));
+} catch (const std::bad_alloc&) {
+  return Status::out_of_memory("operators");
+}
+
 }  // namespace
+
+Result<Coverage> operator_coverage(const Model& model, Device device, const LoadOptions& options) {
+  return coverage_of(&model, device, options);
+}
+Result<Coverage> operator_coverage(Device device, const LoadOptions& options) {
+  return coverage_of(nullptr, device, options);
+}
 
 Result<std::shared_ptr<Backend>> load_backend(Device device, const LoadOptions& options) try {
   auto backend = device.name() == kBuiltIn ? load_built_in(device) : load_plugin(device, options);

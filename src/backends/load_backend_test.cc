@@ -29,5 +29,14 @@ TEST(LoadBackend, HasOneCpu) {
   EXPECT_EQ(backend.status().code(), StatusCode::kNoSuchDevice);
 }
 
+TEST(OperatorCoverage, OfTheCpuIsOfAModel) {
+  const auto known = operator_coverage(Device::cpu());
+  ASSERT_FALSE(known.ok());
+  EXPECT_EQ(known.status().code(), StatusCode::kUnsupported);
+  const Model opaque = Model::opaque("m", {{"x", DType::kU8, {2}}}, {{"y", DType::kU8, {3}}}).value();
+  EXPECT_EQ(operator_coverage(opaque, Device::cpu()).status().code(), StatusCode::kUnsupported);
+  EXPECT_EQ(operator_coverage(opaque, Device::null()).status().code(), StatusCode::kNoSuchDevice);
+}
+
 }  // namespace
 }  // namespace inflight

@@ -102,4 +102,15 @@ Result<std::shared_ptr<Backend>> open_plugin(const std::string& path, Device dev
   return std::move(*made);
 }
 
+Result<Coverage> plugin_coverage(const std::string& path, std::string_view kind, const Model* model) {
+  INFLIGHT_TRY_ASSIGN(const PluginInfo* const info, read_info(path, kind));
+  if (info->coverage == nullptr) {
+    return Status(StatusCode::kUnsupported,
+                  fmt::format("plugin {} does not say which operators it can compute", path));
+  }
+  std::optional<Result<Coverage>> told;
+  INFLIGHT_TRY(call_user([&] { told.emplace(info->coverage(model)); }).with_context("plugin " + path));
+  return std::move(*told);
+}
+
 }  // namespace inflight::internal

@@ -30,4 +30,8 @@ std::vector<std::string> plugin_kinds(std::span<const std::string> folders);
 //            factory returned or threw
 Result<std::shared_ptr<Backend>> open_plugin(const std::string& path, Device device);
 
+// Opens this file and lets it say what it can compute, as CoverageFunction.
+//   errors   kUnsupported: it does not say; kNoSuchDevice: as open_plugin()
+Result<Coverage> plugin_coverage(const std::string& path, std::string_view kind, const Model* model);
+
 }  // namespace inflight::internal

@@ -23,6 +23,9 @@ constexpr std::array<Row<Precision>, 4> kPrecisions = {{{Precision::kAuto, "auto
                                                         {Precision::kBF16, "bf16"},
                                                         {Precision::kF16, "f16"}}};
 
+constexpr std::array<Row<TuneLevel>, 3> kTuneLevels = {
+    {{TuneLevel::kOff, "off"}, {TuneLevel::kFast, "fast"}, {TuneLevel::kFull, "full"}}};
+
 template <typename Value>
 std::string_view name_of(Value value, std::span<const Row<Value>> rows) {
   for (const Row<Value>& row : rows) {
@@ -51,6 +54,11 @@ Result<Width> parse_width(std::string_view text) { return parse<Width>("width", 
 std::string_view precision_name(Precision precision) { return name_of<Precision>(precision, kPrecisions); }
 Result<Precision> parse_precision(std::string_view text) {
   return parse<Precision>("precision", text, kPrecisions);
+}
+
+std::string_view tune_level_name(TuneLevel level) { return name_of<TuneLevel>(level, kTuneLevels); }
+Result<TuneLevel> parse_tune_level(std::string_view text) {
+  return parse<TuneLevel>("tune", text, kTuneLevels);
 }
 
 }  // namespace inflight

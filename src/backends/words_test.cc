@@ -23,5 +23,12 @@ TEST(Words, OfPrecisionsAreReadBack) {
             "invalid argument: precision: got nothing, want auto, f32, bf16 or f16");
 }
 
+TEST(Words, OfTuneLevelsAreReadBack) {
+  for (const TuneLevel level : {TuneLevel::kOff, TuneLevel::kFast, TuneLevel::kFull})
+    EXPECT_EQ(parse_tune_level(tune_level_name(level)).value(), level);
+  EXPECT_EQ(parse_tune_level("max").status().to_string(),
+            "invalid argument: tune: got max, want off, fast or full");
+}
+
 }  // namespace
 }  // namespace inflight

@@ -13,6 +13,7 @@
 #include "cli/output_file.h"
 #include "cli/stop.h"
 #include "cli/text.h"
+#include "cli/tuning.h"
 #include "inflight/runtime.h"
 #include "inflight/version.h"
 #include "load/predictor_target.h"
@@ -80,6 +81,13 @@ class Bench {
     if (options_.deadline)
       json["deadline_ms"] = std::chrono::duration<double, std::milli>(*options_.deadline).count();
     if (options_.deadline) json["refuse_late"] = options_.refuse_late;
+    Json tuning = Json::array();
+    for (const System& system : systems_) {
+      Json one = tuning_json(system.target->predictor().tuning());
+      if (!one.is_null()) one["system"] = system.subject.system;
+      tuning.push_back(std::move(one));
+    }
+    json["tuning"] = std::move(tuning);
     json["rows"] = std::move(rows);
     return json;
   }
@@ -170,6 +178,9 @@ Result<std::vector<System>> make_systems(const BenchOptions& options, const Load
     wanted.in_flight_limit = options.limit;
     wanted.precision = options.precision;
     wanted.width = width;
+    wanted.tune = options.tune;
+    TuningBar bar;
+    wanted.tune_progress = bar.callback();
     wanted.refuse_late = options.refuse_late;
     Result<load::PredictorTarget> target = load::PredictorTarget::make(loaded.model, std::move(wanted));
     if (!target.ok()) {

@@ -19,7 +19,7 @@ namespace inflight::cli {
 
 // The words as written; nothing where an option was not given.
 struct BenchWords {
-  std::optional<std::string> model, loads, rates, in_flight, duration, limit, widths, device, precision,
+  std::optional<std::string> model, loads, rates, in_flight, duration, limit, widths, device, precision, tune,
       deadline_ms, seed, json, html;
   bool refuse_late = false;
   std::vector<std::string> plans, input_shapes;
@@ -37,6 +37,7 @@ struct BenchOptions {
   std::vector<WidthPolicy> widths = {PredictorOptions().width};
   std::vector<Device> devices = {Device::cpu()};
   Precision precision = Precision::kAuto;
+  TuneLevel tune = TuneLevel::kFast;
   std::optional<Duration> deadline;
   bool refuse_late = false;
   std::uint64_t seed = 1;

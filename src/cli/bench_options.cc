@@ -151,6 +151,9 @@ Result<BenchOptions> parse_bench(const BenchWords& words) {
   if (words.precision) {
     INFLIGHT_TRY_ASSIGN(options.precision, parse_precision(*words.precision));
   }
+  if (words.tune) {
+    INFLIGHT_TRY_ASSIGN(options.tune, parse_tune(*words.tune));
+  }
   INFLIGHT_TRY_ASSIGN(options.input_shapes, parse_input_shapes(words.input_shapes));
   INFLIGHT_TRY(check_together(words, options));
   // Last, so that a wrong word is told as such even where the device is missing.

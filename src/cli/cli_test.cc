@@ -5,17 +5,21 @@
 #include <array>
 #include <cmath>
 #include <cstdint>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <random>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "cli/classify.h"
+#include "cli/coverage.h"
 #include "cli/loop.h"
 #include "cli/options.h"
 #include "cli/report.h"
 #include "cli/text.h"
+#include "cli/tuning.h"
 
 namespace inflight::cli {
 namespace {
@@ -157,11 +161,11 @@ TEST(ParseRun, DeadlineIsInMilliseconds) {
 // Any bytes in any word: a value or one line that is not long, and nothing else.
 TEST(ParseRun, TakesAnyBytes) {
   using Word = std::optional<std::string> RunWords::*;
-  constexpr std::array<Word, 18> kWords = {
-      &RunWords::model,  &RunWords::streams,   &RunWords::fps,        &RunWords::limit, &RunWords::policy,
-      &RunWords::device, &RunWords::precision, &RunWords::width,      &RunWords::color, &RunWords::mean,
-      &RunWords::scale,  &RunWords::frames,    &RunWords::duration,   &RunWords::seed,  &RunWords::top,
-      &RunWords::json,   &RunWords::results,   &RunWords::deadline_ms};
+  constexpr std::array<Word, 19> kWords = {
+      &RunWords::model,  &RunWords::streams,   &RunWords::fps,         &RunWords::limit, &RunWords::policy,
+      &RunWords::device, &RunWords::precision, &RunWords::width,       &RunWords::color, &RunWords::mean,
+      &RunWords::scale,  &RunWords::frames,    &RunWords::duration,    &RunWords::seed,  &RunWords::top,
+      &RunWords::json,   &RunWords::results,   &RunWords::deadline_ms, &RunWords::tune};
   constexpr std::string_view kNumberLike = "0123456789.,-+eExXinfaNp: \n";
   std::mt19937_64 random(1);
   for (int round = 0; round < 20'000; ++round) {
@@ -177,6 +181,78 @@ TEST(ParseRun, TakesAnyBytes) {
     EXPECT_LT(message.size(), 300U) << message;
     EXPECT_EQ(message.find('\n'), std::string::npos);
   }
+}
+
+TEST(ParseRun, ReadsTheLevelOfTuning) {
+  EXPECT_EQ(parse_run({})->tune, TuneLevel::kFast);
+  RunWords words;
+  words.tune = "off";
+  EXPECT_EQ(parse_run(words)->tune, TuneLevel::kOff);
+  words.tune = "max";
+  EXPECT_EQ(refusal(words), "--tune: got max, want off, fast or full");
+}
+
+TEST(Tuning, TextSaysWhatItGained) {
+  EXPECT_EQ(tuning_text({TuneLevel::kFull, 12.34, 0.18, false}), "full, 18% faster, in 12.3 s");
+  EXPECT_EQ(tuning_text({TuneLevel::kFast, 0.1, 0.004, true}), "fast, known from an earlier load");
+  EXPECT_EQ(tuning_text({TuneLevel::kOff, 0, 0, false}), "off");
+  EXPECT_EQ(tuning_json(std::nullopt), nullptr);
+  EXPECT_EQ(tuning_json(Tuning{TuneLevel::kFull, 12.5, 0.25, true}).dump(),
+            R"({"level":"full","seconds":12.5,"gain":0.25,"cached":true})");
+}
+
+TEST(Tuning, LineSaysHowFarItIs) {
+  EXPECT_EQ(tuning_line({false, 0, 53, 0}), "[....................] tuning: prepared 0 of 53 steps");
+  EXPECT_EQ(tuning_line({true, 31, 53, 0.18}), "[###########.........] tuned 31 of 53 steps, 18% faster");
+  EXPECT_EQ(tuning_line({true, 53, 53, 0}), "[####################] tuned 53 of 53 steps");
+  EXPECT_EQ(tuning_line({true, 0, 0, 0}), "[....................] tuned 0 of 0 steps");
+}
+
+TEST(TuningBar, ReplacesItsLineAndTakesItAway) {
+  ManualClock clock;
+  std::vector<std::string> printed;
+  {
+    TuningBar bar(
+        30, [&](std::string_view text) { printed.emplace_back(text); }, clock);
+    const auto tell = bar.callback();
+    tell({true, 1, 53, 0});
+    EXPECT_TRUE(printed.empty()) << "what is over soon is not shown";
+    clock.advance(TuningBar::kAfter);
+    tell({true, 2, 53, 0});
+    tell({true, 3, 53, 0});
+    ASSERT_EQ(printed.size(), 1U) << "not more often than the eye can follow";
+    clock.advance(TuningBar::kRefresh);
+    tell({true, 53, 53, 0.2});
+    ASSERT_EQ(printed.size(), 2U);
+    EXPECT_EQ(printed[1], "\r\x1b[K[####################] tuned ") << "as wide as the terminal, less one";
+  }
+  ASSERT_EQ(printed.size(), 3U);
+  EXPECT_EQ(printed[2], "\r\x1b[K");
+}
+
+TEST(TuningBar, IsSilentWithoutATerminal) {
+  ManualClock clock;
+  TuningBar bar(
+      0, [](std::string_view) { FAIL(); }, clock);
+  EXPECT_EQ(bar.callback(), nullptr);
+}
+
+TEST(Coverage, LinesTellWhatIsMissing) {
+  Coverage coverage;
+  coverage.operators = {{"Add", "opset1", 12, 0, "", ""},
+                        {"Resize", "opset4", 3, 2, "up\n1", "not with these axes"},
+                        {"Twist", "opset9", 2, 2, "t", "no kernel computes this operator"}};
+  using Lines = std::vector<std::pair<std::string, std::string>>;
+  EXPECT_EQ(coverage_lines(coverage),
+            (Lines{{"covered", "12 Add (opset1)"},
+                   {"missing", "2 of 3 Resize (opset4), the first \"up 1\": not with these axes"},
+                   {"missing", "2 Twist (opset9), the first \"t\": no kernel computes this operator"}}));
+  const Status status = coverage_status(coverage, Device::cuda());
+  EXPECT_EQ(exit_code(status.code()), 3);
+  EXPECT_EQ(status.message(),
+            "device \"cuda:0\" cannot compute 4 of 17 operators: Resize \"up 1\": not with these axes");
+  coverage.operators.resize(1);
+  EXPECT_TRUE(coverage_status(coverage, Device::cuda()).ok());
 }
 
 TEST(ParseRun, ReadsChannels) {

@@ -73,6 +73,8 @@ void print_out(std::string_view text) { out().print(text); }
 
 void print_error(std::string_view message) { err().print(fmt::format("inflight: {}\n", one_line(message))); }
 
+void print_live(std::string_view text) { err().print(text); }
+
 void print_error(const Status& status) { print_error(status.message()); }
 
 Status take_print_failure() {

@@ -21,6 +21,10 @@ void print_out(std::string_view text);
 void print_error(std::string_view message);
 void print_error(const Status& status);
 
+// Prints `text` to stderr as it is: for a line that replaces itself on a terminal.
+//   thread   any; waits likewise
+void print_live(std::string_view text);
+
 // The first failure to print, once: a second call returns success.
 //   errors   kIoError: `standard output: No space left on device`
 Status take_print_failure();

@@ -9,21 +9,28 @@
 #include <cstdio>
 #include <cstring>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <span>
 #include <thread>
 #include <utility>
 #include <vector>
 
 #include "cli/console.h"
+#include "cli/coverage.h"
+#include "cli/file_id.h"
 #include "cli/input_shapes.h"
 #include "cli/load.h"
 #include "cli/options.h"
+#include "cli/output_file.h"
 #include "cli/text.h"
+#include "cli/tuning.h"
 #include "inflight/backend.h"
 #include "inflight/buffer.h"
 
 namespace inflight::cli {
 namespace {
+
+using Json = nlohmann::ordered_json;
 
 constexpr int kSlotsMeasured = 4;
 
@@ -75,18 +82,20 @@ void print_model(const LoadedModel& loaded) {
   }
 }
 
-// What stands in the way of compiling; true where something does.
-bool explain_dynamic_inputs(const Model& model) {
-  bool dynamic = false;
+bool has_dynamic_inputs(const Model& model) {
+  return std::any_of(model.inputs().begin(), model.inputs().end(),
+                     [](const TensorSpec& input) { return !input.shape.is_static(); });
+}
+
+// What stands in the way of compiling.
+void explain_dynamic_inputs(const Model& model) {
   for (const TensorSpec& input : model.inputs()) {
     if (input.shape.is_static()) continue;
-    dynamic = true;
     line("needs",
          fmt::format("extents for \"{}\": `inflight run` takes an image's height and width from the source; "
                      "--input-shape gives them, and a program sets ModelOptions::input_shapes",
                      input.name));
   }
-  return dynamic;
 }
 
 // Memory of this process that is in RAM.
@@ -147,8 +156,6 @@ Result<double> bytes_per_slot(Program& program) {
 }
 
 Status print_program(const Model& model, Backend& backend, Precision precision) {
-  line("device", backend.device_description());
-  if (explain_dynamic_inputs(model)) return {};
   CompileOptions options;
   options.precision = precision;
   const TimePoint start = steady_clock().now();
@@ -161,30 +168,112 @@ Status print_program(const Model& model, Backend& backend, Precision precision) 
     line("output", fmt::format("\"{}\" {} once compiled", output.name, output.type_string()));
   }
   line("slots", fmt::format("{} of use at once", program->concurrency(Width::kNarrow)));
+  if (const std::optional<Tuning> tuning = program->tuning()) line("tuning", tuning_text(*tuning));
   INFLIGHT_TRY_ASSIGN(const double bytes, bytes_per_slot(*program));
   line("per slot", fmt::format("{} of memory, beside inputs and outputs (mean of {} slots)",
                                bytes_text(bytes), kSlotsMeasured));
   return {};
 }
 
-Status print_info(const InfoWords& words) {
-  Precision precision = Precision::kAuto;
-  if (words.precision) {
-    INFLIGHT_TRY_ASSIGN(precision, parse_precision(*words.precision));
-  }
-  Device device = Device::cpu();
-  if (words.device) {
-    INFLIGHT_TRY_ASSIGN(device, parse_device(*words.device));
-  }
+// What was asked for, as values.
+struct Asked {
+  std::optional<std::string> model;
   ModelOptions model_options;
-  INFLIGHT_TRY_ASSIGN(model_options.input_shapes, parse_input_shapes(words.input_shapes));
-  if (!words.model && !words.input_shapes.empty()) {
-    return {StatusCode::kInvalidArgument, "--input-shape: the embedded model's shapes are fixed"};
+  Device device = Device::cpu();
+  bool device_named = false;
+  Precision precision = Precision::kAuto;
+  OutputFile json;
+};
+
+Result<Asked> parse_info(const InfoWords& words) {
+  Asked asked;
+  asked.model = words.model;
+  if (words.precision) {
+    INFLIGHT_TRY_ASSIGN(asked.precision, parse_precision(*words.precision));
   }
-  INFLIGHT_TRY_ASSIGN(const std::shared_ptr<Backend> backend, load_backend(device));
-  INFLIGHT_TRY_ASSIGN(const LoadedModel loaded, load_model(words.model, model_options));
+  asked.device_named = words.device.has_value();
+  if (words.device) {
+    INFLIGHT_TRY_ASSIGN(asked.device, parse_device(*words.device));
+  }
+  INFLIGHT_TRY_ASSIGN(asked.model_options.input_shapes, parse_input_shapes(words.input_shapes));
+  if (!words.model && !words.input_shapes.empty())
+    return Status(StatusCode::kInvalidArgument, "--input-shape: the embedded model's shapes are fixed");
+  if (words.json) {
+    std::vector<NamedPath> inputs;
+    if (words.model) {
+      for (std::string& path : files_of_model(*words.model)) inputs.push_back({"the model", std::move(path)});
+    }
+    INFLIGHT_TRY(check_files({{"--json", *words.json}}, inputs));
+    INFLIGHT_TRY_ASSIGN(asked.json, OutputFile::open_whole("--json", *words.json));
+  }
+  return asked;
+}
+
+Json specs_json(std::span<const TensorSpec> specs) {
+  Json json = Json::array();
+  for (const TensorSpec& spec : specs) json.push_back({{"name", spec.name}, {"type", spec.type_string()}});
+  return json;
+}
+
+//   model      null: no model was asked about
+//   coverage   null: it is not known
+Status write_json(Asked& asked, const LoadedModel* model, const Coverage* coverage, const Status& device) {
+  if (!asked.json) return {};
+  Json json = {{"model", nullptr},
+               {"device", asked.device.to_string()},
+               {"device_missing", device.ok() ? Json(nullptr) : Json(one_line(device.message()))}};
+  if (model != nullptr) {
+    json["model"] = model->title;
+    json["inputs"] = specs_json(model->model.inputs());
+    json["outputs"] = specs_json(model->model.outputs());
+    json["parameters"] = model->model.summary().parameters;
+  }
+  json["covered"] = coverage != nullptr ? Json(coverage->complete()) : Json(nullptr);
+  json["operators"] = coverage != nullptr ? coverage_json(*coverage) : Json(nullptr);
+  INFLIGHT_TRY(asked.json.write(json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n"));
+  return asked.json.close();
+}
+
+void print_device(const Result<std::shared_ptr<Backend>>& backend) {
+  if (backend.ok()) return line("device", (*backend)->device_description());
+  line("device", fmt::format("none here: {}", one_line(backend.status().message())));
+}
+
+void print_coverage(const Coverage& coverage) {
+  for (const auto& [name, value] : coverage_lines(coverage)) line(name, value);
+}
+
+Status print_known(Asked& asked, const Coverage& known, const Result<std::shared_ptr<Backend>>& backend) {
+  print_device(backend);
+  print_coverage(known);
+  return write_json(asked, nullptr, &known, backend.ok() ? Status() : backend.status());
+}
+
+Status print_info(const InfoWords& words) {
+  INFLIGHT_TRY_ASSIGN(Asked asked, parse_info(words));
+  const Result<std::shared_ptr<Backend>> backend = load_backend(asked.device);
+  const Status no_device = backend.ok() ? Status() : backend.status();
+  const Result<Coverage> known = operator_coverage(asked.device);
+  // Without the device, its backend may still tell.
+  if (!no_device.ok() && (no_device.code() != StatusCode::kNoSuchDevice || !known.ok())) return no_device;
+  if (!asked.model && known.ok()) return print_known(asked, *known, backend);
+  INFLIGHT_TRY_ASSIGN(const LoadedModel loaded, load_model(asked.model, asked.model_options));
   print_model(loaded);
-  Status status = print_program(loaded.model, *backend, precision);
+  // What can be computed may depend on shapes that are not known yet.
+  const bool open = has_dynamic_inputs(loaded.model);
+  const Result<Coverage> coverage =
+      open ? Result<Coverage>(Status(StatusCode::kUnsupported, "shapes are open"))
+           : operator_coverage(loaded.model, asked.device);
+  if (coverage.ok() && (asked.device_named || !coverage->complete())) print_coverage(*coverage);
+  print_device(backend);
+  INFLIGHT_TRY(write_json(asked, &loaded, coverage.ok() ? &*coverage : nullptr, no_device));
+  if (coverage.ok()) INFLIGHT_TRY(coverage_status(*coverage, asked.device));
+  if (open) {
+    explain_dynamic_inputs(loaded.model);
+    return {};
+  }
+  if (!backend.ok()) return coverage.status();
+  const Status status = print_program(loaded.model, **backend, asked.precision);
   // The words have been checked: what cannot be compiled is a bad model.
   if (status.code() != StatusCode::kInvalidArgument) return status;
   return {StatusCode::kInvalidModel, std::string(status.message())};

@@ -42,6 +42,13 @@ void add_input_shapes(CLI::App& command, std::vector<std::string>& words) {
       ->take_all();
 }
 
+void add_tune(CLI::App& command, std::optional<std::string>& word) {
+  add(command, "--tune", word, "off|fast|full",
+      "how long loading may time ways to compute the model on a GPU: not at all, 5 seconds (fast, the "
+      "default) or "
+      "60 (full) at most; what is found is kept on disk. The CPU ignores it");
+}
+
 void add_run_options(CLI::App& run, RunWords& words) {
   add(run, "MODEL", words.model, "", "a model file; without one, the embedded classifier of shapes");
   add_all(run, "--source", words.sources, "SOURCE",
@@ -76,6 +83,7 @@ void add_run_options(CLI::App& run, RunWords& words) {
   add(run, "--width", words.width, "elastic|wide|narrow",
       "how much of the device one prediction uses: all of it, its share, or what the load asks for (the "
       "default)");
+  add_tune(run, words.tune);
   add(run, "--color", words.color, "rgb|bgr", "the colour order that the model wants, default rgb");
   add(run, "--mean", words.mean, "M[,M,M]", "the model's input is (pixel - mean) / scale, default 0");
   add(run, "--scale", words.scale, "S[,S,S]", "see --mean, default 1");
@@ -108,10 +116,19 @@ void add_run_options(CLI::App& run, RunWords& words) {
 
 void add_info_options(CLI::App& info, InfoWords& words) {
   add(info, "MODEL", words.model, "", "a model file; without one, the embedded classifier of shapes");
-  add(info, "--device", words.device, "cpu|cuda[:N]|null", "compile for this device, default cpu");
+  add(info, "--device", words.device, "cpu|cuda[:N]|null",
+      "compile for this device, default cpu, and say which operators it covers, also where the device itself "
+      "is "
+      "missing; cuda without MODEL: all operators that it covers");
   add(info, "--precision", words.precision, "auto|f32|bf16|f16",
       "arithmetic of the heavy operators, default auto");
   add_input_shapes(info, words.input_shapes);
+  add(info, "--json", words.json, "FILE", "write what is known of operators, inputs and outputs to FILE");
+  info.footer(
+      "Exit status: 0: the device covers every operator, whether or not it is here, or the model first needs "
+      "shapes; 2: bad usage; 3: an "
+      "operator is "
+      "missing, or the model is bad; 4: there is no such device, and no backend that could tell.");
 }
 
 void add_bench_options(CLI::App& bench, BenchWords& words) {
@@ -141,6 +158,7 @@ void add_bench_options(CLI::App& bench, BenchWords& words) {
   add(bench, "--device", words.device, "cpu|cuda[:N]|null[:N][,...]", "where to compute, as of run");
   add(bench, "--precision", words.precision, "auto|f32|bf16|f16",
       "arithmetic of the heavy operators, default auto");
+  add_tune(bench, words.tune);
   add(bench, "--seed", words.seed, "N", "of the plans, default 1");
   add_input_shapes(bench, words.input_shapes);
   add(bench, "--json", words.json, "FILE", "write all numbers to FILE");

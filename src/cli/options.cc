@@ -272,6 +272,10 @@ Result<Precision> parse_precision(const std::string& word) {
   return as_option(inflight::parse_precision(clipped(word)));
 }
 
+Result<TuneLevel> parse_tune(const std::string& word) {
+  return as_option(inflight::parse_tune_level(clipped(word)));
+}
+
 Result<RunOptions> parse_run(const RunWords& words) {
   RunOptions options;
   options.model = words.model;
@@ -290,6 +294,7 @@ Result<RunOptions> parse_run(const RunWords& words) {
   INFLIGHT_TRY(set(options.precision, words.precision, parse_precision));
   INFLIGHT_TRY(set(options.width, words.width,
                    [](const std::string& word) { return as_option(parse_width_policy(clipped(word))); }));
+  INFLIGHT_TRY(set(options.tune, words.tune, parse_tune));
   INFLIGHT_TRY(set(options.color, words.color, [](const std::string& word) {
     return parse_choice<ColorOrder>("--color", word, kColors);
   }));

@@ -21,9 +21,9 @@ namespace inflight::cli {
 
 // The words as written; nothing where an option was not given.
 struct RunWords {
-  std::optional<std::string> model, streams, fps, limit, policy, device, precision, width, color, mean, scale,
-      frames, duration, deadline_ms, seed, top, json, results, stall_timeout, fit, output, task, head, labels,
-      score, iou, trace;
+  std::optional<std::string> model, streams, fps, limit, policy, device, precision, width, tune, color, mean,
+      scale, frames, duration, deadline_ms, seed, top, json, results, stall_timeout, fit, output, task, head,
+      labels, score, iou, trace;
   bool no_rotate = false;
   bool strict = false;
   bool refuse_late = false;
@@ -49,6 +49,7 @@ struct RunOptions {
   std::vector<Device> devices = {Device::cpu()};
   Precision precision = Precision::kAuto;
   WidthPolicy width = WidthPolicy::kElastic;
+  TuneLevel tune = TuneLevel::kFast;
   // How frames become the model's input; nothing: what the model is known to want, else RGB, 0 and 1.
   std::optional<ColorOrder> color;
   std::optional<std::vector<float>> mean, scale;
@@ -82,5 +83,6 @@ Result<Device> parse_device(const std::string& word);
 //   errors   kInvalidArgument: one of them twice, or too many; kNoSuchDevice
 Result<std::vector<Device>> parse_devices(const std::string& word);
 Result<Precision> parse_precision(const std::string& word);
+Result<TuneLevel> parse_tune(const std::string& word);
 
 }  // namespace inflight::cli

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/text.h"
+#include "cli/tuning.h"
 
 namespace inflight::cli {
 namespace {
@@ -110,6 +111,7 @@ std::string summary_text(const RunReport& report) {
   };
   line("model", report.model);
   line("device", report.device);
+  if (report.tuning) line("tuning", tuning_text(*report.tuning));
   line("source", report.source);
   line("frames", outcomes_text(s));
   line("rate", fmt::format("{:.1f} completed a second, over {:.2f} s", completed_per_second(report, s),
@@ -182,6 +184,7 @@ std::string json_text(const RunReport& report) {
   json["limit"] = s.in_flight_limit;
   json["limit_reason"] = limit_reason_name(s.limit_reason);
   json["slots"] = report.slots;
+  json["tuning"] = tuning_json(report.tuning);
   if (report.deadline)
     json["deadline_ms"] = std::chrono::duration<double, std::milli>(*report.deadline).count();
   json["policy"] = report.policy;

@@ -58,6 +58,7 @@ struct RunReport {
   std::string model, source, device;
   std::string policy, precision;
   int slots = 0;
+  std::optional<Tuning> tuning;        // nothing: the device does not tune
   std::optional<Duration> deadline;    // of a frame, from when it was due
   std::optional<double> fps;           // asked for or the source's own; nothing: as fast as accepted
   std::string task;                    // what the outputs mean; empty: nothing that is known

@@ -23,6 +23,7 @@
 #include "cli/sized_predictors.h"
 #include "cli/stop.h"
 #include "cli/trace.h"
+#include "cli/tuning.h"
 #include "inflight/predictor.h"
 #include "inflight/runtime.h"
 #include "media/open_source.h"
@@ -134,12 +135,14 @@ Overload overload_of(const RunOptions& options, const LoopPlan& plan) {
 }
 
 Result<Predictor> make_predictor(const Model& model, Runtime runtime, const RunOptions& options,
-                                 const LoopPlan& plan) {
+                                 const LoopPlan& plan, TuningBar* bar = nullptr) {
   PredictorOptions wanted;
   wanted.runtime = std::move(runtime);
   wanted.in_flight_limit = options.limit;
   wanted.precision = options.precision;
   wanted.width = options.width;
+  wanted.tune = options.tune;
+  if (bar != nullptr) wanted.tune_progress = bar->callback();
   wanted.finished_limit = plan.finished_limit;
   const Overload overload = overload_of(options, plan);
   wanted.overload = overload.policy;
@@ -172,7 +175,10 @@ Result<std::unique_ptr<SizedPredictors>> make_predictors(const Model& model, con
                                                          const RunOptions& options, const LoopPlan& plan,
                                                          const LoadedModel& loaded, const FrameSource& source,
                                                          bool reload) {
-  INFLIGHT_TRY_ASSIGN(Predictor first, make_predictor(model, runtime, options, plan));
+  // Only at the start: later the terminal shows the run.
+  TuningBar bar;
+  INFLIGHT_TRY_ASSIGN(Predictor first, make_predictor(model, runtime, options, plan, &bar));
+  bar.finish();
   const auto make = [=](int height, int width) -> Result<SizedPredictors::Made> {
     LoadedModel for_size = loaded;
     if (reload) {
@@ -370,6 +376,7 @@ RunReport make_report(const Session& session, const std::vector<std::string>& so
   report.precision = precision_name(options.precision);
   report.deadline = options.deadline;
   report.slots = session.predictor->slots();
+  report.tuning = session.predictor->tuning();
   const LoopPlan& plan = session.plans.front();
   if (plan.pace == Pace::kPaced || plan.pace == Pace::kStamped) {
     report.fps = static_cast<double>(plan.rate.num) / static_cast<double>(plan.rate.den);

@@ -71,6 +71,7 @@ SizedPredictors::SizedPredictors(Predictor first, int height, int width, int in_
       first_outputs_(first.outputs().begin(), first.outputs().end()),
       device_(first.device_description()),
       slots_(first.slots()),
+      tuning_(first.tuning()),
       stream_options_(std::move(streams)),
       own_streams_(stream_options_.size()) {
   sized_.push_back(std::make_unique<Sized>(Sized{height, width, std::move(first), false, 0}));

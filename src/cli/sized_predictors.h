@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -65,6 +66,7 @@ class SizedPredictors {
   std::span<const TensorSpec> outputs() const noexcept { return first_outputs_; }
   const std::string& device_description() const noexcept { return device_; }
   int slots() const noexcept { return slots_; }
+  const std::optional<Tuning>& tuning() const noexcept { return tuning_; }
   // The most that may be in flight, all sizes together.
   int places() const noexcept { return in_flight_limit_; }
 
@@ -92,6 +94,7 @@ class SizedPredictors {
   const std::vector<TensorSpec> first_outputs_;
   const std::string device_;
   const int slots_;
+  const std::optional<Tuning> tuning_;
   std::vector<std::unique_ptr<Sized>> sized_;
   std::uint64_t uses_ = 0;
   Statistics own_;                    // of retired predictors, and of what was refused here

@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "inflight/openvino_interop.h"
+#include "model/element_types.h"
 #include "model/file_format.h"
 #include "model/network.h"
 #include "model/openvino_error.h"
@@ -23,39 +24,6 @@
 namespace inflight {
 namespace internal {
 namespace {
-
-std::optional<DType> dtype_from(const ov::element::Type& type) {
-  switch (static_cast<ov::element::Type_t>(type)) {
-    case ov::element::Type_t::boolean:
-      return DType::kBool;
-    case ov::element::Type_t::u8:
-      return DType::kU8;
-    case ov::element::Type_t::i8:
-      return DType::kI8;
-    case ov::element::Type_t::u16:
-      return DType::kU16;
-    case ov::element::Type_t::i16:
-      return DType::kI16;
-    case ov::element::Type_t::u32:
-      return DType::kU32;
-    case ov::element::Type_t::i32:
-      return DType::kI32;
-    case ov::element::Type_t::u64:
-      return DType::kU64;
-    case ov::element::Type_t::i64:
-      return DType::kI64;
-    case ov::element::Type_t::f16:
-      return DType::kF16;
-    case ov::element::Type_t::bf16:
-      return DType::kBF16;
-    case ov::element::Type_t::f32:
-      return DType::kF32;
-    case ov::element::Type_t::f64:
-      return DType::kF64;
-    default:
-      return std::nullopt;
-  }
-}
 
 // The tensor's name: one of its own that no other input (or output) has taken, else its operator's.
 std::string pick_name(const ov::Output<const ov::Node>& port, std::set<std::string>& taken) {
@@ -82,7 +50,7 @@ Result<TensorSpec> spec_of(const ov::Output<const ov::Node>& port, std::string_v
   const auto fail = [&](StatusCode code, const std::string& why) {
     return Status(code, fmt::format("{} \"{}\": {}", role, spec.name, why));
   };
-  const std::optional<DType> dtype = dtype_from(port.get_element_type());
+  const std::optional<DType> dtype = dtype_of_element(port.get_element_type());
   if (!dtype.has_value()) {
     return fail(StatusCode::kUnsupported,
                 fmt::format("element type {} is not offered", port.get_element_type().get_type_name()));

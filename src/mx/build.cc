@@ -4,31 +4,12 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include <array>
 #include <numeric>
 
 #include "base/check.h"
 
 namespace inflight::mx::detail {
 namespace {
-
-struct TypePair {
-  DType dtype;
-  ov::element::Type_t type;
-};
-constexpr std::array<TypePair, 13> kTypes = {{{DType::kBool, ov::element::Type_t::boolean},
-                                              {DType::kU8, ov::element::Type_t::u8},
-                                              {DType::kI8, ov::element::Type_t::i8},
-                                              {DType::kU16, ov::element::Type_t::u16},
-                                              {DType::kI16, ov::element::Type_t::i16},
-                                              {DType::kU32, ov::element::Type_t::u32},
-                                              {DType::kI32, ov::element::Type_t::i32},
-                                              {DType::kU64, ov::element::Type_t::u64},
-                                              {DType::kI64, ov::element::Type_t::i64},
-                                              {DType::kF16, ov::element::Type_t::f16},
-                                              {DType::kBF16, ov::element::Type_t::bf16},
-                                              {DType::kF32, ov::element::Type_t::f32},
-                                              {DType::kF64, ov::element::Type_t::f64}}};
 
 ov::Shape ov_shape(const Ints& shape) { return ov::Shape(shape.begin(), shape.end()); }
 
@@ -69,21 +50,6 @@ Value add(const Value& a, const Value& b) { return make<ov::op::v1::Add>(a, b); 
 Value subtract(const Value& a, const Value& b) { return make<ov::op::v1::Subtract>(a, b); }
 Value multiply(const Value& a, const Value& b) { return make<ov::op::v1::Multiply>(a, b); }
 Value divide(const Value& a, const Value& b) { return make<ov::op::v1::Divide>(a, b, false); }
-
-ov::element::Type element_type(DType dtype) {
-  for (const TypePair& pair : kTypes) {
-    if (pair.dtype == dtype) return pair.type;
-  }
-  INFLIGHT_CHECK(!"a dtype without an element type");
-  return {};
-}
-
-std::optional<DType> dtype_of_element(ov::element::Type type) {
-  for (const TypePair& pair : kTypes) {
-    if (ov::element::Type(pair.type) == type) return pair.dtype;
-  }
-  return std::nullopt;
-}
 
 bool is_integer(ov::element::Type type) { return type.is_integral(); }
 bool is_small_integer(ov::element::Type type) { return type.is_integral() && type.bitwidth() < 32; }

@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "model/element_types.h"
 #include "mx/op_table.h"
 
 namespace inflight::mx::detail {
@@ -56,10 +57,6 @@ Value add(const Value& a, const Value& b);
 Value subtract(const Value& a, const Value& b);
 Value multiply(const Value& a, const Value& b);
 Value divide(const Value& a, const Value& b);  // integers towards zero
-
-// The element type by our name and back.
-ov::element::Type element_type(DType dtype);
-std::optional<DType> dtype_of_element(ov::element::Type type);
 
 // Whether arithmetic in this type must go through i32, where OpenVINO would saturate and MXNet wraps around.
 bool is_small_integer(ov::element::Type type);

@@ -211,7 +211,8 @@ Result<DevicePart> compile(std::shared_ptr<internal::RuntimeCore> core, const Mo
                            const PredictorOptions& options) {
   DevicePart part;
   part.width = options.width;
-  CompileOptions wanted{.precision = options.precision, .threads = core->threads()};
+  CompileOptions wanted{.precision = options.precision, .threads = core->threads(), .tune = options.tune};
+  wanted.progress = options.tune_progress;
   if (part.width == WidthPolicy::kElastic && core->capacity() == 1) part.width = WidthPolicy::kNarrow;
   if (part.width == WidthPolicy::kWide) wanted.widths = {Width::kWide};
   if (part.width == WidthPolicy::kElastic) {
@@ -305,6 +306,7 @@ Predictor& Predictor::operator=(Predictor&& other) noexcept {
   if (this != &other) {
     const Predictor old(std::move(core_));
     core_ = std::move(other.core_);
+    tuning_ = std::exchange(other.tuning_, std::nullopt);
   }
   return *this;
 }
@@ -338,8 +340,14 @@ Result<Predictor> Predictor::create(const Model& model, PredictorOptions options
       return part.width == WidthPolicy::kElastic;
     });
     if (!elastic && options.width == WidthPolicy::kElastic) options.width = WidthPolicy::kNarrow;
+    std::optional<Tuning> tuning;
+    for (const DevicePart& part : parts) {
+      if (!tuning) tuning = part.program->tuning();
+    }
+    options.tune_progress = nullptr;  // what it refers to need not outlive this call
     Predictor predictor(
         std::make_shared<PredictorCore>(std::move(options), runtime.owner_, std::move(parts), limit_auto));
+    predictor.tuning_ = tuning;
     INFLIGHT_TRY(predictor.core_->start());
     return predictor;
   });

@@ -2,7 +2,7 @@
 // The device "null" for the tests of the Python package: it takes INFLIGHT_TEST_NULL_MS milliseconds for each
 // prediction, runs INFLIGHT_TEST_NULL_LANES at once, one after the other where that is not said, and fails
 // each whose number is a multiple of INFLIGHT_TEST_NULL_FAILS. There are any number of them. All but the first are
-// lost at launch number INFLIGHT_TEST_NULL_LOST_AT.
+// lost at launch number INFLIGHT_TEST_NULL_LOST_AT. With INFLIGHT_TEST_NULL_TUNES it says that it has tuned.
 #include <atomic>
 #include <chrono>
 #include <cstdlib>
@@ -46,6 +46,7 @@ Result<std::shared_ptr<Backend>> make_slow_backend(Device device) {
     };
   }
   script.concurrency_narrow = static_cast<int>(setting("INFLIGHT_TEST_NULL_LANES", 1));
+  if (setting("INFLIGHT_TEST_NULL_TUNES", 0) > 0) script.tuning = Tuning{TuneLevel::kFast, 1.5, 0.25, false};
   script.index = device.index();
   const auto dead = std::make_shared<std::atomic<bool>>(false);
   const std::uint64_t lost_at = device.index() == 0 ? 0 : setting("INFLIGHT_TEST_NULL_LOST_AT", 0);

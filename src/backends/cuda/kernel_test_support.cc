@@ -19,6 +19,7 @@
 #include "backends/cuda/host_emulator.h"
 #include "backends/cuda/kernel_builder.h"
 #include "backends/cuda/kernel_source.h"
+#include "model/element_types.h"
 #include "support/watchdog.h"
 
 namespace inflight::cuda::test {
@@ -34,33 +35,10 @@ constexpr Variant kVariants[] = {{"dense f32", Layout::kDense, DType::kF32},
                                  {"channels last f32", Layout::kChannelsLast, DType::kF32},
                                  {"channels last f16", Layout::kChannelsLast, DType::kF16}};
 
+// f32 and bf16 are stored as the variant says.
 DType dtype_of(const ov::element::Type& type, DType real) {
-  switch (type) {
-    case ov::element::Type_t::f64:
-      return DType::kF64;
-    case ov::element::Type_t::f16:
-      return DType::kF16;
-    case ov::element::Type_t::boolean:
-      return DType::kBool;
-    case ov::element::Type_t::u8:
-      return DType::kU8;
-    case ov::element::Type_t::i8:
-      return DType::kI8;
-    case ov::element::Type_t::u16:
-      return DType::kU16;
-    case ov::element::Type_t::i16:
-      return DType::kI16;
-    case ov::element::Type_t::u32:
-      return DType::kU32;
-    case ov::element::Type_t::i32:
-      return DType::kI32;
-    case ov::element::Type_t::u64:
-      return DType::kU64;
-    case ov::element::Type_t::i64:
-      return DType::kI64;
-    default:
-      return real;
-  }
+  const DType own = dtype_of_element(type).value_or(real);
+  return own == DType::kF32 || own == DType::kBF16 ? real : own;
 }
 
 Extents strides_of(const ov::Shape& shape, Layout layout) {

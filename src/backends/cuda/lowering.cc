@@ -7,10 +7,14 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <exception>
-#include <openvino/op/util/op_types.hpp>
+#include <string>
 #include <utility>
+#include <vector>
 
+#include "backends/coverage_counter.h"
+#include "backends/cuda/emitter.h"
 #include "backends/cuda/prepare.h"
 #include "backends/cuda/schedule.h"
 #include "backends/cuda/step_builder.h"
@@ -32,11 +36,6 @@ DType real_type(Precision precision) {
   return DType::kF16;
 }
 
-bool computes(const ov::Node& node) {
-  return !ov::op::util::is_parameter(&node) && !ov::op::util::is_constant(&node) &&
-         !ov::op::util::is_output(&node);
-}
-
 bool has_kernel(const KernelMaker& maker, const ov::Node& node) {
   return maker.kind(node) != KernelKind::kNone;
 }
@@ -45,12 +44,23 @@ bool is_covered(const KernelMaker& maker, const ov::Node& node) {
   return has_kernel(maker, node) || is_convolution_step(node, false) || is_matmul_step(node, false);
 }
 
+// Of a node without a kernel: whether its type is unknown, or what it asks for.
+std::string_view why_missing(const ov::Node& node) {
+  const std::string name = rule_key(node.get_type_info());
+  const auto has = [&name](const auto& names) {
+    return std::find(names.begin(), names.end(), name) != names.end();
+  };
+  if (has(covered_operators()) || has(step_operators()) || has(replaced_operators()))
+    return "the operator is covered, but not with these attributes, element types and shapes";
+  return "no kernel computes this operator";
+}
+
 // The steps of a network may take in nodes that have no kernel of their own.
 Status check_covered(const ov::Model& network, const Fusion& fusion, const KernelMaker& maker) {
   std::string missing;
   int more = 0;
   for (const auto& node : network.get_ordered_ops()) {
-    if (!computes(*node) || fusion.contains(*node) || has_kernel(maker, *node)) continue;
+    if (!CoverageCounter::counts(*node) || fusion.contains(*node) || has_kernel(maker, *node)) continue;
     if (missing.empty())
       missing = fmt::format("node \"{}\" ({})", node->get_friendly_name(), node->get_type_name());
     else
@@ -83,16 +93,17 @@ Result<GpuGraph> lower_with(const std::shared_ptr<const ov::Model>& network, con
 
 Result<Coverage> coverage_with(const std::shared_ptr<const ov::Model>& network, const KernelMaker& maker) {
   INFLIGHT_TRY_ASSIGN(const std::shared_ptr<ov::Model> prepared, prepare(*network));
-  Coverage found;
+  CoverageCounter counter;
   for (const auto& node : prepared->get_ordered_ops()) {
-    if (!computes(*node)) continue;
-    if (is_covered(maker, *node)) {
-      ++found.covered[node->get_type_name()];
-      continue;
-    }
-    ++found.missing[node->get_type_name()];
-    found.missing_nodes.push_back(fmt::format("{} ({})", node->get_friendly_name(), node->get_type_name()));
+    if (!CoverageCounter::counts(*node)) continue;
+    if (is_covered(maker, *node))
+      counter.add_covered(*node);
+    else
+      counter.add_missing(*node, why_missing(*node));
   }
+  Coverage found = counter.take();
+  // Operators that are covered one by one may still not be so together, or with these shapes.
+  if (found.complete()) INFLIGHT_TRY(lower_with(network, {}, maker).status());
   return found;
 }
 

@@ -3,11 +3,10 @@
 #pragma once
 
 #include <functional>
-#include <map>
 #include <memory>
 #include <openvino/core/model.hpp>
-#include <string>
-#include <vector>
+#include <span>
+#include <string_view>
 
 #include "backends/cuda/gpu_graph.h"
 #include "backends/cuda/kernel_builder.h"
@@ -30,14 +29,17 @@ struct LoweringOptions {
 //   errors   kUnsupported: an operator, element type or shape that is not covered, with its node
 Result<GpuGraph> lower(const std::shared_ptr<const ov::Model>& network, const LoweringOptions& options = {});
 
-// What a network needs of the GPU, operator by operator.
-struct Coverage {
-  std::map<std::string, int> covered;  // nodes of each type, after folding
-  std::map<std::string, int> missing;
-  std::vector<std::string> missing_nodes;  // "name (Type)", in order
-};
+// What a GPU can compute of a network, operator by operator, once it is folded. Where nothing is missing, the network
+// has been lowered as a trial.
 //   errors   as lower(), but for operators that are not covered
 Result<Coverage> coverage(const std::shared_ptr<const ov::Model>& network);
+// All operators that a GPU can compute.
+Coverage known_operators();
+
+// The operators that are covered beside covered_operators(), named likewise: those that steps of a library compute
+// (fusion.cc), and those that the lowering replaces (rewrite.h) or folds.
+std::span<const std::string_view> step_operators();
+std::span<const std::string_view> replaced_operators();
 
 // The maker of kernels, for tests that put another in its place.
 struct KernelMaker {

@@ -320,7 +320,63 @@ TEST(Lowering, OperatorsWithoutAKernelAreNamed) {
       << graph.status().to_string();
   const auto found = coverage_with(model({node}, {x}), none);
   ASSERT_TRUE(found.ok());
-  EXPECT_EQ(found->missing_nodes, std::vector<std::string>{"third (Relu)"});
+  ASSERT_EQ(found->operators.size(), 1U);
+  EXPECT_FALSE(found->complete());
+  EXPECT_EQ(found->operators[0].type, "Relu");
+  EXPECT_EQ(found->operators[0].versions, "opset1");
+  EXPECT_EQ(found->operators[0].count, 1U);
+  EXPECT_EQ(found->operators[0].missing, 1U);
+  EXPECT_EQ(found->operators[0].first_missing, "third");
+}
+
+const OperatorCoverage* of_type(const Coverage& coverage, const std::string& type) {
+  for (const OperatorCoverage& one : coverage.operators) {
+    if (one.type == type) return &one;
+  }
+  return nullptr;
+}
+
+TEST(Coverage, TellsWhatIsMissingAndWhy) {
+  const auto x = input({1, 8});
+  const auto relu = std::make_shared<op::v0::Relu>(x);
+  const auto again = std::make_shared<op::v0::Relu>(relu);
+  const auto boxes = input({1, 8, 4});
+  const auto scores = input({1, 2, 8});
+  const auto pick = std::make_shared<op::v9::NonMaxSuppression>(boxes, scores);
+  pick->set_friendly_name("pick");
+  // Its output's first extent is known only while it runs; that is refused as a whole, before operators are counted.
+  EXPECT_FALSE(coverage(model({pick}, {boxes, scores})).ok());
+  const auto inverse = std::make_shared<op::v14::Inverse>(input({2, 2}), false);
+  inverse->set_friendly_name("inverse");
+  const auto found =
+      coverage(model({again, inverse},
+                     {x, ov::as_type_ptr<op::v0::Parameter>(inverse->input_value(0).get_node_shared_ptr())}));
+  ASSERT_TRUE(found.ok()) << found.status().to_string();
+  const OperatorCoverage* const relus = of_type(*found, "Relu");
+  ASSERT_NE(relus, nullptr);
+  EXPECT_EQ(relus->count, 2U);
+  EXPECT_EQ(relus->missing, 0U);
+  const OperatorCoverage* const missing = of_type(*found, "Inverse");
+  ASSERT_NE(missing, nullptr);
+  EXPECT_EQ(missing->missing, 1U);
+  EXPECT_EQ(missing->first_missing, "inverse");
+  EXPECT_EQ(missing->why, "no kernel computes this operator");
+  EXPECT_FALSE(found->complete());
+}
+
+TEST(Coverage, OfANetworkWithoutMissingOperatorsIsComplete) {
+  const auto x = input({1, 8});
+  const auto found = coverage(model({std::make_shared<op::v0::Relu>(x)}, {x}));
+  ASSERT_TRUE(found.ok()) << found.status().to_string();
+  EXPECT_TRUE(found->complete());
+}
+
+TEST(Coverage, KnowsEveryOperatorThatItComputes) {
+  const Coverage known = known_operators();
+  for (const char* const type : {"Convolution", "MatMul", "Relu", "Interpolate", "BatchNormInference"})
+    EXPECT_NE(of_type(known, type), nullptr) << type;
+  EXPECT_EQ(of_type(known, "Interpolate")->versions, "opset1, opset11, opset4");
+  EXPECT_EQ(of_type(known, "Inverse"), nullptr);
 }
 
 TEST(MemoryPlan, WhatLivesAtTheSameTimeDoesNotOverlap) {

@@ -2,7 +2,6 @@
 #include "backends/cuda/tensor_table.h"
 
 #include <algorithm>
-#include <array>
 #include <cstring>
 #include <limits>
 #include <openvino/core/type/bfloat16.hpp>
@@ -15,22 +14,6 @@
 namespace inflight::cuda {
 namespace {
 
-constexpr std::array<std::pair<ov::element::Type_t, DType>, kDTypes> kTypes{{
-    {ov::element::Type_t::boolean, DType::kBool},
-    {ov::element::Type_t::u8, DType::kU8},
-    {ov::element::Type_t::i8, DType::kI8},
-    {ov::element::Type_t::u16, DType::kU16},
-    {ov::element::Type_t::i16, DType::kI16},
-    {ov::element::Type_t::u32, DType::kU32},
-    {ov::element::Type_t::i32, DType::kI32},
-    {ov::element::Type_t::u64, DType::kU64},
-    {ov::element::Type_t::i64, DType::kI64},
-    {ov::element::Type_t::f16, DType::kF16},
-    {ov::element::Type_t::bf16, DType::kBF16},
-    {ov::element::Type_t::f32, DType::kF32},
-    {ov::element::Type_t::f64, DType::kF64},
-}};
-
 template <typename T>
 std::vector<std::byte> bytes_of(const std::vector<float>& values) {
   const std::vector<T> converted(values.begin(), values.end());
@@ -40,13 +23,6 @@ std::vector<std::byte> bytes_of(const std::vector<float>& values) {
 }
 
 }  // namespace
-
-std::optional<DType> dtype_of_element(const ov::element::Type& type) {
-  for (const auto& [element, dtype] : kTypes) {
-    if (type == element) return dtype;
-  }
-  return std::nullopt;
-}
 
 std::vector<std::byte> encoded(const std::vector<float>& values, DType dtype) {
   if (dtype == DType::kF16) return bytes_of<ov::float16>(values);

@@ -3,19 +3,16 @@
 #pragma once
 
 #include <cstddef>
-#include <openvino/core/type/element_type.hpp>
-#include <optional>
 #include <string>
 #include <vector>
 
 #include "backends/cuda/gpu_graph.h"
 #include "backends/cuda/layout.h"
 #include "inflight/status.h"
+#include "model/element_types.h"
 
 namespace inflight::cuda {
 
-// The element type that a network calls `type`; nothing where it is not one of a byte or more.
-std::optional<DType> dtype_of_element(const ov::element::Type& type);
 // Values as elements of a floating-point type, rounded to the nearest.
 std::vector<std::byte> encoded(const std::vector<float>& values, DType dtype);
 

@@ -99,8 +99,9 @@ class NullAllocator final : public Allocator {
 
 class NullProgram final : public Program {
  public:
-  NullProgram(std::shared_ptr<NullDevice> device, const Model& model, bool has_wide)
-      : device_(std::move(device)), model_(model), has_wide_(has_wide) {}
+  NullProgram(std::shared_ptr<NullDevice> device, const Model& model, bool has_wide,
+              const std::optional<Tuning>& tuning)
+      : device_(std::move(device)), model_(model), has_wide_(has_wide), tuning_(tuning) {}
 
   std::span<const TensorSpec> inputs() const noexcept override { return model_.inputs(); }
   std::span<const TensorSpec> outputs() const noexcept override { return model_.outputs(); }
@@ -109,6 +110,7 @@ class NullProgram final : public Program {
   }
   bool has(Width width) const noexcept override { return width == Width::kNarrow || has_wide_; }
   Result<std::unique_ptr<BoundProgram>> bind() override;
+  std::optional<Tuning> tuning() const override { return tuning_; }
 
   NullDevice& device() noexcept { return *device_; }
   std::uint64_t next_launch() noexcept { return launches_.fetch_add(1, std::memory_order_relaxed); }
@@ -117,6 +119,7 @@ class NullProgram final : public Program {
   const std::shared_ptr<NullDevice> device_;
   const Model model_;
   const bool has_wide_;
+  const std::optional<Tuning> tuning_;
   std::atomic<std::uint64_t> launches_{0};
 };
 
@@ -308,7 +311,14 @@ Result<std::shared_ptr<Program>> NullBackend::compile(const Model& model, const 
     }
   }
   const bool has_wide = !options.wide_must_pay || device_->script.elastic;
-  return std::shared_ptr<Program>(std::make_shared<internal::NullProgram>(device_, model, has_wide));
+  std::optional<Tuning> tuning = device_->script.tuning;
+  if (tuning) {
+    tuning->level = options.tune;
+    const std::size_t steps = options.tune == TuneLevel::kOff ? 0 : device_->script.tuned_steps;
+    for (std::size_t done = 1; done <= steps && options.progress; ++done)
+      options.progress({true, done, steps, tuning->gain});
+  }
+  return std::shared_ptr<Program>(std::make_shared<internal::NullProgram>(device_, model, has_wide, tuning));
 }
 
 Status NullBackend::device_status() { return device_->status(); }

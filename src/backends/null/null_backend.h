@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 
 #include "inflight/backend.h"
 #include "inflight/clock.h"
@@ -37,6 +38,10 @@ struct NullScript {
   int concurrency_narrow = 4;  // the larger of the two is the device's capacity
   // Whether the wide width is kept where it must pay (CompileOptions::wide_must_pay).
   bool elastic = false;
+  // What compile() says of its tuning, after it told of so many steps; nothing: it does not tune. The level is the one
+  // that was asked for.
+  std::optional<Tuning> tuning = {};
+  std::size_t tuned_steps = 0;
   // The clock on which service times are slept; with a ManualClock no thread really sleeps.
   const Clock* clock = &steady_clock();
 };

@@ -23,7 +23,6 @@ constexpr int kLanes = 8;
 constexpr int kLanesMax = 64;
 
 struct Settings {
-  cuda::TuneLevel tune = cuda::TuneLevel::kFast;
   int lanes = kLanes;
   bool outputs_on_device = false;
   cuda::Transfers transfers = cuda::Transfers::kCopied;
@@ -36,11 +35,6 @@ std::string environment(const char* name) {
 
 Result<Settings> read_settings() {
   Settings settings;
-  if (const std::string text = environment("INFLIGHT_CUDA_TUNE"); !text.empty()) {
-    Result<cuda::TuneLevel> level = cuda::parse_tune_level(text);
-    if (!level.ok()) return level.status().with_context("INFLIGHT_CUDA_TUNE");
-    settings.tune = *level;
-  }
   if (const std::string text = environment("INFLIGHT_CUDA_LANES"); !text.empty()) {
     char* end = nullptr;
     const long lanes = std::strtol(text.c_str(), &end, 10);
@@ -62,8 +56,8 @@ Result<Settings> read_settings() {
 
 class CudaProgram final : public Program {
  public:
-  CudaProgram(const Model& model, std::shared_ptr<GpuProgram> program, int lanes)
-      : model_(model), program_(std::move(program)), lanes_(lanes) {}
+  CudaProgram(const Model& model, std::shared_ptr<GpuProgram> program, int lanes, const Tuning& tuning)
+      : model_(model), program_(std::move(program)), lanes_(lanes), tuning_(tuning) {}
   std::span<const TensorSpec> inputs() const noexcept override { return model_.inputs(); }
   std::span<const TensorSpec> outputs() const noexcept override { return model_.outputs(); }
   int concurrency(Width width) const noexcept override { return width == Width::kWide ? 1 : lanes_; }
@@ -71,11 +65,13 @@ class CudaProgram final : public Program {
     INFLIGHT_TRY_ASSIGN(std::unique_ptr<cuda::GpuSlot> slot, program_->bind());
     return std::unique_ptr<BoundProgram>(std::move(slot));
   }
+  std::optional<Tuning> tuning() const override { return tuning_; }
 
  private:
   const Model model_;
   const std::shared_ptr<GpuProgram> program_;
   const int lanes_;
+  const Tuning tuning_;
 };
 
 Status check_shapes(const Model& model) {
@@ -139,15 +135,28 @@ Result<std::shared_ptr<Program>> CudaBackend::compile(const Model& model, const 
   cuda::ProgramOptions program_options;
   program_options.name = model.name();
   program_options.widths = options.widths;
-  program_options.tune = settings_.tune;
+  program_options.tune = options.tune;
+  program_options.progress = options.progress;
   program_options.cache = cuda::DiskCache::of_user();
   program_options.transfers = settings_.transfers;
   INFLIGHT_TRY_ASSIGN(std::shared_ptr<GpuProgram> program,
                       GpuProgram::build(device_, std::move(graph), program_options));
-  return std::shared_ptr<Program>(std::make_shared<CudaProgram>(model, std::move(program), settings_.lanes));
+  const cuda::TuneReport& report = program->report().tuning;
+  const Tuning tuning{options.tune, report.prepare_seconds + report.measure_seconds, report.gain,
+                      report.plans > 0 && report.cached == report.plans};
+  return std::shared_ptr<Program>(
+      std::make_shared<CudaProgram>(model, std::move(program), settings_.lanes, tuning));
 }
 
 }  // namespace
+
+Result<Coverage> cuda_coverage(const Model* model) {
+  if (model == nullptr) return cuda::known_operators();
+  const std::shared_ptr<const ov::Model> network = inflight::network(*model);
+  if (network == nullptr)
+    return Status(StatusCode::kUnsupported, "only its inputs and outputs are known, and no operators");
+  return cuda::coverage(network);
+}
 
 Result<std::shared_ptr<Backend>> make_cuda_backend(Device device) {
   INFLIGHT_TRY_ASSIGN(const Settings settings, read_settings());

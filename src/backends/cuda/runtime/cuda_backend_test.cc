@@ -30,8 +30,6 @@ TEST(CudaBackend, RefusesSettingsThatItDoesNotKnow) {
     unsetenv(name);
     return std::string(status.message());
   };
-  EXPECT_EQ(with("INFLIGHT_CUDA_TUNE", "max"),
-            "INFLIGHT_CUDA_TUNE: tuning: got \"max\", want off, fast or full");
   EXPECT_EQ(with("INFLIGHT_CUDA_LANES", "0"), "INFLIGHT_CUDA_LANES: got \"0\", want 1 to 64");
   EXPECT_EQ(with("INFLIGHT_CUDA_LANES", "8x"), "INFLIGHT_CUDA_LANES: got \"8x\", want 1 to 64");
   EXPECT_EQ(with("INFLIGHT_CUDA_IO", "gpu"), "INFLIGHT_CUDA_IO: got \"gpu\", want host, device or none");

@@ -2,4 +2,4 @@
 #include "backends/cuda/runtime/cuda_backend.h"
 #include "inflight/plugin.h"
 
-INFLIGHT_BACKEND_PLUGIN("cuda", inflight::make_cuda_backend)
+INFLIGHT_BACKEND_PLUGIN("cuda", inflight::make_cuda_backend, inflight::cuda_coverage)

@@ -201,13 +201,6 @@ TEST(InParallel, ReturnsTheFirstFailureByIndex) {
   EXPECT_TRUE(in_parallel(0, 4, [](std::size_t) { return Status(StatusCode::kInternal, "never"); }).ok());
 }
 
-TEST(Tuner, ReadsItsLevel) {
-  EXPECT_EQ(*parse_tune_level("off"), TuneLevel::kOff);
-  EXPECT_EQ(*parse_tune_level("fast"), TuneLevel::kFast);
-  EXPECT_EQ(*parse_tune_level("full"), TuneLevel::kFull);
-  EXPECT_EQ(parse_tune_level("max").status().message(), "tuning: got \"max\", want off, fast or full");
-}
-
 // A graph with a convolution and a matmul, in channels last.
 GpuGraph small_graph(DType dtype = DType::kF16) {
   GpuGraph graph;

@@ -162,14 +162,25 @@ Status GpuProgram::make_plans() {
     return Status();
   };
   INFLIGHT_TRY(in_parallel(firsts.size(), std::max(1U, std::thread::hardware_concurrency()), make_one));
-  Tuner tuner(device_, options_.cache, options_.tune, options_.progress);
-  INFLIGHT_TRY_ASSIGN(choices_, tuner.choose(plans_));
+  const bool narrow =
+      std::find(options_.widths.begin(), options_.widths.end(), Width::kNarrow) != options_.widths.end();
+  Tuner tuner(make_plan_timer(device_), options_.cache,
+              {.level = options_.tune, .progress = options_.progress, .narrow = narrow});
+  INFLIGHT_TRY_ASSIGN(choices_, tuner.choose(plans_, uses()));
   report_.tuning = tuner.report();
   for (std::size_t i = 0; i < plans_.size(); ++i) {
     for (const std::size_t one : {choices_[i].wide, choices_[i].narrow})
       workspace_bytes_ = std::max(workspace_bytes_, plans_[i]->workspace_bytes(one));
   }
   return Status();
+}
+
+std::vector<std::size_t> GpuProgram::uses() const {
+  std::vector<std::size_t> uses(plans_.size());
+  for (const Run& run : runs_) {
+    if (const auto* plan = std::get_if<PlanRun>(&run)) ++uses[plan->plan];
+  }
+  return uses;
 }
 
 std::size_t GpuProgram::candidate(const PlanRun& run, Width width) const {
@@ -206,10 +217,7 @@ Result<std::unique_ptr<GpuSlot>> GpuProgram::bind() {
 }
 
 std::string GpuProgram::tuning_text() const {
-  std::vector<std::size_t> uses(plans_.size());
-  for (const Run& run : runs_) {
-    if (const auto* plan = std::get_if<PlanRun>(&run)) ++uses[plan->plan];
-  }
+  const std::vector<std::size_t> uses = this->uses();
   std::string text;
   double sums[4] = {};
   for (std::size_t i = 0; i < plans_.size(); ++i) {

@@ -7,6 +7,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -33,7 +34,7 @@ struct ProgramOptions {
   TuneLevel tune = TuneLevel::kFast;
   DiskCache cache = DiskCache("");
   Transfers transfers = Transfers::kCopied;
-  Tuner::Progress progress = {};
+  std::function<void(const TuneProgress&)> progress = {};  // as CompileOptions::progress
 };
 
 // What a load did and how long it took.
@@ -90,6 +91,8 @@ class GpuProgram : public std::enable_shared_from_this<GpuProgram> {
   Status upload_constants();
   Status compile_kernels();
   Status make_plans();
+  // How many steps have each plan.
+  std::vector<std::size_t> uses() const;
   std::size_t candidate(const PlanRun& run, Width width) const;
   // Puts step `index` into a stream. Under mutex_.
   Status enqueue(std::size_t index, Width width, CUstream stream, std::span<const CUdeviceptr> addresses,

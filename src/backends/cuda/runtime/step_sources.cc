@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 
 #include "base/check.h"
 
@@ -106,6 +107,24 @@ std::string parameter(DType dtype, const char* name, bool constant = true) {
   return fmt::format("{}{}* RESTRICT {}", constant ? "const " : "", c_type(dtype), name);
 }
 
+// The start of a kernel that computes a whole step, one element of the result a turn: its parameters are the two
+// operands, then bias and residual where they are, then the result; `sum` is 0.
+struct NamedTensor {
+  const char* name;
+  const GpuTensor& tensor;
+};
+template <typename AnyStep>
+std::string sum_head(const GpuGraph& graph, const AnyStep& step, const std::array<NamedTensor, 3>& of,
+                     const Extents& order) {
+  std::string parameters = parameter(of[0].tensor.dtype, of[0].name);
+  parameters += ", " + parameter(of[1].tensor.dtype, of[1].name);
+  if (step.bias != kNoTensor) parameters += ", " + parameter(tensor(graph, step.bias).dtype, "bias");
+  if (step.residual != kNoTensor)
+    parameters += ", " + parameter(tensor(graph, step.residual).dtype, "residual");
+  parameters += ", " + parameter(of[2].tensor.dtype, of[2].name, false);
+  return head(parameters, product(order)) + indices(order) + "    float sum = 0.0f;\n";
+}
+
 }  // namespace
 
 std::string copy_source() {
@@ -193,16 +212,11 @@ StepSource convolution_source(const GpuGraph& graph, const ConvolutionStep& step
   const GpuTensor& x = tensor(graph, step.x);
   const GpuTensor& w = tensor(graph, step.w);
   const GpuTensor& y = tensor(graph, step.y);
-  std::string parameters = parameter(x.dtype, "x") + ", " + parameter(w.dtype, "w");
-  if (step.bias != kNoTensor) parameters += ", " + parameter(tensor(graph, step.bias).dtype, "bias");
-  if (step.residual != kNoTensor)
-    parameters += ", " + parameter(tensor(graph, step.residual).dtype, "residual");
-  parameters += ", " + parameter(y.dtype, "y", false);
   // In the order of memory: i0 = n, i1 = h, i2 = w, i3 = k.
   const Extents order{y.extents[0], y.extents[2], y.extents[3], y.extents[1]};
   const auto permuted = [](const Extents& s) { return Extents{s[0], s[2], s[3], s[1]}; };
   const std::int64_t per_group = w.extents[1];
-  std::string text = head(parameters, product(order)) + indices(order) + "    float sum = 0.0f;\n";
+  std::string text = sum_head(graph, step, {{{"x", x}, {"w", w}, {"y", y}}}, order);
   text += fmt::format("    const long long first = i3 / {}ll * {}ll;\n",
                       std::max<std::int64_t>(1, y.extents[1] / step.groups), per_group);
   text += fmt::format(
@@ -235,15 +249,10 @@ StepSource matmul_source(const GpuGraph& graph, const MatmulStep& step) {
   const GpuTensor& a = tensor(graph, step.a);
   const GpuTensor& b = tensor(graph, step.b);
   const GpuTensor& c = tensor(graph, step.c);
-  std::string parameters = parameter(a.dtype, "a") + ", " + parameter(b.dtype, "b");
-  if (step.bias != kNoTensor) parameters += ", " + parameter(tensor(graph, step.bias).dtype, "bias");
-  if (step.residual != kNoTensor)
-    parameters += ", " + parameter(tensor(graph, step.residual).dtype, "residual");
-  parameters += ", " + parameter(c.dtype, "c", false);
   const Extents order{step.batch, step.m, step.n};
   const std::string row_a = std::to_string(row_stride(a));
   const std::string row_b = std::to_string(row_stride(b));
-  std::string text = head(parameters, product(order)) + indices(order) + "    float sum = 0.0f;\n";
+  std::string text = sum_head(graph, step, {{{"a", a}, {"b", b}, {"c", c}}}, order);
   text += fmt::format("    for (long long k = 0; k < {}; ++k) sum += ", step.k);
   text +=
       load(a.dtype, fmt::format("a[i0 * {}ll + {}]", step.batch_stride_a,

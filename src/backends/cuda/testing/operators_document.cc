@@ -10,21 +10,11 @@
 #include <string_view>
 
 #include "backends/cuda/kernel_builder.h"
+#include "backends/cuda/lowering.h"
 
 namespace inflight::cuda::testing {
 namespace {
 
-// What steps of a library compute (fusion.cc), and what the lowering replaces (rewrite.h) or folds.
-constexpr std::array<std::string_view, 3> kSteps{"opset1::Convolution", "opset1::GroupConvolution",
-                                                 "opset1::MatMul"};
-constexpr std::array<std::string_view, 7> kReplaced{"opset1::BatchNormInference",
-                                                    "opset1::ShapeOf",
-                                                    "opset12::GroupNormalization",
-                                                    "opset13::ScaledDotProductAttention",
-                                                    "opset16::Identity",
-
-                                                    "opset3::ShapeOf",
-                                                    "opset5::BatchNormInference"};
 constexpr std::array<std::string_view, 3> kPlain{"opset1::Constant", "opset1::Parameter", "opset1::Result"};
 
 // By type: "opset1, opset8".
@@ -59,8 +49,8 @@ std::string operators_document() {
       left.insert(fmt::format("{}::{}", info.version_id, info.name));
   }
   for (const std::string& name : covered_operators()) left.erase(name);
-  for (const auto name : kSteps) left.erase(std::string(name));
-  for (const auto name : kReplaced) left.erase(std::string(name));
+  for (const auto name : step_operators()) left.erase(std::string(name));
+  for (const auto name : replaced_operators()) left.erase(std::string(name));
   for (const auto name : kPlain) left.erase(std::string(name));
   std::string text =
       "# Operators on a GPU\n\n"
@@ -70,9 +60,10 @@ std::string operators_document() {
       "values of an\n"
       "attribute may be missing where the operator is covered; loading says that too.\n\n"
       "A test prints this page and compares it with the file: `lower_file operators` writes it.\n";
-  text += section("By libraries, with bias, residual and activation in one step", versions_of(kSteps));
+  text +=
+      section("By libraries, with bias, residual and activation in one step", versions_of(step_operators()));
   text += section("By generated kernels, many operators in one", versions_of(covered_operators()));
-  text += section("Folded, or replaced by the operators above", versions_of(kReplaced));
+  text += section("Folded, or replaced by the operators above", versions_of(replaced_operators()));
   text += section("Not covered", versions_of(left));
   return text;
 }

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+// A launch gets no memory and never waits for the device. The test counts allocations, so it is a program of its own;
+// where there is no driver it runs with one that computes nothing (testing/fake_driver.cc).
+#include <dlfcn.h>
+
+#include <atomic>
+#include <cstdlib>
+#include <new>
+
+#include "backends/cuda/runtime/cuda_test_support.h"
+
+namespace {
+std::atomic<long> allocations{0};
+}
+
+// Not inlined: otherwise the compiler would warn that free() gets memory of operator new.
+#define INFLIGHT_NOINLINE __attribute__((noinline))
+
+INFLIGHT_NOINLINE void* operator new(std::size_t bytes) {
+  allocations.fetch_add(1, std::memory_order_relaxed);
+  if (void* memory = std::malloc(bytes == 0 ? 1 : bytes)) return memory;
+  std::abort();
+}
+INFLIGHT_NOINLINE void operator delete(void* memory) noexcept { std::free(memory); }
+INFLIGHT_NOINLINE void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
+
+namespace inflight::cuda {
+namespace {
+
+// Of the driver that computes nothing; 0 with a real one. It has no name of its own in the linker's list (soname), so
+// that NVRTC does not take it for a real one either.
+unsigned long fake_count(const char* name) {
+  void* const driver = dlopen(INFLIGHT_FAKE_DRIVER "/libcuda.so.1", RTLD_NOW | RTLD_NOLOAD);
+  if (driver == nullptr) return 0;
+  using Count = unsigned long (*)();
+  const auto count = reinterpret_cast<Count>(dlsym(driver, name));
+  dlclose(driver);
+  return count == nullptr ? 0 : count();
+}
+
+class CudaLaunch : public testing::Test {
+ protected:
+  void SetUp() override {
+    setenv("INFLIGHT_CUDA_LIBRARIES", INFLIGHT_FAKE_DRIVER, 0);
+    if (!nvrtc_api().ok()) GTEST_SKIP() << nvrtc_api().status().to_string();
+    const auto opened = GpuDevice::open(0);
+    if (!opened.ok()) GTEST_SKIP() << opened.status().to_string();
+    device_ = *opened;
+    std::printf("%s\n", device_->description().c_str());
+    program_ = build(device_, scale_graph(2));
+    ASSERT_NE(program_, nullptr);
+  }
+
+  std::unique_ptr<GpuSlot> bind() {
+    auto slot = program_->bind();
+    EXPECT_TRUE(slot.ok()) << slot.status().to_string();
+    if (!slot.ok()) return nullptr;
+    EXPECT_TRUE((*slot)->warm_up().ok());
+    return *std::move(slot);
+  }
+
+  std::shared_ptr<GpuDevice> device_;
+  std::shared_ptr<GpuProgram> program_;
+};
+
+TEST_F(CudaLaunch, AllocatesNothingAndNeverWaits) {
+  const auto slot = bind();
+  const auto next = bind();
+  ASSERT_TRUE(slot != nullptr && next != nullptr);
+  const GpuMemory pinned = *device_->allocate_pinned(kCount * 4, "test");
+  std::vector<float> in(kCount, 1);
+  std::vector<float> out(kCount, 1);
+  // Pageable memory, which takes a copy of the host; then pinned memory, from one launch to the next.
+  const std::array<TensorView, 2> inputs{view(in.data()), view(pinned.host())};
+  const std::array<MutableTensorView, 2> outputs{target(pinned.host()), target(out.data())};
+  long most = 0;
+  unsigned long waited = 0;
+  unsigned long got = 0;
+  for (std::uint64_t generation = 1; generation <= 1000; ++generation) {
+    const Width width = generation % 2 == 0 ? Width::kWide : Width::kNarrow;
+    const LaunchPoint point{slot.get(), generation};
+    const long before = allocations.load();
+    const unsigned long waits = fake_count("fake_cuda_waits");
+    const unsigned long gets = fake_count("fake_cuda_gets");
+    const Status first = slot->launch({{&inputs[0], 1}, {&outputs[0], 1}, width, generation, {}});
+    const Status second = next->launch({{&inputs[1], 1}, {&outputs[1], 1}, width, generation, {&point, 1}});
+    waited += fake_count("fake_cuda_waits") - waits;
+    got += fake_count("fake_cuda_gets") - gets;
+    const bool ended = wait_for_word(*slot, generation) && wait_for_word(*next, generation);
+    const bool ok = first.ok() && second.ok() && slot->outcome().ok() && next->outcome().ok();
+    most = std::max(most, allocations.load() - before);
+    ASSERT_TRUE(ended && ok) << first.to_string() << ", " << second.to_string();
+  }
+  EXPECT_EQ(most, 0);
+  EXPECT_EQ(waited, 0U);
+  EXPECT_EQ(got, 0U);
+}
+
+// The counters count: what is asked of the device above would be seen.
+TEST_F(CudaLaunch, CountsWhatALoadDoes) {
+  const long before = allocations.load();
+  const unsigned long waits = fake_count("fake_cuda_waits");
+  const unsigned long gets = fake_count("fake_cuda_gets");
+  ASSERT_NE(bind(), nullptr);
+  EXPECT_GT(allocations.load(), before);
+  if (device_->name() != "Fake") return;
+  EXPECT_GT(fake_count("fake_cuda_waits"), waits);
+  EXPECT_GT(fake_count("fake_cuda_gets"), gets);
+}
+
+}  // namespace
+}  // namespace inflight::cuda
