@@ -55,7 +55,8 @@ void ignore_write_signals() {}
 int run_command(const RunWords& words) {
   const Result<RunOptions> options = parse_run(words);
   if (!options.ok()) return code_of(options.status());
-  fuzz::must(options->limit >= 1 && options->limit <= Predictor::kInFlightLimitMax,
+  const bool automatic = options->limit == Predictor::kInFlightLimitAuto;
+  fuzz::must(automatic || (options->limit >= 1 && options->limit <= Predictor::kInFlightLimitMax),
              "the limit is in its bounds");
   fuzz::must(options->top >= 1 && !options->sources.empty(), "values are in their bounds");
   fuzz::must(!options->frames || *options->frames >= 1, "there are frames");
