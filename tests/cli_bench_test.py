@@ -54,7 +54,7 @@ class Bench(Case):
         self.assertIn("inflight elastic", text)
 
     def test_several_devices(self):
-        report, _ = self.bench("--device", "null:1,null:2", "--loads", "50")
+        report, _ = self.bench("--loads", "50", device="null:1,null:2")
         self.assertEqual(report["machine"], "null:1, null:2")
 
     def test_every_plan(self):

@@ -116,8 +116,8 @@ class Trace(Case):
         self.assertGreater(statistics["rejected"], 0)
 
     def test_expired_frames_have_no_slot(self):
-        _, statistics = self.traced(self.slow(), "--fps", "20000", "--frames", "1000", "--limit", "64",
-                                    "--deadline-ms", "1")  # fmt: skip
+        _, statistics = self.traced(self.slow(), "--fps", "20000", "--frames", "1000", "--limit", "1000",
+                                    "--deadline-ms", "50")  # fmt: skip
         self.assertGreater(statistics["expired"], 0)
 
     def test_sizes_have_slots_of_their_own(self):

@@ -2,7 +2,6 @@
 #include "cli/run.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstdlib>
 #include <memory>
 #include <optional>
@@ -20,10 +19,11 @@
 #include "cli/output_file.h"
 #include "cli/report.h"
 #include "cli/results.h"
+#include "cli/run_plan.h"
+#include "cli/run_predictors.h"
 #include "cli/sized_predictors.h"
 #include "cli/stop.h"
 #include "cli/trace.h"
-#include "cli/tuning.h"
 #include "inflight/predictor.h"
 #include "inflight/runtime.h"
 #include "media/open_source.h"
@@ -50,7 +50,6 @@ struct Session {
 };
 
 constexpr std::string_view kSynthetic = "synthetic";
-constexpr Duration kSyntheticDuration = std::chrono::seconds(10);
 
 // An output is never an input, nor another output under a second name.
 Status check_files(const RunOptions& options) {
@@ -79,122 +78,6 @@ std::size_t results_max(const Model& model) {
     if (output.shape.is_static()) bytes += output.bytes();
   }
   return std::clamp<std::size_t>(kBytesMax / bytes, 16, 256);
-}
-
-//   name   of the source
-Result<LoopPlan> plan_loop(const RunOptions& options, const std::string& name, const FrameSource& source) {
-  LoopPlan plan;
-  plan.in_flight_limit = options.limit;
-  plan.policy = options.policy;
-  plan.rate = options.fps.value_or(FrameRate{});
-  if (!options.fps) {
-    INFLIGHT_TRY_ASSIGN(plan.rate, FrameRate::from_double(source.fps()));
-  }
-  plan.pace = plan.rate.num > 0 ? Pace::kPaced : Pace::kUnpaced;
-  // At its own rate a frame is due when its media shows it; what has no stamps is paced by the rate.
-  if (!options.fps && plan.pace == Pace::kPaced) plan.pace = Pace::kStamped;
-  // A camera has its own time; asked for another rate, it is read at that.
-  if (!options.fps && source.live()) plan.pace = Pace::kLive;
-  // A synthetic source has the rate that it is asked for.
-  if (source.fps() > 0 && (name != kSynthetic || plan.rate.num == 0))
-    plan.shown_fps = source.fps();
-  else if (plan.rate.num > 0)
-    plan.shown_fps = static_cast<double>(plan.rate.num) / static_cast<double>(plan.rate.den);
-  if (options.frames) plan.frames_max = *options.frames;
-  plan.duration = options.duration;
-  plan.deadline = options.deadline;
-  if (name == kSynthetic && !options.frames && !options.duration) plan.duration = kSyntheticDuration;
-  return plan;
-}
-
-// Copies of one source are spread over the time of a frame, as cameras are that nobody synchronises.
-void spread(std::vector<LoopPlan>& plans) {
-  for (std::size_t i = 0; i < plans.size(); ++i) {
-    const FrameRate rate = plans[i].rate;
-    if (rate.num == 0) continue;
-    const double period_ns = 1e9 * static_cast<double>(rate.den) / static_cast<double>(rate.num);
-    const double part = static_cast<double>(i) / static_cast<double>(plans.size());
-    plans[i].offset = Duration(std::llround(period_ns * part));
-  }
-}
-
-struct Overload {
-  OverloadPolicy policy;
-  Duration timeout;
-};
-
-// Of a predictor and of its streams. With `block` the loop waits for a place before it submits: it can look at
-// signals and take what has finished meanwhile, which a blocked submit() could not. But an automatic limit may
-// fall between the look and the submission: then the submission waits for the end of a prediction.
-Overload overload_of(const RunOptions& options, const LoopPlan& plan) {
-  const bool waits = plan.pace == Pace::kUnpaced || options.policy == OverloadPolicy::kBlock;
-  if (waits && options.limit == Predictor::kInFlightLimitAuto)
-    return {OverloadPolicy::kBlock, std::chrono::seconds(1)};
-  const bool block = options.policy == OverloadPolicy::kBlock;
-  return {block ? OverloadPolicy::kReject : options.policy, Duration::max()};
-}
-
-Result<Predictor> make_predictor(const Model& model, Runtime runtime, const RunOptions& options,
-                                 const LoopPlan& plan, TuningBar* bar = nullptr) {
-  PredictorOptions wanted;
-  wanted.runtime = std::move(runtime);
-  wanted.in_flight_limit = options.limit;
-  wanted.precision = options.precision;
-  wanted.width = options.width;
-  wanted.tune = options.tune;
-  if (bar != nullptr) wanted.tune_progress = bar->callback();
-  wanted.finished_limit = plan.finished_limit;
-  const Overload overload = overload_of(options, plan);
-  wanted.overload = overload.policy;
-  wanted.block_timeout = overload.timeout;
-  wanted.refuse_late = options.refuse_late;
-  Result<Predictor> predictor = Predictor::create(model, std::move(wanted));
-  // Every option has been checked: what is wrong is the model.
-  if (predictor.ok() || predictor.status().code() != StatusCode::kInvalidArgument) return predictor;
-  return Status(StatusCode::kInvalidModel, std::string(predictor.status().message()));
-}
-
-ModelOptions model_options(const RunOptions& options, int height = 0, int width = 0) {
-  return {.input_shapes = options.input_shapes, .frame_height = height, .frame_width = width};
-}
-
-// Of the predictor: one for each source, if there are several.
-std::vector<StreamOptions> stream_options(const RunOptions& options, const LoopPlan& plan) {
-  const Overload overload = overload_of(options, plan);
-  std::vector<StreamOptions> streams;
-  for (const std::string& source : options.sources) {
-    streams.push_back({.name = source, .policy = overload.policy, .block_timeout = overload.timeout});
-  }
-  if (streams.size() == 1) streams.clear();
-  return streams;
-}
-
-// A predictor for the frames of each size, the first of which is `model`'s.
-//   reload   the model cannot be read without a frame's size
-Result<std::unique_ptr<SizedPredictors>> make_predictors(const Model& model, const Runtime& runtime,
-                                                         const RunOptions& options, const LoopPlan& plan,
-                                                         const LoadedModel& loaded, const FrameSource& source,
-                                                         bool reload) {
-  // Only at the start: later the terminal shows the run.
-  TuningBar bar;
-  INFLIGHT_TRY_ASSIGN(Predictor first, make_predictor(model, runtime, options, plan, &bar));
-  bar.finish();
-  const auto make = [=](int height, int width) -> Result<SizedPredictors::Made> {
-    LoadedModel for_size = loaded;
-    if (reload) {
-      INFLIGHT_TRY_ASSIGN(for_size, load_model(options.model, model_options(options, height, width)));
-    }
-    // The first size's program stays static, which is the fastest. One program takes all others, where it
-    // can.
-    const bool any_size = !model.image_use()->frame_size;
-    INFLIGHT_TRY_ASSIGN(const Model fitted,
-                        fit_to_frames(for_size, options, any_size ? 0 : height, any_size ? 0 : width));
-    INFLIGHT_TRY_ASSIGN(Predictor predictor, make_predictor(fitted, runtime, options, plan));
-    return SizedPredictors::Made{std::move(predictor), any_size};
-  };
-  return std::make_unique<SizedPredictors>(std::move(first), source.height(), source.width(),
-                                           plan.in_flight_limit, plan.finished_limit, make,
-                                           stream_options(options, plan));
 }
 
 bool has_synthetic(const RunOptions& options) {
@@ -250,17 +133,6 @@ Result<std::vector<std::unique_ptr<FrameSource>>> open_sources(const RunOptions&
     ++each.seed;  // synthetic sources show different frames
   }
   return sources;
-}
-
-Result<std::vector<LoopPlan>> plan_loops(const RunOptions& options,
-                                         const std::vector<std::unique_ptr<FrameSource>>& sources) {
-  std::vector<LoopPlan> plans;
-  for (std::size_t i = 0; i < sources.size(); ++i) {
-    INFLIGHT_TRY_ASSIGN(LoopPlan plan, plan_loop(options, options.sources[i], *sources[i]));
-    plans.push_back(std::move(plan));
-  }
-  if (options.copies) spread(plans);
-  return plans;
 }
 
 // Everything that can be wrong with what was asked for is found here, cheapest first.
