@@ -173,6 +173,7 @@ struct PredictorOptions {
   // smallest number that keeps 97 % of the throughput, measured while the limit is what holds frames back.
   int in_flight_limit = 8;
   // True: submit() refuses a frame that, by the service times measured so far, would not *finish* by its deadline.
+  // If these would refuse every frame, a few are admitted now and then, one at a time, to measure again.
   // False: it is admitted, and expires if it has not started by then.
   bool refuse_late = false;
   // For frames without a stream, as of StreamOptions.
