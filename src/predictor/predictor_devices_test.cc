@@ -192,7 +192,10 @@ TEST_P(SeveralDevices, AnotherPredictorUsesThoseThatAreLeft) {
   {
     Predictor predictor = devices.predictor({.slots = 1});
     devices.backends[0]->lose_device(kLost);
-    EXPECT_EQ(predictor.submit(byte_frame(1))->wait(), kLost);
+    // The other device may be awake and take the frame first.
+    Status end;
+    for (int i = 0; i < 10000 && end.ok(); ++i) end = predictor.submit(byte_frame(1))->wait();
+    EXPECT_EQ(end, kLost);
   }
   Predictor predictor = devices.predictor();
   EXPECT_EQ(predictor.device_description(), "null:1");
