@@ -34,7 +34,7 @@ Result<std::shared_ptr<Backend>> load_plugin(Device device, const LoadOptions& o
 }
 
 Result<Coverage> coverage_of(const Model* model, Device device, const LoadOptions& options) try {
-  const auto told = [&]() -> Result<Coverage> {
+  auto told = [&]() -> Result<Coverage> {
     if (device.name() == kBuiltIn) return openvino_coverage(model);
     const std::vector<std::string> folders = internal::plugin_folders(options.plugin_folders);
     const std::optional<std::string> path = internal::find_plugin(device.name(), folders);

@@ -252,7 +252,7 @@ Status print_known(Asked& asked, const Coverage& known, const Result<std::shared
 Status print_info(const InfoWords& words) {
   INFLIGHT_TRY_ASSIGN(Asked asked, parse_info(words));
   const Result<std::shared_ptr<Backend>> backend = load_backend(asked.device);
-  const Status no_device = backend.ok() ? Status() : backend.status();
+  Status no_device = backend.ok() ? Status() : backend.status();
   const Result<Coverage> known = operator_coverage(asked.device);
   // Without the device, its backend may still tell.
   if (!no_device.ok() && (no_device.code() != StatusCode::kNoSuchDevice || !known.ok())) return no_device;
@@ -273,7 +273,7 @@ Status print_info(const InfoWords& words) {
     return {};
   }
   if (!backend.ok()) return coverage.status();
-  const Status status = print_program(loaded.model, **backend, asked.precision);
+  Status status = print_program(loaded.model, **backend, asked.precision);
   // The words have been checked: what cannot be compiled is a bad model.
   if (status.code() != StatusCode::kInvalidArgument) return status;
   return {StatusCode::kInvalidModel, std::string(status.message())};

@@ -4,7 +4,6 @@
 #include <chrono>
 #include <cmath>
 #include <string>
-#include <utility>
 
 namespace inflight::cli {
 namespace {
@@ -54,8 +53,8 @@ Result<std::vector<LoopPlan>> plan_loops(const RunOptions& options,
                                          const std::vector<std::unique_ptr<FrameSource>>& sources) {
   std::vector<LoopPlan> plans;
   for (std::size_t i = 0; i < sources.size(); ++i) {
-    INFLIGHT_TRY_ASSIGN(LoopPlan plan, plan_loop(options, options.sources[i], *sources[i]));
-    plans.push_back(std::move(plan));
+    INFLIGHT_TRY_ASSIGN(const LoopPlan plan, plan_loop(options, options.sources[i], *sources[i]));
+    plans.push_back(plan);
   }
   if (options.copies) spread(plans);
   return plans;

@@ -92,11 +92,18 @@ class Chaining : public testing::Test {
 
 // A callback blocks the thread that sees completions, and yet the device goes on with the next launch.
 TEST_F(Chaining, NoHostThreadIsInTheWay) {
-  open(script(milliseconds(2)));
+  NullScript held = script(milliseconds(2));
+  Gate called;  // the first launch waits for the callback
+  held.launch_error = [&](std::uint64_t launch) {
+    if (launch == 0) called.pass();
+    return Status();
+  };
+  open(std::move(held));
   Gate gate;
   InlineExecutor on_the_poller;
   const auto holder = first_->submit(byte_frame(1));
   holder->on_ready(on_the_poller, [&](const Prediction&) { gate.pass(); });
+  called.open();
   gate.await_arrivals(1);
   const auto a = first_->submit(byte_frame(7));
   const auto b = second_->submit(Frame::of(a->output(0)));
