@@ -70,7 +70,7 @@ class SeveralDevices : public testing::TestWithParam<bool> {
 };
 
 TEST_P(SeveralDevices, HaveOneQueueAndSlotsOnEach) {
-  const Devices devices({script(milliseconds(20)), script(milliseconds(20)), script(milliseconds(20))});
+  const Devices devices({script(milliseconds(300)), script(milliseconds(300)), script(milliseconds(300))});
   Predictor predictor = devices.predictor({.in_flight_limit = 8});
   EXPECT_EQ(predictor.slots(), 6);
   EXPECT_EQ(predictor.device_description(), "null, null:1, null:2");
@@ -108,11 +108,12 @@ TEST_P(SeveralDevices, AFrameThatIsAloneRunsOnTheFirst) {
     ASSERT_TRUE(predictor.submit(byte_frame(1))->wait().ok());
     predictor.drain();
   }
-  EXPECT_EQ(predictor.device_statistics()[0].completed, 50U);
+  // The other one may be awake, and take a frame, while its thread starts.
+  EXPECT_GE(predictor.device_statistics()[0].completed, 40U);
 }
 
 TEST_P(SeveralDevices, UnderLoadAFasterDeviceServesMore) {
-  const Devices devices({script(milliseconds(8)), script(milliseconds(1))});
+  const Devices devices({script(milliseconds(40)), script(milliseconds(5))});
   Predictor predictor = devices.predictor({.in_flight_limit = 8});
   for (int i = 0; i < 200; ++i) {
     while (!predictor.submit(byte_frame(1)).ok()) predictor.wait_any(), predictor.take_finished();
@@ -349,15 +350,24 @@ TEST(MixedDevices, AnElasticWidthIsChosenOnEachDevice) {
   elastic.service_time = [](std::uint64_t, Width width) {
     return width == Width::kWide ? milliseconds(1) : milliseconds(3);
   };
+  Gate gate;  // the first launch lasts until the second has ended
+  std::atomic<int> launches{0};
+  elastic.launch_error = [&](std::uint64_t) {
+    if (launches++ == 0) gate.pass();
+    return Status();
+  };
   const Devices devices({elastic, elastic});
   Predictor predictor = devices.predictor({.in_flight_limit = 8, .watch_share = 0});
   EXPECT_EQ(predictor.width(), WidthPolicy::kElastic);
   const auto first = predictor.submit(byte_frame(1));
+  gate.await_arrivals(1);
   const auto second = predictor.submit(byte_frame(2));
-  EXPECT_TRUE(first->wait().ok() && second->wait().ok());
+  EXPECT_TRUE(second->wait().ok());
+  gate.open();
+  EXPECT_TRUE(first->wait().ok());
   EXPECT_EQ(first->width(), Width::kWide);
   EXPECT_EQ(second->width(), Width::kWide) << "the other device is free";
-  EXPECT_GE(second->slot(), 4);
+  EXPECT_NE(first->slot() / 4, second->slot() / 4);
   for (int i = 0; i < 100; ++i) {
     while (!predictor.submit(byte_frame(1)).ok()) predictor.wait_any(), predictor.take_finished();
   }

@@ -184,7 +184,7 @@ Admission PredictorCore::unless_late(Admission decision, const SchedulerStream& 
 // Takes a place and a state for it, or counts a refusal.
 Result<PredictionState*> PredictorCore::admit(const Frame& frame, const Status& fits) {
   Dropped dropped;
-  const auto admitted = [&]() -> Result<PredictionState*> {
+  auto admitted = [&]() -> Result<PredictionState*> {
     MutexLock lock(mutex_);
     SchedulerStream& stream = stream_of(frame);
     const auto refuse = [&](const Status& why) INFLIGHT_NO_THREAD_SAFETY_ANALYSIS {
