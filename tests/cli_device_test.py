@@ -6,7 +6,6 @@ The device is tests/plugins/tunes.cc, found beside a link to the library. usage:
 
 import json
 import os
-import pty
 import subprocess
 import sys
 import unittest
@@ -150,23 +149,8 @@ class Tuning(DeviceCase):
         self.assertEqual((found["level"], found["gain"], found["system"]), ("full", 0.25, "inflight elastic"))
 
     def test_a_terminal_shows_a_bar_and_then_nothing(self):
-        main, terminal = pty.openpty()
-        process = subprocess.Popen([PROGRAM, "run", "--device", "tunes", "--frames", "3"], stdout=subprocess.DEVNULL,
-                                   stderr=terminal, stdin=subprocess.DEVNULL, env=self.environment)
-        self.addCleanup(process.kill)
-        os.close(terminal)
-        shown = b""
-        while True:
-            try:
-                piece = os.read(main, 4096)
-            except OSError:  # how a terminal says that its other side has gone
-                break
-            if not piece:
-                break
-            shown += piece
-        os.close(main)
-        self.assertEqual(process.wait(TIMEOUT_S), 0)
-        pieces = shown.decode().split("\r\x1b[K")
+        shown = self.shown_on_terminal("run", "--device", "tunes", "--frames", "3", stream="stderr", env=self.environment)
+        pieces = shown.split("\r\x1b[K")
         self.assertGreaterEqual(len(pieces), 4, shown)
         self.assertEqual((pieces[0], pieces[-1]), ("", ""), shown)
         for piece in pieces[1:-1]:

@@ -7,7 +7,6 @@ SANITIZERS is what the program was built with, or nothing.
 
 import math
 import os
-import pty
 import shutil
 import signal
 import subprocess
@@ -417,22 +416,8 @@ class Signals(Case):
                     self.assertIn("submitted", out)
 
     def test_terminal_line_is_taken_away(self):
-        main, terminal = pty.openpty()
-        process = subprocess.Popen([PROGRAM, "run", "--duration", "0.5"], stdout=terminal, stdin=subprocess.DEVNULL)
-        self.addCleanup(process.kill)
-        os.close(terminal)
-        shown = b""
-        while True:
-            try:
-                piece = os.read(main, 4096)
-            except OSError:  # how a terminal says that its other side has gone
-                break
-            if not piece:
-                break
-            shown += piece
-        os.close(main)
-        self.assertEqual(process.wait(TIMEOUT_S), 0)
-        pieces = shown.decode().split("\r\x1b[K")
+        shown = self.shown_on_terminal("run", "--duration", "0.5", stream="stdout")
+        pieces = shown.split("\r\x1b[K")
         self.assertGreaterEqual(len(pieces), 3, shown)
         self.assertEqual(pieces[0], "")
         self.assertTrue(all(" in flight " in piece and "\n" not in piece for piece in pieces[1:-1]), shown)

@@ -2,6 +2,8 @@
 """What cli_test.py feeds the program, how it runs it, and what holds of every run. Reads cli_test.py's arguments."""
 
 import json
+import os
+import pty
 import shutil
 import struct
 import subprocess
@@ -147,6 +149,26 @@ class Case(unittest.TestCase):
         self.assertEqual(done.returncode, code, done.stderr)
         self.assertEqual(len(done.stderr.splitlines()), notes + (code != 0), done.stderr)
         return self.read_json(path, damaged), done
+
+    def shown_on_terminal(self, *args, stream, **options):
+        """Runs the program with that stream ("stdout" or "stderr") on a terminal. Returns what it showed there."""
+        main, terminal = pty.openpty()
+        streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, stream: terminal}
+        process = subprocess.Popen([PROGRAM, *args], **streams, **options)
+        self.addCleanup(process.kill)
+        os.close(terminal)
+        shown = b""
+        while True:
+            try:
+                piece = os.read(main, 4096)
+            except OSError:  # how a terminal says that its other side has gone
+                break
+            if not piece:
+                break
+            shown += piece
+        os.close(main)
+        self.assertEqual(process.wait(TIMEOUT_S), 0)
+        return shown.decode()
 
     def slow(self):
         """The file of a model for which 5,000 frames per second are too much for any machine."""

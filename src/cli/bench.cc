@@ -78,9 +78,10 @@ class Bench {
                  {"seed", options_.seed},
                  {"duration_s", std::chrono::duration<double>(options_.duration).count()},
                  {"capacity_per_s", capacity_}};
-    if (options_.deadline)
+    if (options_.deadline) {
       json["deadline_ms"] = std::chrono::duration<double, std::milli>(*options_.deadline).count();
-    if (options_.deadline) json["refuse_late"] = options_.refuse_late;
+      json["refuse_late"] = options_.refuse_late;
+    }
     Json tuning = Json::array();
     for (const System& system : systems_) {
       Json one = tuning_json(system.target->predictor().tuning());

@@ -135,10 +135,7 @@ Result<BenchOptions> parse_bench(const BenchWords& words) {
     options.duration = Duration(std::llround(seconds * 1e9));
   }
   if (words.deadline_ms) {
-    double ms = 0;
-    INFLIGHT_TRY(parse_between("--deadline-ms", *words.deadline_ms, 1e-3, 1e9,
-                               "milliseconds, 0.001 to 1000000000", ms));
-    options.deadline = Duration(std::llround(ms * 1e6));
+    INFLIGHT_TRY_ASSIGN(options.deadline, parse_deadline(*words.deadline_ms));
   }
   if (words.refuse_late && !words.deadline_ms) return refuse_late_needs_a_deadline();
   options.refuse_late = words.refuse_late;

@@ -110,12 +110,6 @@ Result<Duration> parse_stall_timeout(const std::string& word) {
   return invalid("--stall-timeout", word, "seconds, 0.1 to 3600");
 }
 
-Result<Duration> parse_deadline(const std::string& word) {
-  const std::optional<double> ms = parse_number<double>(word);
-  if (ms && *ms >= 1e-3 && *ms <= kDeadlineMaxMs) return Duration(std::llround(*ms * 1e6));
-  return invalid("--deadline-ms", word, "milliseconds, 0.001 to 1000000000");
-}
-
 // One value, or one a channel.
 Result<std::vector<float>> parse_channels(std::string_view option, const std::string& word,
                                           bool zero_allowed) {
@@ -199,12 +193,10 @@ Status set_sources(RunOptions& options, const RunWords& words) {
 bool any_source(const RunOptions& options, bool (*is)(const std::string&)) {
   return std::any_of(options.sources.begin(), options.sources.end(), is);
 }
-bool is_synthetic(const std::string& source) { return source == "synthetic"; }
-bool is_not_synthetic(const std::string& source) { return source != "synthetic"; }
 
 // What would be accepted and ignored is refused.
 Status check_together(const RunWords& words, const RunOptions& options) {
-  if (words.seed && !any_source(options, is_synthetic)) {
+  if (words.seed && !has_synthetic(options)) {
     return {StatusCode::kInvalidArgument, "--seed: only the synthetic source has one"};
   }
   if (words.stall_timeout &&
@@ -212,10 +204,10 @@ Status check_together(const RunWords& words, const RunOptions& options) {
     return {StatusCode::kInvalidArgument,
             "--stall-timeout: only for a live source: a camera, rtsp:// or udp://"};
   }
-  if (words.no_rotate && !any_source(options, is_not_synthetic)) {
+  if (words.no_rotate && !has_other_than_synthetic(options)) {
     return {StatusCode::kInvalidArgument, "--no-rotate: the synthetic source is not turned"};
   }
-  if (words.strict && !any_source(options, is_not_synthetic)) {
+  if (words.strict && !has_other_than_synthetic(options)) {
     return {StatusCode::kInvalidArgument, "--strict: the synthetic source has no damage"};
   }
   if (words.refuse_late && !words.deadline_ms) return refuse_late_needs_a_deadline();
@@ -336,6 +328,20 @@ Result<RunOptions> parse_run(const RunWords& words) {
   // Last, so that a wrong word is told as such even where the device is missing.
   INFLIGHT_TRY(set(options.devices, words.device, parse_devices));
   return options;
+}
+
+bool has_synthetic(const RunOptions& options) {
+  return any_source(options, [](const std::string& source) { return source == kSynthetic; });
+}
+
+bool has_other_than_synthetic(const RunOptions& options) {
+  return any_source(options, [](const std::string& source) { return source != kSynthetic; });
+}
+
+Result<Duration> parse_deadline(const std::string& word) {
+  const std::optional<double> ms = parse_number<double>(word);
+  if (ms && *ms >= 1e-3 && *ms <= kDeadlineMaxMs) return Duration(std::llround(*ms * 1e6));
+  return invalid("--deadline-ms", word, "milliseconds, 0.001 to 1000000000");
 }
 
 Status refuse_late_needs_a_deadline() {

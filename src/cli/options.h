@@ -33,10 +33,12 @@ struct RunWords {
 // What a model does.
 enum class Task : std::uint8_t { kClassify, kDetect };
 
+constexpr std::string_view kSynthetic = "synthetic";  // the source that needs no file
+
 struct RunOptions {
   std::optional<std::string> model;  // nothing: the embedded default model
   // What is read: a stream of the predictor each, if there are several; kSourcesMax at most.
-  std::vector<std::string> sources = {"synthetic"};
+  std::vector<std::string> sources = {std::string(kSynthetic)};
   static constexpr std::size_t kSourcesMax = 256;
   bool copies = false;  // they are copies of one
   SourceOptions source_options;
@@ -74,6 +76,10 @@ struct RunOptions {
 //   errors   kInvalidArgument: `--limit: got 0, want auto or 1 to 65536`; kNoSuchDevice: a device of no known kind
 Result<RunOptions> parse_run(const RunWords& words);
 
+bool has_synthetic(const RunOptions& options);
+bool has_other_than_synthetic(const RunOptions& options);
+
+Result<Duration> parse_deadline(const std::string& word);
 // --refuse-late without --deadline-ms.
 Status refuse_late_needs_a_deadline();
 

@@ -49,8 +49,6 @@ struct Session {
   std::unique_ptr<TraceWriter> trace;  // likewise
 };
 
-constexpr std::string_view kSynthetic = "synthetic";
-
 // An output is never an input, nor another output under a second name.
 Status check_files(const RunOptions& options) {
   std::vector<NamedPath> outputs;
@@ -78,15 +76,6 @@ std::size_t results_max(const Model& model) {
     if (output.shape.is_static()) bytes += output.bytes();
   }
   return std::clamp<std::size_t>(kBytesMax / bytes, 16, 256);
-}
-
-bool has_synthetic(const RunOptions& options) {
-  return std::find(options.sources.begin(), options.sources.end(), kSynthetic) != options.sources.end();
-}
-
-bool has_other_than_synthetic(const RunOptions& options) {
-  return std::any_of(options.sources.begin(), options.sources.end(),
-                     [](const std::string& source) { return source != kSynthetic; });
 }
 
 std::unique_ptr<ResultsWriter> make_results(OutputFile file, const Session& session,

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <memory>
-#include <string_view>
 #include <vector>
 
 #include "cli/loop.h"
@@ -12,8 +11,6 @@
 #include "media/source.h"
 
 namespace inflight::cli {
-
-constexpr std::string_view kSynthetic = "synthetic";  // the source that needs no file
 
 // A plan for each source, in their order.
 Result<std::vector<LoopPlan>> plan_loops(const RunOptions& options,

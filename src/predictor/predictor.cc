@@ -10,6 +10,7 @@
 #include "base/check.h"
 #include "base/scheduling.h"
 #include "base/user_code.h"
+#include "base/words.h"
 #include "inflight/completion_queue.h"
 #include "predictor/predictor_core.h"
 
@@ -20,53 +21,33 @@ using internal::PredictionState;
 using internal::PredictorCore;
 using internal::Ref;
 
-std::string_view outcome_name(Outcome outcome) {
-  switch (outcome) {
-    case Outcome::kPending:
-      return "pending";
-    case Outcome::kCompleted:
-      return "completed";
-    case Outcome::kFailed:
-      return "failed";
-    case Outcome::kRejected:
-      return "rejected";
-    case Outcome::kDropped:
-      return "dropped";
-    case Outcome::kExpired:
-      return "expired";
-    case Outcome::kCancelled:
-      return "cancelled";
-  }
-  internal::check_failed("outcome", __FILE__, __LINE__);
-}
-
 namespace {
-constexpr std::array<std::pair<WidthPolicy, std::string_view>, 3> kWidthPolicies = {
+
+using internal::Word;
+
+constexpr std::array<Word<Outcome>, 7> kOutcomes = {{{Outcome::kPending, "pending"},
+                                                     {Outcome::kCompleted, "completed"},
+                                                     {Outcome::kFailed, "failed"},
+                                                     {Outcome::kRejected, "rejected"},
+                                                     {Outcome::kDropped, "dropped"},
+                                                     {Outcome::kExpired, "expired"},
+                                                     {Outcome::kCancelled, "cancelled"}}};
+constexpr std::array<Word<WidthPolicy>, 3> kWidthPolicies = {
     {{WidthPolicy::kElastic, "elastic"}, {WidthPolicy::kWide, "wide"}, {WidthPolicy::kNarrow, "narrow"}}};
-constexpr std::array<std::pair<LimitReason, std::string_view>, 3> kLimitReasons = {
+constexpr std::array<Word<LimitReason>, 3> kLimitReasons = {
     {{LimitReason::kFixed, "fixed"}, {LimitReason::kMeasuring, "measuring"}, {LimitReason::kKnee, "knee"}}};
+
 }  // namespace
 
+std::string_view outcome_name(Outcome outcome) { return internal::word_of<Outcome>(outcome, kOutcomes); }
 std::string_view limit_reason_name(LimitReason reason) {
-  for (const auto& [value, word] : kLimitReasons) {
-    if (value == reason) return word;
-  }
-  internal::check_failed("limit reason", __FILE__, __LINE__);
+  return internal::word_of<LimitReason>(reason, kLimitReasons);
 }
-
 std::string_view width_policy_name(WidthPolicy policy) {
-  for (const auto& [value, word] : kWidthPolicies) {
-    if (value == policy) return word;
-  }
-  internal::check_failed("width policy", __FILE__, __LINE__);
+  return internal::word_of<WidthPolicy>(policy, kWidthPolicies);
 }
-
 Result<WidthPolicy> parse_width_policy(std::string_view text) {
-  for (const auto& [value, word] : kWidthPolicies) {
-    if (word == text) return value;
-  }
-  return Status(StatusCode::kInvalidArgument,
-                fmt::format("width: got {}, want elastic, wide or narrow", text.empty() ? "nothing" : text));
+  return internal::parse_word<WidthPolicy>("width", text, kWidthPolicies);
 }
 
 // ---- Prediction

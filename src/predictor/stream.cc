@@ -3,10 +3,11 @@
 #include "inflight/stream.h"
 
 #include <algorithm>
+#include <array>
 #include <new>
 #include <utility>
 
-#include "base/check.h"
+#include "base/words.h"
 #include "predictor/predictor_core.h"
 #include "predictor/stream_state.h"
 
@@ -16,30 +17,25 @@ using internal::MutexLock;
 using internal::PredictorCore;
 using internal::StreamState;
 
-std::string_view policy_name(OverloadPolicy policy) {
-  switch (policy) {
-    case OverloadPolicy::kReject:
-      return "reject";
-    case OverloadPolicy::kBlock:
-      return "block";
-    case OverloadPolicy::kDropOldest:
-      return "drop-oldest";
-    case OverloadPolicy::kKeepLatest:
-      return "keep-latest";
-  }
-  internal::check_failed("overload policy", __FILE__, __LINE__);
-}
+namespace {
 
+using internal::Word;
+
+constexpr std::array<Word<OverloadPolicy>, 4> kPolicies = {{{OverloadPolicy::kReject, "reject"},
+                                                            {OverloadPolicy::kBlock, "block"},
+                                                            {OverloadPolicy::kDropOldest, "drop-oldest"},
+                                                            {OverloadPolicy::kKeepLatest, "keep-latest"}}};
+constexpr std::array<Word<Delivery>, 3> kDeliveries = {{{Delivery::kAsCompleted, "as-completed"},
+                                                        {Delivery::kInOrder, "in-order"},
+                                                        {Delivery::kNewestOnly, "newest-only"}}};
+
+}  // namespace
+
+std::string_view policy_name(OverloadPolicy policy) {
+  return internal::word_of<OverloadPolicy>(policy, kPolicies);
+}
 std::string_view delivery_name(Delivery delivery) {
-  switch (delivery) {
-    case Delivery::kAsCompleted:
-      return "as-completed";
-    case Delivery::kInOrder:
-      return "in-order";
-    case Delivery::kNewestOnly:
-      return "newest-only";
-  }
-  internal::check_failed("delivery", __FILE__, __LINE__);
+  return internal::word_of<Delivery>(delivery, kDeliveries);
 }
 
 std::string_view Stream::name() const noexcept {

@@ -142,15 +142,20 @@ TEST(Streams, BlockWaitsNoLongerThanTheFramesDeadline) {
   EXPECT_EQ(patient.statistics().completed, 1U);
 }
 
-TEST(Streams, DeliverInOrder) {
+// Its first launch waits for the gate; that many run at once.
+NullScript first_held_by(Gate& gate, int at_once) {
   NullScript script;
-  script.concurrency_narrow = 3;
-  Gate first;
-  script.service_time = [&](std::uint64_t launch, Width) {
-    if (launch == 0) first.pass();
+  script.concurrency_narrow = at_once;
+  script.service_time = [&gate](std::uint64_t launch, Width) {
+    if (launch == 0) gate.pass();
     return Duration(0);
   };
-  Predictor predictor = null_predictor(std::move(script), {.in_flight_limit = 3});
+  return script;
+}
+
+TEST(Streams, DeliverInOrder) {
+  Gate first;
+  Predictor predictor = null_predictor(first_held_by(first, 3), {.in_flight_limit = 3});
   const Stream camera = *predictor.open_stream({.delivery = Delivery::kInOrder});
   const int descriptor = *predictor.event_fd();
   std::vector<Prediction> predictions;
@@ -185,14 +190,8 @@ TEST(Streams, DeliverTheNewestOnly) {
 
 // A result that comes after a newer one is not handed out, and a frame without a result hides none.
 TEST(Streams, AnOvertakenResultIsNotDelivered) {
-  NullScript script;
-  script.concurrency_narrow = 2;
   Gate first;
-  script.service_time = [&](std::uint64_t launch, Width) {
-    if (launch == 0) first.pass();
-    return Duration(0);
-  };
-  Predictor predictor = null_predictor(std::move(script), {.in_flight_limit = 3, .slots = 2});
+  Predictor predictor = null_predictor(first_held_by(first, 2), {.in_flight_limit = 3, .slots = 2});
   const Stream camera = *predictor.open_stream({.delivery = Delivery::kNewestOnly});
   const Prediction slow = *predictor.submit(frame_of(camera, 0));
   first.await_arrivals(1);

@@ -68,7 +68,7 @@ void ServiceTimes::add(Width width, int together, double ns) noexcept {
     const double gain = ns < kMuchFaster * mean.ns ? 1 : kGain;
     mean.ns += (std::min(ns, kOutlier * mean.ns) - mean.ns) * gain;
   }
-  if (width == Width::kNarrow) narrow_runs_ = std::min(narrow_runs_ + 1, kLaunchesBetweenProbes);
+  if (width == Width::kNarrow) narrow_runs_ = std::min(narrow_runs_ + 1, kFew);
 }
 
 void ServiceTimes::measure_wide_again() noexcept { wide_.few = 0; }
@@ -108,17 +108,17 @@ double WidthRule::narrow_time(int together) const noexcept {
 }
 
 // Whether the next queue measures the narrow width. At first, a few launches do.
-bool WidthRule::narrow_is_unsure() const noexcept {
-  return times_.narrow_runs() < kFew || narrow_to_measure_ > 0 || narrow_is_doubtful();
+bool WidthRule::narrow_is_to_measure() const noexcept {
+  return times_.narrow_runs() < kFew || narrow_to_measure_ > 0 || narrow_is_due();
 }
 
 bool WidthRule::wide_is_doubtful() const noexcept { return times_.wide() > times_.narrow(1); }
 
-bool WidthRule::wide_is_old() const noexcept {
+bool WidthRule::wide_is_due() const noexcept {
   return since_wide_ >= (wide_is_doubtful() ? kLaunchesBetweenDoubts : kLaunchesBetweenProbes);
 }
 
-bool WidthRule::narrow_is_doubtful() const noexcept {
+bool WidthRule::narrow_is_due() const noexcept {
   return times_.narrow(at_once_) > times_.wide() * at_once_ &&
          since_narrow_ >= kLaunchesBetweenDoubtsPerSlot * at_once_;
 }
@@ -172,10 +172,10 @@ Width WidthRule::choose(const WidthView& view) const noexcept {
   if (!view.alone) return Width::kNarrow;
   if (follows_ == Width::kNarrow) {
     const bool idle = view.running == 0 && view.waiting == 1;
-    return idle && (wide_to_measure_ > 0 || wide_is_old()) ? Width::kWide : Width::kNarrow;
+    return idle && (wide_to_measure_ > 0 || wide_is_due()) ? Width::kWide : Width::kNarrow;
   }
   if (times_.wide() == 0 || at_once_ == 1) return Width::kWide;
-  if (view.waiting > 1 && narrow_is_unsure()) return Width::kNarrow;
+  if (view.waiting > 1 && narrow_is_to_measure()) return Width::kNarrow;
   // With every place taken, throughput counts, and arrivals come no faster than predictions end.
   const double round = narrow_time(at_once_);
   if (view.full && view.waiting + view.running >= at_once_ && round < times_.wide() * at_once_)
@@ -197,7 +197,7 @@ void WidthRule::ended(Width width, int together, Duration service) noexcept {
 
 void WidthRule::started(Width width, TimePoint now) noexcept {
   if (width == Width::kWide) {
-    if (wide_is_old() && wide_is_doubtful()) {
+    if (wide_is_due() && wide_is_doubtful()) {
       doubted_ = true;
       wide_to_measure_ = kFew;
       times_.measure_wide_again();
@@ -208,7 +208,7 @@ void WidthRule::started(Width width, TimePoint now) noexcept {
     return;
   }
   // A measurement is of as many as run together under load.
-  if (narrow_is_doubtful()) narrow_to_measure_ = at_once_;
+  if (narrow_is_due()) narrow_to_measure_ = at_once_;
   if (narrow_to_measure_ > 0) --narrow_to_measure_;
   since_narrow_ = 0;
   since_wide_ = std::min(since_wide_ + 1, kLaunchesBetweenProbes);

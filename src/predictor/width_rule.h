@@ -25,7 +25,7 @@ class ServiceTimes {
   // The mean of the nearest number of launches that was measured, but no more than one after the other would take:
   // twice as many need twice the time at most. 0: none was measured.
   double narrow(int together) const noexcept;
-  // How many narrow launches were measured, up to many.
+  // How many narrow launches were measured, up to a few.
   int narrow_runs() const noexcept { return narrow_runs_; }
 
  private:
@@ -82,10 +82,10 @@ class WidthRule {
  private:
   static double ns_of(Duration time) noexcept { return static_cast<double>(time.count()); }
   double narrow_time(int together) const noexcept;
-  bool narrow_is_unsure() const noexcept;
-  bool narrow_is_doubtful() const noexcept;
+  bool narrow_is_to_measure() const noexcept;
+  bool narrow_is_due() const noexcept;  // to be measured again
   bool wide_is_doubtful() const noexcept;
-  bool wide_is_old() const noexcept;
+  bool wide_is_due() const noexcept;
   double shadow_narrow(double now) noexcept;
 
   const int at_once_;

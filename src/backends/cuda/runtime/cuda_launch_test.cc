@@ -3,26 +3,8 @@
 // where there is no driver it runs with one that computes nothing (testing/fake_driver.cc).
 #include <dlfcn.h>
 
-#include <atomic>
-#include <cstdlib>
-#include <new>
-
 #include "backends/cuda/runtime/cuda_test_support.h"
-
-namespace {
-std::atomic<long> allocations{0};
-}
-
-// Not inlined: otherwise the compiler would warn that free() gets memory of operator new.
-#define INFLIGHT_NOINLINE __attribute__((noinline))
-
-INFLIGHT_NOINLINE void* operator new(std::size_t bytes) {
-  allocations.fetch_add(1, std::memory_order_relaxed);
-  if (void* memory = std::malloc(bytes == 0 ? 1 : bytes)) return memory;
-  std::abort();
-}
-INFLIGHT_NOINLINE void operator delete(void* memory) noexcept { std::free(memory); }
-INFLIGHT_NOINLINE void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
+#include "support/allocations.h"
 
 namespace inflight::cuda {
 namespace {
@@ -79,7 +61,7 @@ TEST_F(CudaLaunch, AllocatesNothingAndNeverWaits) {
   for (std::uint64_t generation = 1; generation <= 1000; ++generation) {
     const Width width = generation % 2 == 0 ? Width::kWide : Width::kNarrow;
     const LaunchPoint point{slot.get(), generation};
-    const long before = allocations.load();
+    const long before = test::allocations();
     const unsigned long waits = fake_count("fake_cuda_waits");
     const unsigned long gets = fake_count("fake_cuda_gets");
     const Status first = slot->launch({{&inputs[0], 1}, {&outputs[0], 1}, width, generation, {}});
@@ -88,7 +70,7 @@ TEST_F(CudaLaunch, AllocatesNothingAndNeverWaits) {
     got += fake_count("fake_cuda_gets") - gets;
     const bool ended = wait_for_word(*slot, generation) && wait_for_word(*next, generation);
     const bool ok = first.ok() && second.ok() && slot->outcome().ok() && next->outcome().ok();
-    most = std::max(most, allocations.load() - before);
+    most = std::max(most, test::allocations() - before);
     ASSERT_TRUE(ended && ok) << first.to_string() << ", " << second.to_string();
   }
   EXPECT_EQ(most, 0);
@@ -98,11 +80,11 @@ TEST_F(CudaLaunch, AllocatesNothingAndNeverWaits) {
 
 // The counters count: what is asked of the device above would be seen.
 TEST_F(CudaLaunch, CountsWhatALoadDoes) {
-  const long before = allocations.load();
+  const long before = test::allocations();
   const unsigned long waits = fake_count("fake_cuda_waits");
   const unsigned long gets = fake_count("fake_cuda_gets");
   ASSERT_NE(bind(), nullptr);
-  EXPECT_GT(allocations.load(), before);
+  EXPECT_GT(test::allocations(), before);
   if (device_->name() != "Fake") return;
   EXPECT_GT(fake_count("fake_cuda_waits"), waits);
   EXPECT_GT(fake_count("fake_cuda_gets"), gets);
