@@ -202,7 +202,7 @@ class Runs(Case):
 
     def test_what_would_be_late_is_refused_at_once(self):
         results = self.folder / "r.jsonl"
-        arguments = (self.slow(), "--fps", 5000, "--frames", 1500, "--limit", 64, "--deadline-ms", 500, "--results", results)
+        arguments = (self.slow(), "--fps", 5000, "--frames", 1500, "--limit", 1500, "--deadline-ms", 100, "--results", results)
         expiring, _ = self.run_json(*arguments)
         self.assertEqual(expiring["late"], 0)
         refusing, _ = self.run_json(*arguments, "--refuse-late")
