@@ -263,7 +263,7 @@ def arguments_of():
     parser.add_argument("--pack", type=pathlib.Path)
     parser.add_argument("--models", type=words, default=MODELS)
     parser.add_argument("--precisions", type=words, default=None)
-    parser.add_argument("--systems", type=words, default=[n for n in SYSTEMS if n != "inflight-elastic"])
+    parser.add_argument("--systems", type=words, default=list(SYSTEMS))
     parser.add_argument("--plans", type=words, default=["poisson"])
     parser.add_argument("--loads", type=lambda text: [float(w) for w in words(text)], default=LOADS)
     parser.add_argument("--seconds", type=float, default=4)

@@ -45,6 +45,8 @@ struct SimulatedLoad {
   bool refuse_late = false;
   double deadline = 0;   // after the arrival; 0: none
   double variation = 0;  // of service times: standard deviation / mean, lognormal
+  double after_wide =
+      0;  // how much longer narrow launches take that start before another ends after a wide one
   unsigned seed = 1;
   Rule rule = {};  // in place of the scheduler's
 };
@@ -204,6 +206,7 @@ class LoadSimulator {
     if (width == Width::kNarrow) {
       const double share = model_.cores > 1 ? static_cast<double>(together - 1) / (model_.cores - 1) : 0;
       time = model_.narrow_alone + (model_.narrow_full - model_.narrow_alone) * share;
+      if (wide_was_last_) time += load_.after_wide;
     }
     if (load_.variation == 0) return time;
     const double log_variance = std::log(1 + load_.variation * load_.variation);
@@ -212,6 +215,7 @@ class LoadSimulator {
 
   void finish(Job& job, Outcome outcome) {
     const double deadline = job.deadline == TimePoint::max() ? kNever : ms_of(job.deadline - at_ms(0));
+    if (outcome == Outcome::kCompleted) wide_was_last_ = job.width == Width::kWide;
     ends_.push_back({ms_of(job.times.submitted - at_ms(0)), now_, job.width, outcome, deadline});
     PlaceWaiters granted;
     scheduler_.finished(job, outcome, at_ms(now_), granted);
@@ -228,6 +232,7 @@ class LoadSimulator {
   double last_arrival_ = 0;
   double gap_ = 0;
   int arrivals_ = 0;
+  bool wide_was_last_ = false;
   std::deque<Job> jobs_;
   std::vector<Job*> idle_;
   std::priority_queue<Running> running_;

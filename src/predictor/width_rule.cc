@@ -27,7 +27,7 @@ constexpr double kGapsOfLong = 256;
 constexpr double kQuieter = 4;
 // New measurements move a mean by this part; one that is longer than kOutlier means counts as that much.
 constexpr double kGain = 1.0 / 8;
-constexpr double kOutlier = 4;
+constexpr double kOutlier = 2;
 // Of the first few measurements, the least counts, and also of those that doubt asks for.
 constexpr int kFew = 4;
 // A measurement of less than this part of the mean says that what made the others slow is over: it is the mean.
@@ -37,7 +37,8 @@ constexpr double kMuchFaster = 0.5;
 constexpr int kLaunchesBetweenProbes = 4096;
 // The same if that time says that wide is no faster than narrow, which it was when the model was compiled. Then a few
 // are measured, since the first one after a pause may be slow. Likewise a queue runs narrow, although the rule follows
-// the wide shadow, if the narrow times say that they give no more throughput: after so many launches a slot.
+// the wide shadow, if the narrow times say that they give no more throughput: after so many launches a slot, and only
+// a queue of at least kFew, which waits anyway. Each doubt that turns out to be wrong makes the next one wait longer.
 constexpr int kLaunchesBetweenDoubts = 64;
 constexpr int kLaunchesBetweenDoubtsPerSlot = 16;
 
@@ -69,6 +70,14 @@ void ServiceTimes::add(Width width, int together, double ns) noexcept {
     mean.ns += (std::min(ns, kOutlier * mean.ns) - mean.ns) * gain;
   }
   if (width == Width::kNarrow) narrow_runs_ = std::min(narrow_runs_ + 1, kFew);
+}
+
+void ServiceTimes::add_after_wide(int together, double ns) noexcept {
+  const double usual = narrow(together);
+  // Without a wide one before it, it would not have taken longer.
+  if (usual == 0 || ns < usual) return add(Width::kNarrow, together, ns);
+  narrow_runs_ = std::min(narrow_runs_ + 1, kFew);
+  after_wide_ += (std::min(ns - usual, usual) - after_wide_) * kGain;
 }
 
 void ServiceTimes::measure_wide_again() noexcept { wide_.few = 0; }
@@ -107,20 +116,26 @@ double WidthRule::narrow_time(int together) const noexcept {
   return measured > 0 ? measured : times_.wide() * (at_once_ + 1) / 2;
 }
 
-// Whether the next queue measures the narrow width. At first, a few launches do.
-bool WidthRule::narrow_is_to_measure() const noexcept {
-  return times_.narrow_runs() < kFew || narrow_to_measure_ > 0 || narrow_is_due();
+// Whether this queue measures the narrow width. At first, a few launches do.
+bool WidthRule::narrow_is_to_measure(int waiting) const noexcept {
+  return (waiting > 1 && (times_.narrow_runs() < kFew || narrow_to_measure_ > 0)) ||
+         (waiting >= std::max(at_once_, kFew) && narrow_is_due());
 }
 
 bool WidthRule::wide_is_doubtful() const noexcept { return times_.wide() > times_.narrow(1); }
 
+bool WidthRule::narrow_is_doubtful() const noexcept {
+  return times_.narrow(at_once_) > times_.wide() * at_once_;
+}
+
 bool WidthRule::wide_is_due() const noexcept {
-  return since_wide_ >= (wide_is_doubtful() ? kLaunchesBetweenDoubts : kLaunchesBetweenProbes);
+  return since_wide_ >= (wide_is_doubtful() ? wide_doubts_ * kLaunchesBetweenDoubts : kLaunchesBetweenProbes);
 }
 
 bool WidthRule::narrow_is_due() const noexcept {
-  return times_.narrow(at_once_) > times_.wide() * at_once_ &&
-         since_narrow_ >= kLaunchesBetweenDoubtsPerSlot * at_once_;
+  return narrow_is_doubtful() &&
+         since_narrow_ >=
+             std::min(narrow_doubts_ * kLaunchesBetweenDoubtsPerSlot * at_once_, kLaunchesBetweenProbes);
 }
 
 // Adds an arrival to the narrow shadow.
@@ -175,20 +190,29 @@ Width WidthRule::choose(const WidthView& view) const noexcept {
     return idle && (wide_to_measure_ > 0 || wide_is_due()) ? Width::kWide : Width::kNarrow;
   }
   if (times_.wide() == 0 || at_once_ == 1) return Width::kWide;
-  if (view.waiting > 1 && narrow_is_to_measure()) return Width::kNarrow;
+  if (narrow_is_to_measure(view.waiting)) return Width::kNarrow;
   // With every place taken, throughput counts, and arrivals come no faster than predictions end.
   const double round = narrow_time(at_once_);
   if (view.full && view.waiting + view.running >= at_once_ && round < times_.wide() * at_once_)
     return Width::kNarrow;
   const double room_in = view.running == 0 ? 0 : std::max(0.0, narrow_until_ - ns_of_time(view.now));
   const double rounds = std::ceil(static_cast<double>(view.waiting) / at_once_);
-  const double narrow = narrow_time(std::min(view.running + view.waiting, at_once_)) * rounds;
+  const double first = view.running == 0 ? times_.after_wide() : 0;
+  const double narrow = first + narrow_time(std::min(view.running + view.waiting, at_once_)) * rounds;
   const double wide = room_in + times_.wide() * view.waiting;
   return wide <= kBacklog * narrow ? Width::kWide : Width::kNarrow;
 }
 
 void WidthRule::ended(Width width, int together, Duration service) noexcept {
-  times_.add(width, together, ns_of(service));
+  if (width == Width::kNarrow && after_wide_ > 0) {
+    --after_wide_;
+    times_.add_after_wide(together, ns_of(service));
+  } else {
+    times_.add(width, together, ns_of(service));
+  }
+  if (width == Width::kNarrow) wide_was_last_ = false;
+  if (!narrow_is_doubtful()) narrow_doubts_ = 1;
+  if (!wide_is_doubtful()) wide_doubts_ = 1;
   if (width != Width::kWide || !doubted_ || wide_to_measure_ > 0) return;
   doubted_ = false;
   // The shadows have seen a service time that was not true.
@@ -199,16 +223,22 @@ void WidthRule::started(Width width, TimePoint now) noexcept {
   if (width == Width::kWide) {
     if (wide_is_due() && wide_is_doubtful()) {
       doubted_ = true;
+      wide_doubts_ = std::min(wide_doubts_ + 1, kLaunchesBetweenProbes / kLaunchesBetweenDoubts);
       wide_to_measure_ = kFew;
       times_.measure_wide_again();
     }
     if (wide_to_measure_ > 0) --wide_to_measure_;
     since_wide_ = 0;
+    wide_was_last_ = true;
     since_narrow_ = std::min(since_narrow_ + 1, kLaunchesBetweenProbes);
     return;
   }
-  // A measurement is of as many as run together under load.
-  if (narrow_is_due()) narrow_to_measure_ = at_once_;
+  if (wide_was_last_) ++after_wide_;
+  // A measurement is of as many as run together under load: a round that follows a wide launch, and one that does not.
+  if (narrow_is_due()) {
+    narrow_doubts_ = std::min(narrow_doubts_ + 1, kLaunchesBetweenDoubts);
+    narrow_to_measure_ = 2 * at_once_;
+  }
   if (narrow_to_measure_ > 0) --narrow_to_measure_;
   since_narrow_ = 0;
   since_wide_ = std::min(since_wide_ + 1, kLaunchesBetweenProbes);

@@ -18,6 +18,8 @@ class ServiceTimes {
  public:
   //   together   narrow launches that ran at once, this one included; without meaning for a wide launch
   void add(Width width, int together, double ns) noexcept;
+  // A narrow launch that followed a wide one took so long.
+  void add_after_wide(int together, double ns) noexcept;
   // The next few measurements of wide launches count as the first ones do.
   void measure_wide_again() noexcept;
   // 0: never measured.
@@ -25,6 +27,9 @@ class ServiceTimes {
   // The mean of the nearest number of launches that was measured, but no more than one after the other would take:
   // twice as many need twice the time at most. 0: none was measured.
   double narrow(int together) const noexcept;
+  // How much longer a narrow launch takes that follows a wide one: threads are asleep, and the caches hold what the
+  // wide one used.
+  double after_wide() const noexcept { return after_wide_; }
   // How many narrow launches were measured, up to a few.
   int narrow_runs() const noexcept { return narrow_runs_; }
 
@@ -38,6 +43,7 @@ class ServiceTimes {
   };
   Mean wide_;
   std::array<Mean, kClasses> narrow_;
+  double after_wide_ = 0;
   int narrow_runs_ = 0;
 };
 
@@ -82,7 +88,8 @@ class WidthRule {
  private:
   static double ns_of(Duration time) noexcept { return static_cast<double>(time.count()); }
   double narrow_time(int together) const noexcept;
-  bool narrow_is_to_measure() const noexcept;
+  bool narrow_is_to_measure(int waiting) const noexcept;
+  bool narrow_is_doubtful() const noexcept;
   bool narrow_is_due() const noexcept;  // to be measured again
   bool wide_is_doubtful() const noexcept;
   bool wide_is_due() const noexcept;
@@ -97,8 +104,15 @@ class WidthRule {
   // Launches to come that measure a width which the rule does not follow.
   int wide_to_measure_ = 0;
   int narrow_to_measure_ = 0;
-  bool doubted_ = false;     // those wide ones are measured in doubt
+  bool doubted_ = false;  // those wide ones are measured in doubt
+  // One more than the doubts in a row that were wrong.
+  int wide_doubts_ = 1;
+  int narrow_doubts_ = 1;
   double narrow_until_ = 0;  // when the narrow launches that run are expected to have ended
+  // Of the narrow launches that run, those that started before any other had ended since the last wide one. They are
+  // the next to end.
+  int after_wide_ = 0;
+  bool wide_was_last_ = false;  // no narrow launch has ended since
   // The shadows. Times are in ns of the predictor's clock.
   double last_arrival_ = 0;
   double gap_of_late_ = 0;  // means, see the constants
