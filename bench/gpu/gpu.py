@@ -13,11 +13,11 @@ torchvision; without it only ours is measured.
 """
 
 import array
-import datetime
 import json
 import os
 import pathlib
 import random
+import re
 import shutil
 import signal
 import statistics
@@ -29,6 +29,7 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path += [str(HERE), str(HERE.parent)]
 import environment
+import machine
 from rows import SYSTEMS, Rows, ratios
 from sanitizer import sanitize
 
@@ -52,9 +53,9 @@ class Failed(Exception):
 
 
 class Bench:
-    def __init__(self, arguments, machine):
+    def __init__(self, arguments, boot):
         self.arguments = arguments
-        self.rows = Rows(arguments.work / "rows.jsonl", machine)
+        self.rows = Rows(arguments.work / "rows.jsonl", boot)
         self.deadline = time.monotonic() + arguments.deadline_s if arguments.deadline_s else None
 
     def lines(self, command, each=None, env=None):
@@ -237,7 +238,7 @@ def measure_loading(bench, part, model):
 
 def measure_costs(bench, part, model):
     """Single calls beside the driver's. The slot's own launch, beside the same graph bare, is in a test of the device."""
-    nodes = bench.arguments.nodes
+    nodes = bench.arguments.nodes or count_nodes(bench, model)
     bench.ours(model, "host", "--nodes", nodes, "--tune", bench.arguments.tune, program="bench_gpu_costs",
                each=lambda row: bench.rows.add(part, {**row, "of": model}))  # fmt: skip
     test = find_test(bench.arguments.build, "cuda_device_test")
@@ -247,8 +248,20 @@ def measure_costs(bench, part, model):
     bench.lines([test, "--gtest_filter=CudaSpeed.LaunchAndPollCost"], lambda row: bench.rows.add(part, row))
 
 
+def count_nodes(bench, model):
+    """Of the graph that a slot launches: a kernel for each step at least, and one each to copy in and out."""
+    tool = find_test(bench.arguments.build, "lower_file")
+    if tool is None:
+        raise Failed("no lower_file to count nodes with: want --nodes")
+    told = subprocess.run([tool, bench.model(model), "f16"], capture_output=True, text=True, timeout=bench.arguments.limit_s)
+    counts = re.search(r"^(.*); .* of constants", told.stdout, re.MULTILINE)
+    if counts is None:
+        raise Failed(f"lower_file does not say how many steps {model} has: {(told.stderr or told.stdout)[-200:]}")
+    return sum(int(count) for count in re.findall(r"\d+", counts[1])) + 2
+
+
 def find_test(build, name):
-    places = (build / "src/backends/cuda/runtime" / name, build / "tests" / name)
+    places = (build / "src/backends/cuda/runtime" / name, build / "src/backends/cuda" / name, build / "tests" / name, build / "bin" / name)
     return next((place for place in places if place.exists()), None)
 
 
@@ -265,31 +278,12 @@ def measure_endurance(bench, part, model):
             raise Failed("outcomes do not add up to what was submitted")
 
 
-def describe_machine(bench):
-    """What the rows of this machine were measured on."""
-    row = {"linux": os.uname().release, "cores": os.cpu_count(), "date": datetime.date.today().isoformat(), "commit": bench.arguments.commit}
-    try:
-        words = subprocess.run(["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"], capture_output=True, text=True,
-                               timeout=60, check=True).stdout.splitlines()[0].split(", ")  # fmt: skip
-        row.update(gpu=words[0], driver=words[1])
-    except (OSError, subprocess.SubprocessError, IndexError):
-        print("gpu.py: nvidia-smi does not say which card this is", file=sys.stderr)
-    try:
-        row.update(bench.lines([bench.arguments.python, PEER, "versions"])[0])
-    except (OSError, Failed, IndexError):
-        print(f"gpu.py: {bench.arguments.python} has no torch: only ours is measured", file=sys.stderr)
-    part = f"machine-{bench.rows.machine}"
-    bench.rows.begin(part)
-    bench.rows.add(part, {"machine": bench.rows.machine, **row})
-    return "torch" in row
-
-
 def run(bench):
     arguments = bench.arguments
     wanted = [part for part in PARTS if part in arguments.parts and part != "report"]
     if not wanted:
         return
-    has_torch = describe_machine(bench)
+    has_torch = machine.describe(bench, PEER, Failed)
     for model in arguments.models:  # one after another, so that what is compared was measured within minutes
         if "export" in wanted and has_torch:
             # Files, not rows: a machine that has them goes on, and a fresh one makes them.
@@ -330,24 +324,9 @@ def endured(arguments):
 def report(bench):
     """All rows that are there, and the ratios of the goals."""
     rows = bench.rows.rows
-    machines = [row for row in rows if "machine" in row]
-    head = environment.head("gpu")
-    if machines:
-        last = machines[-1]
-        named = [f"{row.get('gpu') or 'no GPU'}, driver {row.get('driver', 'unknown')}, {row['cores']} CPU cores" for row in machines]
-        head.update(machine="; ".join(dict.fromkeys(named)), date=last["date"], commit=last["commit"])
-        head["versions"] = {key: last[key] for key in ("linux", "cuda", "cudnn", "torch") if last.get(key)} | {"openvino": head["versions"]["openvino"]}
     kept = [{key: value for key, value in row.items() if key != "part" or "ended" in row} for row in rows
             if row.get("ended") != "done" and not row["part"].startswith("export-")]  # fmt: skip
-    environment.publish({**head, "rows": kept, "ratios": ratios(kept)}, bench.arguments.json)
-
-
-def machine():
-    """This start of this machine: cards and clocks differ from one to another, so ratios are taken within one."""
-    try:
-        return pathlib.Path("/proc/sys/kernel/random/boot_id").read_text()[:8]
-    except OSError:
-        return "unknown"
+    environment.publish({**machine.head(rows), "rows": kept, "ratios": ratios(kept)}, bench.arguments.json)
 
 
 def arguments_of():
@@ -358,7 +337,7 @@ def arguments_of():
     parser.add_argument("--seconds", type=float, default=2, help="of each measurement, and of each plan of arrivals")
     parser.add_argument("--rounds", type=int, default=3, help="plans of arrivals for each load")
     parser.add_argument("--count", type=int, default=1_000_000, help="predictions of the part endurance")
-    parser.add_argument("--nodes", type=int, default=60, help="of the bare graph of the part costs")
+    parser.add_argument("--nodes", type=int, help="of the bare graph of the part costs; otherwise as many as the model has")
     parser.add_argument("--tune", choices=("off", "fast", "full"), default="full")
     parser.add_argument("--precision", choices=("auto", "f16"), default="f16", help="auto: for a device without f16")
     parser.add_argument("--device", default="cuda")
@@ -370,7 +349,7 @@ def arguments_of():
     parser.add_argument("--commit", default=environment.commit())
     arguments = parser.parse_args()
     for name in ("seconds", "rounds", "count", "nodes", "limit_s"):
-        if not getattr(arguments, name) > 0:
+        if getattr(arguments, name) is not None and not getattr(arguments, name) > 0:
             parser.error(f"--{name.replace('_', '-')}: got {getattr(arguments, name)}, want more than 0")
     arguments.work = arguments.work or arguments.build.parent / "gpu_bench"
     arguments.work.mkdir(parents=True, exist_ok=True)
@@ -378,7 +357,7 @@ def arguments_of():
 
 
 def main():
-    bench = Bench(arguments_of(), machine())
+    bench = Bench(arguments_of(), machine.boot())
     late = False
     try:
         run(bench)

@@ -253,7 +253,7 @@ class Parts(unittest.TestCase):
 
     def test_every_part_makes_its_rows_and_goes_on_where_it_stopped(self):
         parts = ("export", "ours", "torch", "open", "loading", "costs", "endurance", "report")
-        words = ("--count", 1000, "--parts", *parts, "--systems", "torch_compile_graph", "torch_eager_graph")
+        words = ("--count", 1000, "--nodes", 9, "--parts", *parts, "--systems", "torch_compile_graph", "torch_eager_graph")
         result, errors = self.run_gpu(*words)
         found = result["rows"]
         mine = [row for row in found if row.get("model") and row["system"] == "inflight" and "load" not in row]

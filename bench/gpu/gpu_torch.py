@@ -241,7 +241,8 @@ def serve(name, system, folder, plans):
 
 
 def versions():
-    say({"torch": torch.__version__, "cuda": torch.version.cuda, "cudnn": torch.backends.cudnn.version(),
+    cudnn = torch.backends.cudnn.version()
+    say({"torch": torch.__version__, "cuda": torch.version.cuda, "cudnn": cudnn and f"{cudnn // 10000}.{cudnn // 100 % 100}.{cudnn % 100}",
          "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None})  # fmt: skip
 
 
