@@ -14,6 +14,7 @@ torchvision; without it only ours is measured.
 
 import array
 import json
+import math
 import os
 import pathlib
 import random
@@ -199,6 +200,12 @@ def make_plans(bench, model):
     return plans
 
 
+def median(values):
+    """Of values of which None is without end."""
+    found = statistics.median(math.inf if value is None else value for value in values)
+    return None if found == math.inf else round(found, 2)
+
+
 def measure_open(bench, part, model, system):
     """Medians over the rounds, a row for each load."""
     plans = make_plans(bench, model)
@@ -217,7 +224,7 @@ def measure_open(bench, part, model, system):
         rounds = [one for one, (its, _, _) in zip(found, plans, strict=True) if its == load]
         row = {"model": model, "system": system, "precision": "f16", "where": "host", "plan": "poisson", "load": load,
                "rate": round(next(rate for its, rate, _ in plans if its == load), 1), "rounds": len(rounds)}  # fmt: skip
-        row.update({key: statistics.median(one[key] for one in rounds) for key in names if key in rounds[0]})
+        row.update({key: median(one[key] for one in rounds) for key in names if key in rounds[0]})
         row["p99_us_all"] = [one["p99_us"] for one in rounds]
         row.update({key: sum(one[key] for one in rounds) for key in ("frames", "completed", "refused", "wide", "narrow") if key in rounds[0]})
         row["device"] = rounds[0]["device"]

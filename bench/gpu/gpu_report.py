@@ -30,7 +30,7 @@ def title(result):
     memory = "which lies in pinned memory unless a row says `pageable`" if told else "pageable for ours and pinned for the others"
     return (
         f"Predictions on a GPU, f16: {result['machine']}; {result['date']}, commit {result['commit']}; {versions}. `device`: the network alone; "
-        f"`host`: with the copies of its f32 input, {memory}, and of its output. Outputs were compared with PyTorch's in f32 first. A batch of 8 "
+        f"`host`: with the copies of its f32 input, {memory}, and of its output, f32 of ours and f16 of PyTorch's. Outputs were compared with PyTorch's in f32 first. A batch of 8 "
         "counts as 8 predictions."
     )
 
@@ -88,7 +88,7 @@ def other_goals(result, table, number):
                          f"{'yes' if row['counted'] else 'no'}; {row['resident_grew_kib'] / 1024:.1f} / {row['device_grew_kib'] / 1024:.1f}"])  # fmt: skip
         if "sanitizer" in row:
             what = "no word" if row["errors"] is None else f"{row['errors']} errors"
-            body.append([f"`{row['program']}` under {row['sanitizer']}", f"{what}; {row['tests_passed']} tests passed, {row['tests_failed']} failed"])
+            body.append([f"`{row['program']}` under {row['sanitizer']}", f"{what}; {row['tests_passed'] or 'no'} tests passed, {row['tests_failed'] or 'none'} failed"])
     return table(["what", "measured (goal: met)"], body) if body else ""
 
 
@@ -130,9 +130,10 @@ def open_loop(result, table, number):
         for system, cells in by_system.items():
             body.append([model, system, *(open_cell(cells.get(load), number) for load in loads)])
         mine, its = (by_system.get(system, {}) for system in ("inflight", "torch_batching_server"))
-        both = {load: mine[load]["p99_us"] / its[load]["p99_us"] for load in loads if load in mine and load in its and mine[load].get("at") == its[load].get("at")}
+        pairs = {load: (mine[load], its[load]) for load in loads if load in mine and load in its}
+        both = {load: a["p99_us"] / b["p99_us"] for load, (a, b) in pairs.items() if a.get("at") == b.get("at") and a["p99_us"] and b["p99_us"]}
         told = [said(round(both[load], 3), "at most", OPEN_RATIO, both[load] <= OPEN_RATIO) if load == 0.5 and load in both
-                else f"{both[load]:.3g}" if load in both else "no peer on the same machine" for load in loads]  # fmt: skip
+                else f"{both[load]:.3g}" if load in both else "not measured on one machine" for load in loads]  # fmt: skip
         body.append([model, "p99, ours over the server's", *told])
     head = ["model", "system", *(f"{100 * load:g}%" for load in loads)]
     return (
@@ -146,7 +147,8 @@ def open_cell(row, number):
     if row is None:
         return ""
     refused = f", {number(row['refused'])} refused" if row.get("refused") else ""
-    return f"{number(row['p50_us'])} / {number(row['p99_us'])}{refused}"
+    times = ("without end" if row[key] is None else number(row[key]) for key in ("p50_us", "p99_us"))
+    return " / ".join(times) + refused
 
 
 def missing(result, table):

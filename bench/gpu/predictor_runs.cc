@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
+#include <limits>
 #include <optional>
 
 #include "driver.h"
@@ -137,7 +138,7 @@ Closed run_closed(Predictor& predictor, const Frame& frame, std::size_t in_fligh
   const auto start = SteadyClock::now();
   for (std::size_t waiting = 1; waiting != 0;) {
     waiting = 0;
-    const bool over = count != 0 ? submitted >= count : microseconds_since(start) > seconds * 1e6;
+    const bool late = count == 0 && microseconds_since(start) > seconds * 1e6;
     for (std::size_t k = 0; k < in_flight; ++k) {
       if (out[k] && out[k]->can_read()) {
         if (const Status ended = out[k]->status(); !ended.ok()) fail(ended.to_string());
@@ -146,7 +147,7 @@ Closed run_closed(Predictor& predictor, const Frame& frame, std::size_t in_fligh
         out[k].reset();
         if (count != 0 && closed.finished % std::max<std::uint64_t>(1, count / kMemorySamples) == 0) sample();
       }
-      if (!out[k] && !over) {
+      if (!out[k] && (count != 0 ? submitted < count : !late)) {
         Frame copy = frame;
         began[k] = SteadyClock::now();
         out[k] = need(predictor.submit(std::move(copy)));
@@ -183,6 +184,7 @@ Open run_open(Predictor& predictor, const Frame& frame, const std::vector<double
         out.push_back({*std::move(prediction), due_at(next)});
       } else if (prediction.status().code() == StatusCode::kOverloaded) {
         ++open.refused;
+        open.latencies.push_back(std::numeric_limits<double>::infinity());
       } else {
         fail(prediction.status().to_string());
       }

@@ -61,10 +61,11 @@ Closed run_closed(inflight::Predictor& predictor, const inflight::Frame& frame, 
                   double seconds, std::uint64_t count);
 
 struct Open {
-  std::vector<double> latencies;  // us from when each frame was due until this thread saw its result
-  std::uint64_t refused = 0;      // submit() had no place
-  double late_max_us = 0;         // the longest from when a frame was due until it was submitted
-  double seconds = 0;             // until the last one ended
+  std::vector<double>
+      latencies;  // us from when each frame was due until this thread saw its result; infinite if refused
+  std::uint64_t refused = 0;  // submit() had no place
+  double late_max_us = 0;     // the longest from when a frame was due until it was submitted
+  double seconds = 0;         // until the last one ended
 };
 
 // Submits each frame when it is due, whatever became of the earlier ones, from one thread that never sleeps and also
