@@ -6,9 +6,9 @@ usage: gpu.py BUILD_FOLDER [--json FILE] [--parts P...] [--models M...] [--syste
 
 Parts, in the order in which they run: `export`, `ours`, `torch`, `open` (Poisson arrivals, ours and a server that waits
 for batches), `loading`, `costs`, `endurance`, `sanitizer`, `autotune` (torch_autotune_graph, which takes minutes a model)
-and `report`. Rows are kept one by one in FOLDER/rows.jsonl. What has ended there is not measured again (--again: it is), so
-a machine that is lent for minutes can run them piece by piece. --limit-s ends a process that takes longer, and its part
-counts as ended; --deadline-s ends all of it, and the part under way begins anew next time. PYTHON has torch and
+and `report`. Rows are kept one by one in FOLDER/rows.jsonl. What is done there is not measured again (--again: it is), so a
+machine that is lent for minutes can run them piece by piece. --limit-s ends a process that takes longer, and its part
+is not tried again; --deadline-s ends all of it, and the part under way begins anew next time. PYTHON has torch and
 torchvision; without it only ours is measured.
 """
 
@@ -90,14 +90,14 @@ class Bench:
         if code == -signal.SIGKILL:
             if self.deadline is not None and time.monotonic() >= self.deadline - 0.1:
                 raise OutOfTime
-            raise Failed(f"it took longer than {limit:.0f} s")
+            raise Failed(f"{Rows.TOO_LONG} {limit:.0f} s")
         if code != 0:
             raise Failed(f"{pathlib.Path(command[0]).name} ended with {code}")
         return found
 
     def part(self, name, run, *rest):
         """Runs one part, unless it has ended before. A part that fails says so in its rows, and the others go on."""
-        if not self.arguments.again and self.rows.how_ended(name):
+        if not self.arguments.again and self.rows.is_settled(name):
             print(f"gpu.py: {name}: {self.rows.how_ended(name)}, earlier", file=sys.stderr, flush=True)
             return
         if self.deadline is not None and time.monotonic() > self.deadline - 5:
@@ -106,7 +106,7 @@ class Bench:
         began = time.monotonic()
         try:
             run(name, *rest)
-            how = "done"
+            how = Rows.DONE
         except (Failed, OSError) as why:
             how = str(why)
             print(f"gpu.py: {name}: {why}", file=sys.stderr, flush=True)
@@ -316,7 +316,7 @@ def run(bench):
 def torch_parts(bench, model, systems):
     """What has not ended of them; and ours on this machine first, unless its rows are of this machine."""
     parts = {f"{system}-{model}-{batch}": (system, batch) for system in systems if system in bench.arguments.systems for batch in (1, 8)}
-    left = [part for part in parts if bench.arguments.again or not bench.rows.how_ended(part)]
+    left = [part for part in parts if bench.arguments.again or not bench.rows.is_settled(part)]
     here = [row for row in bench.rows.rows if (row["at"], row.get("model"), row.get("system")) == (bench.rows.machine, model, "inflight")]
     if left and not here:
         bench.part(f"inflight-{model}-{bench.rows.machine}", lambda part: measure_ours(bench, part, model))
@@ -332,7 +332,7 @@ def report(bench):
     """All rows that are there, and the ratios of the goals."""
     rows = bench.rows.rows
     kept = [{key: value for key, value in row.items() if key != "part" or "ended" in row} for row in rows
-            if row.get("ended") != "done" and not row["part"].startswith("export-")]  # fmt: skip
+            if row.get("ended") != Rows.DONE and not row["part"].startswith("export-")]  # fmt: skip
     environment.publish({**machine.head(rows), "rows": kept, "ratios": ratios(kept)}, bench.arguments.json)
 
 
@@ -352,7 +352,7 @@ def arguments_of():
     parser.add_argument("--python", default="python3")
     parser.add_argument("--limit-s", type=float, default=240, help="of each process")
     parser.add_argument("--deadline-s", type=float, help="of all")
-    parser.add_argument("--again", action="store_true", help="measure what has ended before, too")
+    parser.add_argument("--again", action="store_true", help="measure what is done, too")
     parser.add_argument("--commit", default=environment.commit())
     arguments = parser.parse_args()
     for name in ("seconds", "rounds", "count", "nodes", "limit_s"):

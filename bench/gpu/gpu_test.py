@@ -270,7 +270,8 @@ class Parts(unittest.TestCase):
         self.assertEqual([(r["where"], r["peer"]) for r in result["ratios"]], [("device", "torch_compile_graph"), ("host", "torch_compile_graph")])
         before = len(self.calls("measure"))
         again, errors = self.run_gpu(*words)
-        self.assertEqual(len(self.calls("measure")), before, errors)
+        self.assertEqual(len(self.calls("measure", "resnet50", "torch_compile_graph")), 2, errors)
+        self.assertEqual(len(self.calls("measure")), before + 2, "what failed is tried again, and nothing else")
         self.assertEqual(len(again["rows"]), len(found))
         self.assertIn("resnet50", report.gpu(again))
 

@@ -16,7 +16,9 @@ GOALS = {
 
 class Rows:
     """One line of JSON a row, with the part that it belongs to and the machine that it was measured on. A part has ended if
-    a row says how: it is then not measured again. The file is whole after each row, whatever ends the program."""
+    a row says how. The file is whole after each row, whatever ends the program."""
+
+    DONE, TOO_LONG = "done", "it took longer than"
 
     def __init__(self, path, machine):
         self.path, self.machine = path, machine
@@ -40,6 +42,12 @@ class Rows:
 
     def how_ended(self, part):
         return next((row["ended"] for row in self.of(part) if "ended" in row), None)
+
+    def is_settled(self, part):
+        """Whether to measure it again would be a waste of time: it is there, or did not come to an end. What failed may not fail
+        again."""
+        ended = self.how_ended(part)
+        return ended is not None and (ended == self.DONE or ended.startswith(self.TOO_LONG))
 
     def begin(self, part):
         """Forgets what an earlier try of it left."""
