@@ -21,7 +21,10 @@ def cpu_model():
 
 def commit():
     git = ["git", "-C", ROOT, "describe", "--always", "--dirty"]
-    return subprocess.run(git, capture_output=True, text=True).stdout.strip()
+    try:
+        return subprocess.run(git, capture_output=True, text=True).stdout.strip() or "unknown"
+    except OSError:  # a machine to which only the programs were brought
+        return "unknown"
 
 
 def pinned():

@@ -159,25 +159,11 @@ def load(result):
 
 
 def gpu(result):
-    """Device to device and host to host, by model and system."""
-    rows = [r for r in result["rows"] if "model" in r]
-    versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
-    title = (
-        f"Predictions on a GPU, f16: {result['machine']}; {result['date']}, commit {result['commit']}; {versions}; predictions a second, "
-        "and latency in us, p50 / p99. `device`: the network alone; `host`: with the copies of its f32 input and its output. Outputs were compared "
-        "with PyTorch's in f32 first. A batch of 8 counts as 8 predictions."
-    )
-    parts = [title]
-    for model in dict.fromkeys(r["model"] for r in rows):
-        columns = sorted({(r["where"], r["batch"], r["in_flight"]) for r in rows if r["model"] == model and r["in_flight"] in (1, 8)})
-        head = [model, *(f"{where}, {f'batch {batch}' if batch > 1 else f'{count} in flight'}" for where, batch, count in columns)]
-        body = []
-        for system in dict.fromkeys(r["system"] for r in rows if r["model"] == model):
-            cells = {(r["where"], r["batch"], r["in_flight"]): r for r in rows if (r["model"], r["system"]) == (model, system)}
-            found = [cells.get(column) for column in columns]
-            body.append([system, *(f"{number(r['rate'])}; {number(r['p50_us'])} / {number(r['p99_us'])}" if r else "" for r in found)])
-        parts.append(table(head, body))
-    return "\n\n".join(parts)
+    """Goals first, then what they come from: a section for each kind of row that is there."""
+    sys.path.append(str(ROOT / "bench/gpu"))
+    import gpu_report
+
+    return gpu_report.sections(result, table, number)
 
 
 def python(result):

@@ -1,193 +1,186 @@
 // SPDX-License-Identifier: Apache-2.0
-// One model on one device, through the public Predictor: rate and latency at each number in flight. It prints one
-// line of JSON for each number; gpu.py makes rows of them.
+// One model on one device, through the public Predictor: rate and latency at each number in flight, or latency on a
+// plan of arrivals. It prints one line of JSON for each; gpu.py makes rows of them.
 //
-// usage: bench_gpu MODEL [--device cuda] [--precision auto] [--in-flight 1,2,4,8,16] [--seconds 3] [--count 0]
-//                  [--tune fast] [--width auto|wide|narrow] [--input FILE --output FILE]
+// usage: bench_gpu MODEL [--device cuda] [--precision auto] [--tune fast] [--width auto|wide|narrow|elastic]
+//                  [--memory pinned|pageable] [--input FILE --output FILE]
+//                  [--in-flight 1,2,4,8,16] [--seconds 3] [--count 0]
+//                  [--plan FILE,FILE... --limit 4096]
 //
-// `--width auto`: one in flight runs wide, more run narrow. `--count N` runs N predictions instead of a time.
-// `--input FILE`: raw bytes of the first input; `--output FILE` gets those of the first output.
-#include <algorithm>
-#include <chrono>
-#include <cstdio>
-#include <cstdlib>
-#include <fstream>
-#include <iterator>
-#include <map>
-#include <optional>
-#include <sstream>
-#include <string>
-#include <vector>
+// `--width auto`: one in flight runs wide, more run narrow; on a plan: elastic. `--memory pinned`: inputs are in memory
+// from the device's own allocator for results, as the peers' inputs are. `--count N` runs N predictions instead of a time,
+// and samples memory. `--input FILE`: raw bytes of the first input; `--output FILE` gets those of the first output.
+// `--plan`: one predictor, all plans in turn; a frame that finds `--limit` others in flight is refused, and counts as one
+// that takes for ever.
+#include <fmt/format.h>
 
-#include "inflight/inflight.h"
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <fstream>
+#include <sstream>
+
+#include "predictor_runs.h"
 
 namespace {
 
 using namespace inflight;
-using SteadyClock = std::chrono::steady_clock;
+using namespace bench_gpu;
 
-double microseconds(SteadyClock::time_point since) {
-  return std::chrono::duration<double, std::micro>(SteadyClock::now() - since).count();
-}
+constexpr const char* kUsage = "bench_gpu MODEL [--OPTION VALUE]...";
+constexpr double kWarmUpSeconds = 0.5;
+constexpr std::size_t kLimitMax = Predictor::kInFlightLimitMax;
 
-[[noreturn]] void fail(const std::string& why) {
-  std::fprintf(stderr, "bench_gpu: %s\n", why.c_str());
-  std::exit(1);  // NOLINT(concurrency-mt-unsafe)
-}
-
-template <typename T>
-T need(Result<T> result) {
-  if (!result.ok()) fail(result.status().to_string());
-  return std::move(result).value();
-}
-
-double percentile(std::vector<double>& values, double at) {
-  if (values.empty()) return 0;
-  const auto place =
-      std::min(values.size() - 1, static_cast<std::size_t>(at * static_cast<double>(values.size())));
-  std::nth_element(values.begin(), values.begin() + static_cast<std::ptrdiff_t>(place), values.end());
-  return values[place];
-}
-
-long resident_kib() {
-  std::ifstream file("/proc/self/status");
-  for (std::string line; std::getline(file, line);) {
-    if (line.starts_with("VmRSS:")) return std::strtol(line.c_str() + 6, nullptr, 10);
-  }
-  return 0;
-}
-
-std::vector<NDArray> make_inputs(const Predictor& predictor, const std::string& file) {
-  std::vector<NDArray> inputs;
-  unsigned state = 12345;
-  for (const TensorSpec& spec : predictor.inputs()) {
-    Buffer buffer = need(Buffer::allocate(spec.bytes()));
-    if (inputs.empty() && !file.empty()) {
-      std::ifstream stream(file, std::ios::binary);
-      stream.read(reinterpret_cast<char*>(buffer.bytes()), static_cast<std::streamsize>(spec.bytes()));
-      if (stream.gcount() != static_cast<std::streamsize>(spec.bytes()))
-        fail(file + " is too short for " + spec.name);
-    } else if (spec.dtype == DType::kF32) {
-      auto* const values = reinterpret_cast<float*>(buffer.bytes());
-      for (std::size_t i = 0; i < spec.shape.elements(); ++i) {
-        state = state * 1664525U + 1013904223U;
-        values[i] = static_cast<float>(state >> 8U) / static_cast<float>(1U << 24U);
-      }
-    } else {
-      std::fill_n(buffer.bytes(), buffer.size(), std::byte{1});
-    }
-    inputs.push_back(need(NDArray::from_buffer(std::move(buffer), spec.dtype, spec.shape)));
-  }
-  return inputs;
-}
-
-Frame frame_of(const Predictor& predictor, const std::vector<NDArray>& inputs) {
-  Frame frame;
-  for (std::size_t i = 0; i < inputs.size(); ++i)
-    frame.inputs.push_back({predictor.inputs()[i].name, inputs[i]});
-  return frame;
-}
-
-struct Measured {
-  double rate = 0, submit_us = 0;
-  std::vector<double> latencies;
-  std::uint64_t finished = 0;
+// What every run of this process has in common, and how long it took to have it.
+struct Setting {
+  Options options;
+  Model model;
+  Runtime runtime;
+  std::shared_ptr<Allocator> memory;
+  double read_s = 0, open_s = 0;
 };
 
-// Keeps `in_flight` predictions out, from one thread, and looks at each in turn.
-Measured run(Predictor& predictor, const std::vector<NDArray>& inputs, std::size_t in_flight, double seconds,
-             std::uint64_t count) {
-  std::vector<std::optional<Prediction>> out(in_flight);
-  std::vector<SteadyClock::time_point> began(in_flight);
-  Measured measured;
-  measured.latencies.reserve(1 << 20);
-  double in_submit = 0;
-  std::uint64_t submitted = 0;
+struct Loaded {
+  Predictor predictor;
+  Frame frame;
+  WidthPolicy width;
+  double load_s;
+};
+
+Setting prepare(int argc, char** argv) {
+  Options options{
+      {"--device", "cuda"},   {"--precision", "auto"}, {"--tune", "fast"}, {"--width", "auto"},
+      {"--memory", "pinned"}, {"--input", ""},         {"--output", ""},   {"--in-flight", "1,2,4,8,16"},
+      {"--seconds", "3"},     {"--count", "0"},        {"--plan", ""},     {"--limit", "4096"}};
+  read_options(argc, argv, kUsage, options);
   const auto start = SteadyClock::now();
-  for (std::size_t waiting = 1; waiting != 0;) {
-    waiting = 0;
-    const bool over = count != 0 ? submitted >= count : microseconds(start) > seconds * 1e6;
-    for (std::size_t k = 0; k < in_flight; ++k) {
-      if (out[k] && out[k]->can_read()) {
-        if (!out[k]->status().ok()) fail(out[k]->status().to_string());
-        ++measured.finished;
-        if (measured.latencies.size() < measured.latencies.capacity())
-          measured.latencies.push_back(microseconds(began[k]));
-        out[k].reset();
-      }
-      if (!out[k] && !over) {
-        began[k] = SteadyClock::now();
-        out[k] = need(predictor.submit(frame_of(predictor, inputs)));
-        in_submit += microseconds(began[k]);
-        ++submitted;
-      }
-      if (out[k]) ++waiting;
-    }
-  }
-  measured.rate = static_cast<double>(measured.finished) / (microseconds(start) / 1e6);
-  measured.submit_us = submitted == 0 ? 0 : in_submit / static_cast<double>(submitted);
-  return measured;
+  Model model = need(Model::load(argv[1]));
+  const double read_s = microseconds_since(start) / 1e6;
+  Runtime runtime = need(Runtime::open(need(Device::parse(option(options, "--device")))));
+  const double open_s = microseconds_since(start) / 1e6 - read_s;
+  Setting setting{std::move(options), std::move(model), std::move(runtime), nullptr, read_s, open_s};
+  const std::string& memory = option(setting.options, "--memory");
+  if (memory != "pinned" && memory != "pageable")
+    fail(fmt::format("--memory: got \"{}\", want pinned or pageable", memory));
+  if (memory == "pinned") setting.memory = setting.runtime.backend().output_allocator();
+  if (setting.memory == nullptr) setting.memory = host_allocator();
+  return setting;
 }
 
-std::map<std::string, std::string> read_options(int argc, char** argv) {
-  std::map<std::string, std::string> options{
-      {"--device", "cuda"}, {"--precision", "auto"}, {"--in-flight", "1,2,4,8,16"},
-      {"--seconds", "3"},   {"--count", "0"},        {"--width", "auto"},
-      {"--input", ""},      {"--output", ""},        {"--tune", "fast"}};
-  if (argc < 2 || argc % 2 != 0) fail("usage: bench_gpu MODEL [--OPTION VALUE]...");
-  for (int i = 2; i < argc; i += 2) {
-    if (!options.contains(argv[i])) fail(std::string("no option ") + argv[i]);
-    options[argv[i]] = argv[i + 1];
+Loaded load(const Setting& setting, std::size_t limit, WidthPolicy automatic) {
+  const std::string& wanted = option(setting.options, "--width");
+  const WidthPolicy width = wanted == "auto" ? automatic : need(parse_width_policy(wanted));
+  const auto start = SteadyClock::now();
+  Predictor predictor = need(Predictor::create(
+      setting.model, {.runtime = setting.runtime,
+                      .in_flight_limit = static_cast<int>(std::min(limit, kLimitMax)),
+                      .precision = need(parse_precision(option(setting.options, "--precision"))),
+                      .width = width,
+                      .keep_finished = false,
+                      .tune = need(parse_tune_level(option(setting.options, "--tune")))}));
+  const double load_s = microseconds_since(start) / 1e6;
+  Frame frame = make_frame(predictor, option(setting.options, "--input"), setting.memory);
+  return {std::move(predictor), std::move(frame), width, load_s};
+}
+
+void write_output(Predictor& predictor, const Frame& frame, const std::string& path) {
+  Frame copy = frame;
+  const Prediction once = need(predictor.submit(std::move(copy)));
+  if (const Status ended = once.wait(); !ended.ok()) fail(ended.to_string());
+  const NDArray scores = once.output(0);
+  const TensorView view = need(scores.read());
+  std::ofstream file(path, std::ios::binary);
+  file.write(static_cast<const char*>(view.data), static_cast<std::streamsize>(view.bytes()));
+  if (!file.flush()) fail(path + ": cannot be written");
+}
+
+// What each line begins with.
+std::string head(const Setting& setting, const Loaded& loaded) {
+  std::string line = fmt::format(
+      R"("device": "{}", "width": "{}", "memory": "{}", "load_s": {:.3f}, "read_s": {:.3f}, "open_s": {:.3f})",
+      setting.runtime.device_description(), width_policy_name(loaded.width),
+      option(setting.options, "--memory"), loaded.load_s, setting.read_s, setting.open_s);
+  if (const std::optional<Tuning> tuning = loaded.predictor.tuning())
+    line += fmt::format(R"(, "tune_s": {:.3f}, "tune_gain": {:.3f}, "tune_cached": {})", tuning->seconds,
+                        tuning->gain, tuning->cached);
+  return line;
+}
+
+// Every outcome that there is, so that the reader can see that they add up.
+std::string outcomes(const Statistics& counts) {
+  return fmt::format(
+      R"("submitted": {}, "completed": {}, "failed": {}, "rejected": {}, "dropped": {}, "expired": {}, "cancelled": {}, )"
+      R"("in_flight_after": {}, "wide": {}, "narrow": {})",
+      counts.submitted, counts.completed, counts.failed, counts.rejected, counts.dropped, counts.expired,
+      counts.cancelled, counts.in_flight, counts.wide, counts.narrow);
+}
+
+void print(const std::string& line) {
+  std::printf("{%s}\n", line.c_str());
+  std::fflush(stdout);
+}
+
+// JSON has no word for a time without end.
+std::string text(double us) { return std::isfinite(us) ? fmt::format("{:.1f}", us) : "null"; }
+
+void measure_closed(const Setting& setting) {
+  const std::vector<std::size_t> count = parse_counts("--count", option(setting.options, "--count"), 0);
+  const double seconds = parse_seconds("--seconds", option(setting.options, "--seconds"));
+  for (const std::size_t in_flight : parse_counts("--in-flight", option(setting.options, "--in-flight"), 1)) {
+    Loaded loaded = load(setting, in_flight, in_flight == 1 ? WidthPolicy::kWide : WidthPolicy::kNarrow);
+    if (const std::string& path = option(setting.options, "--output"); !path.empty())
+      write_output(loaded.predictor, loaded.frame, path);
+    run_closed(loaded.predictor, loaded.frame, in_flight, std::min(seconds, kWarmUpSeconds), 0);
+    Closed one = run_closed(loaded.predictor, loaded.frame, in_flight, seconds, count.front());
+    std::string line = fmt::format(
+        R"({}, "in_flight": {}, "rate": {:.1f}, "p50_us": {:.1f}, "p99_us": {:.1f}, "submit_us": {:.2f}, "finished": {}, {})",
+        head(setting, loaded), in_flight, one.rate, percentile(one.latencies, 0.5),
+        percentile(one.latencies, 0.99), one.submit_us, one.finished,
+        outcomes(loaded.predictor.statistics()));
+    std::vector<long> resident;
+    std::vector<long> used;
+    for (const auto& [host, device] : one.memory) {
+      resident.push_back(host);
+      used.push_back(device);
+    }
+    if (!resident.empty())
+      line += fmt::format(R"(, "resident_kib": [{}], "device_kib": [{}])", fmt::join(resident, ", "),
+                          fmt::join(used, ", "));
+    print(line);
   }
-  return options;
+}
+
+void measure_open(const Setting& setting) {
+  std::vector<std::pair<std::string, std::vector<double>>> plans;
+  std::istringstream paths(option(setting.options, "--plan"));
+  for (std::string path; std::getline(paths, path, ',');) plans.emplace_back(path, read_plan(path));
+  const std::size_t limit = parse_counts("--limit", option(setting.options, "--limit"), 1).front();
+  Loaded loaded = load(setting, limit, WidthPolicy::kElastic);
+  const auto places = static_cast<std::size_t>(loaded.predictor.places());
+  // Each width is measured by the scheduler before it counts.
+  for (const std::size_t in_flight : {std::size_t{1}, std::size_t{8}})
+    run_closed(loaded.predictor, loaded.frame, std::min(in_flight, places), kWarmUpSeconds, 0);
+  for (const auto& [path, due] : plans) {
+    const Statistics before = loaded.predictor.statistics();
+    Open one = run_open(loaded.predictor, loaded.frame, due);
+    const Statistics after = loaded.predictor.statistics();
+    print(fmt::format(
+        R"({}, "plan": "{}", "limit": {}, "frames": {}, "completed": {}, "refused": {}, "p50_us": {}, "p99_us": {}, )"
+        R"("max_us": {}, "late_max_us": {:.1f}, "completed_per_s": {:.1f}, "wide": {}, "narrow": {})",
+        head(setting, loaded), path, places, due.size(), one.latencies.size() - one.refused, one.refused,
+        text(percentile(one.latencies, 0.5)), text(percentile(one.latencies, 0.99)),
+        text(percentile(one.latencies, 1)), one.late_max_us,
+        static_cast<double>(one.latencies.size() - one.refused) / one.seconds, after.wide - before.wide,
+        after.narrow - before.narrow));
+  }
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  std::map<std::string, std::string> options = read_options(argc, argv);
-  const Model model = need(Model::load(argv[1]));
-  const Runtime runtime = need(Runtime::open(need(Device::parse(options["--device"]))));
-  std::stringstream list(options["--in-flight"]);
-  for (std::string word; std::getline(list, word, ',');) {
-    const auto in_flight =
-        static_cast<std::size_t>(std::max(1, std::atoi(word.c_str())));  // NOLINT(cert-err34-c)
-    const std::string wanted = options["--width"];
-    const WidthPolicy width = wanted == "auto" ? (in_flight == 1 ? WidthPolicy::kWide : WidthPolicy::kNarrow)
-                                               : need(parse_width_policy(wanted));
-    const auto loading = SteadyClock::now();
-    Predictor predictor =
-        need(Predictor::create(model, {.runtime = runtime,
-                                       .in_flight_limit = static_cast<int>(in_flight),
-                                       .precision = need(parse_precision(options["--precision"])),
-                                       .width = width,
-                                       .keep_finished = false,
-                                       .tune = need(parse_tune_level(options["--tune"]))}));
-    const double load_s = microseconds(loading) / 1e6;
-    const std::vector<NDArray> inputs = make_inputs(predictor, options["--input"]);
-    if (!options["--output"].empty()) {
-      const Prediction once = need(predictor.submit(frame_of(predictor, inputs)));
-      if (const Status ended = once.wait(); !ended.ok()) fail(ended.to_string());
-      const NDArray scores = once.output(0);
-      const TensorView view = need(scores.read());
-      std::ofstream(options["--output"], std::ios::binary)
-          .write(static_cast<const char*>(view.data), static_cast<std::streamsize>(view.bytes()));
-    }
-    run(predictor, inputs, in_flight, 0.5, 0);
-    const long before = resident_kib();
-    Measured one = run(predictor, inputs, in_flight, std::atof(options["--seconds"].c_str()),
-                       static_cast<std::uint64_t>(std::atoll(options["--count"].c_str())));
-    const Statistics counts = predictor.statistics();
-    std::printf(
-        "{\"device\": \"%s\", \"in_flight\": %zu, \"width\": \"%s\", \"rate\": %.1f, \"p50_us\": %.1f, "
-        "\"p99_us\": %.1f, "
-        "\"submit_us\": %.2f, \"load_s\": %.3f, \"finished\": %llu, \"submitted\": %llu, \"completed\": "
-        "%llu, "
-        "\"resident_grew_kib\": %ld}\n",
-        runtime.device_description().c_str(), in_flight, std::string(width_policy_name(width)).c_str(),
-        one.rate, percentile(one.latencies, 0.5), percentile(one.latencies, 0.99), one.submit_us, load_s,
-        static_cast<unsigned long long>(one.finished), static_cast<unsigned long long>(counts.submitted),
-        static_cast<unsigned long long>(counts.completed), resident_kib() - before);
-    std::fflush(stdout);
-  }
+  const Setting setting = prepare(argc, argv);
+  if (option(setting.options, "--plan").empty())
+    measure_closed(setting);
+  else
+    measure_open(setting);
 }

@@ -1,27 +1,40 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The PyTorch side of `./dev bench gpu`, in a Python that has torch and torchvision.
+"""The PyTorch side of `./dev bench gpu`, in a Python that has torch and torchvision. It prints one line of JSON a row.
 
-usage: gpu_torch.py export MODEL FOLDER            MODEL.onnx, its input and its output in f32
-       gpu_torch.py measure MODEL SYSTEM FOLDER    one line of JSON for each row
+usage: gpu_torch.py versions                              what is installed, and on which card it runs
+       gpu_torch.py export MODEL FOLDER                   MODEL.onnx, its input and its output in f32
+       gpu_torch.py measure MODEL SYSTEM BATCH FOLDER SECONDS
+       gpu_torch.py serve MODEL SYSTEM FOLDER PLAN...     a server that waits for batches, on each plan in turn
 """
 
+import gc
 import importlib
 import json
 import pathlib
 import sys
 import time
 
+import batching
+import detector
 import torch
 import torchvision
 
-SHAPE = (1, 3, 224, 224)
 SYSTEMS = ("torch_eager", "torch_eager_graph", "torch_compile_graph", "torch_autotune_graph")
-IN_FLIGHT = (1, 2, 4, 8, 16)
+IN_FLIGHT = {1: (1, 2, 4, 8, 16), 8: (1, 2)}  # by batch
+ERROR_MAX = 2e-2
+# The server: what it batches, how long it waits for that, and how many batches it runs at once.
+BATCHES = (1, 2, 4, 8)
+WAIT_S = 500e-6
+INSTANCES = 2
+
+
+def say(row):
+    print(json.dumps(row), flush=True)
 
 
 def model_of(name):
     torch.manual_seed(0)
-    model = getattr(torchvision.models, name)().eval()
+    model = detector.Detector() if name == "detector" else getattr(torchvision.models, name)()
     # Random weights with the statistics of trained ones: activations then neither vanish nor overflow in f16.
     with torch.no_grad():
         for module in model.modules():
@@ -30,12 +43,13 @@ def model_of(name):
                 module.running_mean.uniform_(-0.2, 0.2)
         if name.startswith("vit"):  # torchvision begins with a classifier of zeros
             torch.nn.init.normal_(model.heads.head.weight, std=0.02)
-    return model
+    return model.eval()
 
 
-def input_of(batch=1):
+def input_of(name, batch=1):
+    size = detector.SIZE if name == "detector" else 224
     torch.manual_seed(1)
-    return torch.rand((batch, *SHAPE[1:]))
+    return torch.rand((batch, 3, size, size))
 
 
 def allow_export_without_onnx():
@@ -56,23 +70,24 @@ def export(name, folder):
     allow_export_without_onnx()
     torch.backends.mha.set_fastpath_enabled(False)
     model = model_of(name)
-    x = input_of()
+    x = input_of(name)
     with torch.inference_mode():
         y = model(x)
-    (folder / f"{name}.input").write_bytes(x.numpy().tobytes())
-    (folder / f"{name}.want").write_bytes(y.numpy().tobytes())
     with torch.no_grad():
         torch.onnx.export(model, (x,), str(folder / f"{name}.onnx"), opset_version=17, dynamo=False,
                           input_names=["x"], output_names=["y"])
+    (folder / f"{name}.input").write_bytes(x.numpy().tobytes())
+    (folder / f"{name}.want").write_bytes(y.numpy().tobytes())  # the last: what is there is whole
 
 
 def percentile(values, at):
     values = sorted(values)
-    return values[min(len(values) - 1, int(at * len(values)))] * 1e6 if values else 0
+    return round(values[min(len(values) - 1, int(at * len(values)))] * 1e6, 1) if values else None
 
 
 class Slot:
-    """One stream with its input, and what one prediction does there."""
+    """One stream with its input, and what one prediction (or one batch) does there. With `host`, its input and output
+    are in pinned memory of the host, and what it does begins and ends with their copies."""
 
     def __init__(self, function, x, graphed, host):
         self.stream = torch.cuda.Stream()
@@ -109,8 +124,18 @@ class Slot:
                 self.step()
             self.event.record(self.stream)
 
+    def done(self):
+        return self.event.query()
+
+    def result(self):
+        """Runs once, and waits for what it gave."""
+        self.launch()
+        self.event.synchronize()
+        return (self.host_y if self.host_y is not None else self.y).float().cpu()
+
 
 def flood(slots, seconds):
+    """Keeps all slots busy, from this thread, which looks at each in turn: predictions a second, and each latency."""
     busy = [False] * len(slots)
     began = [0.0] * len(slots)
     latencies = []
@@ -118,7 +143,7 @@ def flood(slots, seconds):
     while True:
         over = time.perf_counter() - start > seconds
         for k, slot in enumerate(slots):
-            if busy[k] and slot.event.query():
+            if busy[k] and slot.done():
                 busy[k] = False
                 latencies.append(time.perf_counter() - began[k])
             if not busy[k] and not over:
@@ -129,43 +154,110 @@ def flood(slots, seconds):
             return len(latencies) / (time.perf_counter() - start), latencies
 
 
-def measure(name, system, folder, seconds=2.0):
+def function_of(model, system):
+    torch._dynamo.reset()
+    if system == "torch_compile_graph":
+        return torch.compile(model, dynamic=False)
+    if system == "torch_autotune_graph":
+        return torch.compile(model, dynamic=False, mode="max-autotune-no-cudagraphs")
+    return model
+
+
+def on_device(tensor_or_model):
+    return tensor_or_model.half().cuda().to(memory_format=torch.channels_last)
+
+
+def check(name, system, got, want):
+    """Every row of a batch holds what one prediction of f32 gave."""
+    error = float((got.flatten(1) - want.flatten()).abs().max() / want.abs().max())
+    say({"check": name, "system": system, "precision": "f16", "batch": len(got), "error": error})
+    if not error <= ERROR_MAX:
+        raise SystemExit(f"gpu_torch.py: {name}, {system}: error {error:.1e}, want at most {ERROR_MAX}; nothing was timed")
+
+
+def wanted(name, folder):
+    return torch.frombuffer(bytearray((folder / f"{name}.want").read_bytes()), dtype=torch.float32)
+
+
+def measure(name, system, batch, folder, seconds):
     torch.backends.cudnn.benchmark = True
-    want = torch.frombuffer(bytearray((folder / f"{name}.want").read_bytes()), dtype=torch.float32)
+    want = wanted(name, folder)
+    card = torch.cuda.get_device_name()
     with torch.inference_mode():
-        model = model_of(name).half().cuda().to(memory_format=torch.channels_last)
-        for batch in (1, 8):
-            x = input_of(batch).half().cuda().to(memory_format=torch.channels_last)
-            started = time.perf_counter()
-            torch._dynamo.reset()
-            function = model
-            if system == "torch_compile_graph":
-                function = torch.compile(model, dynamic=False)
-            if system == "torch_autotune_graph":
-                function = torch.compile(model, dynamic=False, mode="max-autotune-no-cudagraphs")
-            y = function(x)
-            torch.cuda.synchronize()
-            load_s = time.perf_counter() - started
-            if batch == 1:
-                error = float((y.flatten().float().cpu() - want).abs().max() / want.abs().max())
-                print(json.dumps({"check": name, "system": system, "error": error}), flush=True)
-            for host in (False, True):
-                slots = []
-                for in_flight in IN_FLIGHT if batch == 1 else (1, 2):
-                    while len(slots) < in_flight:
-                        slots.append(Slot(function, x, system != "torch_eager", host))
-                    flood(slots, 0.3)
-                    rate, latencies = flood(slots, seconds)
-                    row = {"model": name, "system": system, "precision": "f16", "where": "host" if host else "device",
-                           "in_flight": in_flight, "batch": batch, "rate": round(rate * batch, 1),
-                           "p50_us": round(percentile(latencies, 0.5), 1), "p99_us": round(percentile(latencies, 0.99), 1),
-                           "load_s": round(load_s, 2)}
-                    print(json.dumps(row), flush=True)
+        model = on_device(model_of(name))
+        x = on_device(input_of(name).expand(batch, -1, -1, -1))
+        started = time.perf_counter()
+        function = function_of(model, system)
+        y = function(x)
+        torch.cuda.synchronize()
+        load_s = time.perf_counter() - started
+        check(name, system, y.float().cpu(), want)
+        x.copy_(on_device(input_of(name, batch)))  # images that differ, for the time
+        for host in (False, True):
+            slots = []
+            for in_flight in IN_FLIGHT[batch]:
+                while len(slots) < in_flight:
+                    slots.append(Slot(function, x, system != "torch_eager", host))
+                flood(slots, min(0.3, seconds))
+                rate, latencies = flood(slots, seconds)
+                say({"model": name, "system": system, "precision": "f16", "where": "host" if host else "device",
+                     "in_flight": in_flight, "batch": batch, "rate": round(rate * batch, 1),
+                     "p50_us": percentile(latencies, 0.5), "p99_us": percentile(latencies, 0.99),
+                     "load_s": round(load_s, 2), "device": card})  # fmt: skip
+
+
+def server_instances(name, system, want):
+    """For each batch at once, a slot for each size. A frame is in the memory of its batch when it arrives, so that the
+    server copies nothing on the host."""
+    model = on_device(model_of(name))
+    instances = [{} for _ in range(INSTANCES)]
+    for batch in BATCHES:
+        x = on_device(input_of(name).expand(batch, -1, -1, -1))
+        function = function_of(model, system)
+        for instance in instances:
+            instance[batch] = Slot(function, x, True, True)
+        check(name, system, instances[0][batch].result(), want)
+    return instances
+
+
+def serve(name, system, folder, plans):
+    torch.backends.cudnn.benchmark = True
+    card = torch.cuda.get_device_name()
+    with torch.inference_mode():
+        started = time.perf_counter()
+        instances = server_instances(name, system, wanted(name, folder))
+        load_s = time.perf_counter() - started
+        flood([instance[BATCHES[-1]] for instance in instances], 0.3)
+        gc.collect()
+        gc.disable()  # a collection in the middle of a plan would be the server's tail
+        for plan in plans:
+            due = batching.read_plan(plan)
+            served = batching.serve(due, instances, BATCHES[-1], WAIT_S, time.perf_counter)
+            say({"plan": str(plan), "system": "torch_batching_server", "over": system, "frames": len(due),
+                 "completed": len(served.latencies), "p50_us": percentile(served.latencies, 0.5),
+                 "p99_us": percentile(served.latencies, 0.99), "max_us": percentile(served.latencies, 1),
+                 "batch_mean": round(len(due) / len(served.batches), 2), "late_max_us": round(served.late_max * 1e6, 1),
+                 "completed_per_s": round(len(due) / served.wall, 1), "load_s": round(load_s, 2), "device": card})  # fmt: skip
+
+
+def versions():
+    cudnn = torch.backends.cudnn.version()
+    say({"torch": torch.__version__, "cuda": torch.version.cuda, "cudnn": cudnn and f"{cudnn // 10000}.{cudnn // 100 % 100}.{cudnn % 100}",
+         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None})  # fmt: skip
+
+
+def main(words):
+    if words == ["versions"]:
+        versions()
+    elif len(words) == 3 and words[0] == "export":
+        export(words[1], pathlib.Path(words[2]))
+    elif len(words) == 6 and words[0] == "measure" and words[2] in SYSTEMS:
+        measure(words[1], words[2], int(words[3]), pathlib.Path(words[4]), float(words[5]))
+    elif len(words) > 4 and words[0] == "serve" and words[2] in SYSTEMS:
+        serve(words[1], words[2], pathlib.Path(words[3]), words[4:])
+    else:
+        raise SystemExit(__doc__)
 
 
 if __name__ == "__main__":
-    what, model_name = sys.argv[1:3]
-    if what == "export":
-        export(model_name, pathlib.Path(sys.argv[3]))
-    else:
-        measure(model_name, sys.argv[3], pathlib.Path(sys.argv[4]))
+    main(sys.argv[1:])

@@ -172,6 +172,17 @@ TEST_F(CudaSpeed, Resnet50ConvolutionsTunedAndNot) {
   }
 }
 
+// A row of bench/gpu.
+void print_cost(const char* cost, const char* system, const char* unit, const std::vector<double>& values,
+                std::size_t nodes, Transfers transfers) {
+  std::printf(
+      "{\"cost\": \"%s\", \"system\": \"%s\", \"p50_%s\": %.3f, \"p99_%s\": %.3f, \"repetitions\": %zu, "
+      "\"nodes\": %zu, \"transfers\": \"%s\"}\n",
+      cost, system, unit, percentile(values, 0.5), unit, percentile(values, 0.99), values.size(), nodes,
+      transfers == Transfers::kCopied ? "copied" : "none");
+  std::fflush(stdout);
+}
+
 TEST_F(CudaSpeed, LaunchAndPollCost) {
   ProgramOptions options;
   options.tune = TuneLevel::kOff;
@@ -201,29 +212,37 @@ TEST_F(CudaSpeed, LaunchAndPollCost) {
       bare.push_back(microseconds(start));
       device->api().cuStreamSynchronize(slot->stream());
     }
-    std::printf(
-        "transfers %s, %zu nodes: launch() p50 %.2f us, bare graph launch %.2f us; launch to word p50 %.1f "
-        "us, p99 %.1f\n",
-        transfers == Transfers::kCopied ? "copied" : "none", slot->nodes(Width::kWide), percentile(ours, 0.5),
-        percentile(bare, 0.5), percentile(whole, 0.5), percentile(whole, 0.99));
+    const std::size_t nodes = slot->nodes(Width::kWide);
+    print_cost("launch", "GpuSlot", "us", ours, nodes, transfers);
+    print_cost("launch", "cuGraphLaunch", "us", bare, nodes, transfers);
+    print_cost("launch_to_word", "GpuSlot", "us", whole, nodes, transfers);
     CUevent event = nullptr;
     device->api().cuEventCreate(&event, CU_EVENT_DISABLE_TIMING);
-    ASSERT_TRUE(slot->launch({{&input, 1}, {&output, 1}, Width::kWide, ++generation, {}}).ok());
-    device->api().cuEventRecord(event, slot->stream());
-    int polls = 0;
-    int queries = 0;
-    auto start = Time::now();
-    while (polls < 100 && slot->completion_word().load(std::memory_order_acquire) != generation) {
-      for (int i = 0; i < 100; ++i)
-        static_cast<void>(slot->completion_word().load(std::memory_order_acquire));
-      ++polls;
+    std::vector<double> polls;
+    std::vector<double> queries;
+    for (int i = 0; i < 20; ++i) {
+      ASSERT_TRUE(slot->launch({{&input, 1}, {&output, 1}, Width::kWide, ++generation, {}}).ok());
+      device->api().cuEventRecord(event, slot->stream());
+      for (int block = 0; block < 50; ++block) {
+        const auto start = Time::now();
+        bool done = false;
+        for (int k = 0; k < 100; ++k)
+          done |= slot->completion_word().load(std::memory_order_acquire) == generation;
+        if (!done) polls.push_back(microseconds(start) * 10);  // us of 100 polls to ns of one
+      }
+      for (int block = 0; block < 10; ++block) {
+        const auto start = Time::now();
+        bool pending = true;
+        for (int k = 0; k < 10 && pending; ++k)
+          pending = device->api().cuEventQuery(event) == CUDA_ERROR_NOT_READY;
+        if (!pending) break;
+        queries.push_back(microseconds(start) * 100);  // us of 10 queries to ns of one
+      }
+      ASSERT_TRUE(wait_for_word(*slot, generation));
+      device->api().cuStreamSynchronize(slot->stream());
     }
-    const double poll_ns = microseconds(start) * 1e3 / std::max(1, polls * 101);
-    start = Time::now();
-    while (queries < 100 && device->api().cuEventQuery(event) == CUDA_ERROR_NOT_READY) ++queries;
-    std::printf("poll of a pending launch %.2f ns (%d), cuEventQuery %.0f ns (%d)\n", poll_ns, polls * 101,
-                microseconds(start) * 1e3 / std::max(1, queries), queries);
-    ASSERT_TRUE(wait_for_word(*slot, generation));
+    print_cost("poll_word", "GpuSlot", "ns", polls, nodes, transfers);
+    print_cost("poll_word", "cuEventQuery", "ns", queries, nodes, transfers);
     device->api().cuEventDestroy(event);
   }
 }
