@@ -216,6 +216,11 @@ Result<std::unique_ptr<GpuSlot>> GpuProgram::bind() {
   return slot;
 }
 
+std::string GpuProgram::candidate_text(std::size_t step, Width width) const {
+  const auto* run = std::get_if<PlanRun>(&runs_[step]);
+  return run == nullptr ? "" : plans_[run->plan]->candidate_name(candidate(*run, width));
+}
+
 std::string GpuProgram::tuning_text() const {
   const std::vector<std::size_t> uses = this->uses();
   std::string text;
