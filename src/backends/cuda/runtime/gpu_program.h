@@ -82,7 +82,7 @@ class GpuProgram : public std::enable_shared_from_this<GpuProgram> {
   };
   struct PlanRun {
     std::size_t plan = 0;
-    std::array<TensorId, 5> tensors{};  // of Operands, in its order; kNoTensor: 0
+    std::array<TensorId, 6> tensors{};  // of Operands, in its order; kNoTensor: 0
   };
   using Run = std::variant<KernelRun, PlanRun>;
 

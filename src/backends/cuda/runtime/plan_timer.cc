@@ -59,6 +59,7 @@ Status DeviceTimer::begin(StepPlan& plan, std::span<const std::size_t> candidate
   for (int k = 0; k < kTogetherMax; ++k) {
     Operands own = shared;
     INFLIGHT_TRY_ASSIGN(own.a, get(bytes.a));
+    INFLIGHT_TRY_ASSIGN(own.c, get(bytes.c));
     INFLIGHT_TRY_ASSIGN(own.residual, get(bytes.residual));
     INFLIGHT_TRY_ASSIGN(own.out, get(bytes.out));
     INFLIGHT_TRY_ASSIGN(const CUdeviceptr space, get(workspace));

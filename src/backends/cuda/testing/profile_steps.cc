@@ -77,6 +77,10 @@ Work work_of(const GpuGraph& graph, const Step& step) {
     for (const std::int64_t extent : tensor_of(graph, conv->y).extents)
       work.operations *= static_cast<double>(extent);
     work.operations *= static_cast<double>(w[1] * w[2] * w[3]);
+  } else if (const auto* attention = std::get_if<AttentionStep>(&step)) {
+    const Extents& q = tensor_of(graph, attention->q).extents;
+    const Extents& v = tensor_of(graph, attention->v).extents;
+    work.operations = 2.0 * static_cast<double>(q[0] * q[1] * q[2] * v[2] * (q[3] + v[3]));
   } else if (const auto* matmul = std::get_if<MatmulStep>(&step)) {
     work.operations = 2.0 * static_cast<double>(matmul->batch) * static_cast<double>(matmul->m) *
                       static_cast<double>(matmul->n) * static_cast<double>(matmul->k);
@@ -160,8 +164,10 @@ struct Profile {
 std::string kind_of(const Step& step, const std::string& candidate) {
   if (std::holds_alternative<KernelStep>(step)) return "kernel";
   const std::string first = candidate.substr(0, candidate.find(' '));
-  return fmt::format("{} {}", std::holds_alternative<ConvolutionStep>(step) ? "convolution" : "matmul",
-                     first);
+  const char* kind = std::holds_alternative<ConvolutionStep>(step) ? "convolution"
+                     : std::holds_alternative<MatmulStep>(step)    ? "matmul"
+                                                                   : "attention";
+  return fmt::format("{} {}", kind, first);
 }
 
 Status print_steps(const std::shared_ptr<GpuDevice>& device, const GpuProgram& program, const Slots& slots,
