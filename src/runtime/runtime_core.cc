@@ -13,9 +13,13 @@
 namespace inflight::internal {
 namespace {
 
-// While launches are out, the poller reads every word in turn: first without a pause, for as many rounds as a
-// short inference takes, then with a sleep between the rounds, so that a long inference does not cost a core.
-constexpr int kPollSpins = 4096;
+// While launches are out, the poller reads every word in turn: first without a pause, for as long as a short inference
+// takes, then with a sleep between the rounds, so that a long inference does not cost a core. A sleep makes an end
+// known up to 70 us late, so on a machine with processors to spare it begins after the inferences of most networks.
+constexpr Duration kPollSpin = std::chrono::milliseconds(2);
+constexpr Duration kPollSpinFew = std::chrono::microseconds(150);  // on up to kProcessorsFew processors
+constexpr int kProcessorsFew = 2;
+constexpr int kPollsPerLook = 64;  // at the clock
 constexpr Duration kPollSleep = std::chrono::microseconds(20);
 // Rounds between two calls of Backend::device_status(): without a pause, and with one. A sleep may last milliseconds on a
 // busy machine.
@@ -221,7 +225,11 @@ void RuntimeCore::hand_to_poller(Work& work) noexcept {
 
 void RuntimeCore::poll() {
   name_thread("inflight-poll");
+  wake_on_time();
+  const Duration spin = usable_processors() > kProcessorsFew ? kPollSpin : kPollSpinFew;
   int idle_rounds = 0;
+  bool sleeps = false;
+  TimePoint sleeps_from{};
   while (true) {
     if (out_.empty() || any_launched_.load(std::memory_order_acquire)) {
       MutexLock lock(launched_mutex_);
@@ -236,8 +244,12 @@ void RuntimeCore::poll() {
       idle_rounds = 0;
       continue;
     }
+    if (idle_rounds == 0) {
+      sleeps = false;
+      sleeps_from = steady_clock().now() + spin;
+    }
     ++idle_rounds;
-    const bool sleeps = idle_rounds >= kPollSpins;
+    if (!sleeps && idle_rounds % kPollsPerLook == 0) sleeps = steady_clock().now() >= sleeps_from;
     if (idle_rounds % (sleeps ? kSleepsPerDeviceStatus : kPollsPerDeviceStatus) == 0) {
       if (const Status lost = call_user([this] { return backend_->device_status(); }); !lost.ok())
         lose_all(lost);

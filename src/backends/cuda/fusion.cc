@@ -5,6 +5,8 @@
 #include <openvino/op/ops.hpp>
 #include <openvino/op/util/op_types.hpp>
 
+#include "backends/cuda/match_attention.h"
+
 namespace inflight::cuda {
 namespace {
 
@@ -93,6 +95,18 @@ class Chain {
 
 }  // namespace
 
+std::vector<Value> FusedStep::operands() const {
+  std::vector<Value> values;
+  if (attention) {
+    values = {attention->q, attention->k, attention->v};
+    if (attention->mask) values.push_back(*attention->mask);
+    return values;
+  }
+  values = {core->input_value(0), core->input_value(1)};
+  if (residual) values.push_back(*residual);
+  return values;
+}
+
 const FusedStep* Fusion::ending_at(const ov::Node& node) const {
   const auto found = step_of.find(&node);
   if (found == step_of.end()) return nullptr;
@@ -127,11 +141,21 @@ bool is_matmul_step(const ov::Node& node, bool has_kernel) {
   return ov::shape_size(node.get_output_shape(0)) * depth >= kTinyMultiplications;
 }
 
-Fusion fuse_steps(const ov::Model& network, const std::function<bool(const ov::Node&)>& has_kernel) {
+Fusion fuse_steps(const ov::Model& network, const std::function<bool(const ov::Node&)>& has_kernel,
+                  bool attention) {
   Fusion fusion;
   const auto nodes = network.get_ordered_ops();
   // Of two that meet in one Add, the later takes the earlier's value as its residual.
   for (auto node = nodes.rbegin(); node != nodes.rend(); ++node) {
+    if (fusion.contains(**node)) continue;
+    if (attention) {
+      std::vector<const ov::Node*> nodes_of;
+      if (auto fused = match_attention(**node, nodes_of)) {
+        for (const ov::Node* each : nodes_of) fusion.step_of[each] = fusion.steps.size();
+        fusion.steps.push_back(std::move(*fused));
+        continue;
+      }
+    }
     FusedStep step;
     const bool kernel = has_kernel(**node);
     step.is_convolution = is_convolution_step(**node, kernel);

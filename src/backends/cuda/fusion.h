@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Convolutions and matmuls, each with the bias, residual and activation behind it that its step computes too.
+// Convolutions and matmuls, each with the bias, residual and activation behind it that its step computes too; and
+// attention, whose two matmuls and softmax are one step.
 #pragma once
 
 #include <cstddef>
@@ -14,14 +15,27 @@
 
 namespace inflight::cuda {
 
+// What an AttentionStep reads, each of rank 2 to 4 with the same leading extents.
+struct AttentionOperands {
+  Value q;                    // [.., M, D]
+  Value k;                    // [.., N, D], or [.., D, N]
+  Value v;                    // [.., N, E]
+  std::optional<Value> mask;  // added to the scores [.., M, N], which it broadcasts to
+  bool k_is_transposed = false;
+};
+
 struct FusedStep {
-  ov::Node* core = nullptr;                // the convolution or matmul
+  ov::Node* core = nullptr;                // the convolution or matmul; of attention the last one
   Value value;                             // what the step computes: of the last node that it takes in
   std::optional<std::vector<float>> bias;  // one for each output channel
   std::optional<Value> residual;           // of the shape of `value`
-  double alpha = 1;                        // matmul only
+  double alpha = 1;                        // matmul and attention only
   Activation activation = Activation::kNone;
   bool is_convolution = false;
+  std::optional<AttentionOperands> attention;
+
+  // The values that it reads, without weights that the step has in another form.
+  std::vector<Value> operands() const;
 };
 
 // Which nodes a step computes, and which step ends where.
@@ -41,6 +55,8 @@ bool is_convolution_step(const ov::Node& node, bool has_kernel);
 bool is_matmul_step(const ov::Node& node, bool has_kernel);
 
 //   has_kernel   as above
-Fusion fuse_steps(const ov::Model& network, const std::function<bool(const ov::Node&)>& has_kernel);
+//   attention    whether attention becomes one step; it has none for values in f32
+Fusion fuse_steps(const ov::Model& network, const std::function<bool(const ov::Node&)>& has_kernel,
+                  bool attention);
 
 }  // namespace inflight::cuda

@@ -10,7 +10,7 @@
 namespace inflight::cuda {
 namespace {
 
-constexpr std::array<std::string_view, 3> kStepNames{"kernel", "convolution", "matmul"};
+constexpr std::array<std::string_view, 4> kStepNames{"kernel", "convolution", "matmul", "attention"};
 
 std::vector<TensorId> present(std::initializer_list<TensorId> ids) {
   std::vector<TensorId> found;
@@ -48,14 +48,17 @@ std::vector<TensorId> reads_of(const Step& step) {
   if (const auto* kernel = std::get_if<KernelStep>(&step)) return kernel->reads;
   if (const auto* conv = std::get_if<ConvolutionStep>(&step))
     return present({conv->x, conv->w, conv->bias, conv->residual});
-  const auto& matmul = std::get<MatmulStep>(step);
-  return present({matmul.a, matmul.b, matmul.bias, matmul.residual});
+  if (const auto* matmul = std::get_if<MatmulStep>(&step))
+    return present({matmul->a, matmul->b, matmul->bias, matmul->residual});
+  const auto& attention = std::get<AttentionStep>(step);
+  return present({attention.q, attention.k, attention.v, attention.mask});
 }
 
 std::vector<TensorId> writes_of(const Step& step) {
   if (const auto* kernel = std::get_if<KernelStep>(&step)) return kernel->writes;
   if (const auto* conv = std::get_if<ConvolutionStep>(&step)) return {conv->y};
-  return {std::get<MatmulStep>(step).c};
+  if (const auto* matmul = std::get_if<MatmulStep>(&step)) return {matmul->c};
+  return {std::get<AttentionStep>(step).out};
 }
 
 const std::string& label_of(const Step& step) {
@@ -63,13 +66,14 @@ const std::string& label_of(const Step& step) {
 }
 
 std::string summary(const GpuGraph& graph) {
-  std::array<std::size_t, 3> counts{};
+  std::array<std::size_t, 4> counts{};
   for (const Step& step : graph.steps) ++counts[step.index()];
   std::size_t constants = 0;
   for (const GpuTensor& tensor : graph.tensors) constants += tensor.constant.size();
-  return fmt::format("{}, {}, {}; {:.1f} MB of constants, {:.1f} MB of scratch",
+  const std::string attentions = counts[3] == 0 ? "" : ", " + counted(counts[3], kStepNames[3]);
+  return fmt::format("{}, {}, {}{}; {:.1f} MB of constants, {:.1f} MB of scratch",
                      counted(counts[0], kStepNames[0]), counted(counts[1], kStepNames[1]),
-                     counted(counts[2], kStepNames[2]), static_cast<double>(constants) / 1e6,
+                     counted(counts[2], kStepNames[2]), attentions, static_cast<double>(constants) / 1e6,
                      static_cast<double>(graph.scratch_bytes) / 1e6);
 }
 

@@ -80,7 +80,17 @@ struct MatmulStep {
   Activation activation = Activation::kNone;
 };
 
-using Step = std::variant<KernelStep, ConvolutionStep, MatmulStep>;
+// out = softmax(scale * q k^T + mask) v, for each batch and head, in one pass: the scores are not stored. q is [B,H,M,D],
+// k [B,H,N,D], v [B,H,N,E] and out [B,H,M,E]; mask, if any, is [1 or B, 1 or H, 1 or M, N]. Elements of the last
+// extent are neighbours; the distances of the others in q, k, v and out are multiples of 8, and so are D and E. For
+// values of 16 bits.
+struct AttentionStep {
+  std::string label;
+  TensorId q = kNoTensor, k = kNoTensor, v = kNoTensor, mask = kNoTensor, out = kNoTensor;
+  double scale = 1;
+};
+
+using Step = std::variant<KernelStep, ConvolutionStep, MatmulStep, AttentionStep>;
 
 // Steps run one after another: scratch tensors share memory on that ground, so two steps may run at the same time only
 // if neither writes memory that the other uses.

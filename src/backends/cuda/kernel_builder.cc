@@ -19,6 +19,7 @@ constexpr int kThreads = 128;
 // Below so many threads blocks are half as large, so that they reach more of a device's processors.
 constexpr std::int64_t kThreadsFew = 32768;
 constexpr std::int64_t kBlocksMax = 1 << 30;
+constexpr std::size_t kEarlyMax = 3;  // values that a kernel loads before it reduces its rows
 
 bool is_static(const ov::Node& node) {
   for (const ov::Output<ov::Node>& input : node.input_values())
@@ -143,6 +144,34 @@ Status check_rows(const std::vector<const ov::Node*>& rows, const RowTerms& term
   return {};
 }
 
+// Loads what is the same for all rows, such as the scale of a layer norm, before the row's reductions: it then waits for
+// memory at the same time as the row.
+Status load_early(Emitter& emitter, Frame& frame, const Placement& placed,
+                  const std::vector<const ov::Node*>& nodes) {
+  if (!frame.keeps || frame.lanes != 1 || frame.axes != std::vector<std::size_t>{frame.domain.size() - 1})
+    return {};
+  std::vector<ov::Output<ov::Node>> values;
+  for (const ov::Node* node : nodes)
+    for (const ov::Output<ov::Node>& input : node->input_values()) {
+      const Extents extents = extents_of(input);
+      if (placed.count(input) == 0 || extents.empty() || extents.back() != frame.length ||
+          element_count(extents) != frame.length || values.size() == kEarlyMax ||
+          std::find(values.begin(), values.end(), input) != values.end())
+        continue;
+      values.push_back(input);
+    }
+  if (values.empty() || frame.count == 1) return {};
+  for (const ov::Output<ov::Node>& value : values) {
+    declare_kept(emitter, frame, value);
+    const Indices element = open_elements(emitter, frame);
+    Indices at(extents_of(value).size(), Emitter::constant(0));
+    at.back() = element.back();
+    INFLIGHT_TRY(emit_kept(emitter, frame, value, at).status());
+    close_elements(emitter);
+  }
+  return {};
+}
+
 Result<BuiltKernel> build_rows(const ov::Output<ov::Node>& value, const Placed& to, const Placement& placed,
                                const std::vector<const ov::Node*>& nodes,
                                const std::vector<const ov::Node*>& rows) {
@@ -171,6 +200,7 @@ Result<BuiltKernel> build_rows(const ov::Output<ov::Node>& value, const Placed& 
                        "it has other rows than what it reads, which needs a place in memory");
   emitter.note_span(element_count(elements));
   open_rows(emitter, frame);
+  if (!of_rows && groups == 0) INFLIGHT_TRY(load_early(emitter, frame, placed, nodes));
   for (const ov::Node* node : rows) INFLIGHT_TRY(emit_row_facts(emitter, frame, *node));
   if (of_rows) {
     Indices at = frame.row;

@@ -79,13 +79,13 @@ Result<GpuGraph> lower_with(const std::shared_ptr<const ov::Model>& network, con
   INFLIGHT_TRY_ASSIGN(const std::shared_ptr<ov::Model> prepared, prepare(*network));
   try {
     Division division;
-    division.fusion =
-        fuse_steps(*prepared, [&maker](const ov::Node& node) { return has_kernel(maker, node); });
+    const DType real = real_type(options.precision);
+    division.fusion = fuse_steps(
+        *prepared, [&maker](const ov::Node& node) { return has_kernel(maker, node); }, real != DType::kF32);
     INFLIGHT_TRY(check_covered(*prepared, division.fusion, maker));
-    division.stored = values_to_store(*prepared, division.fusion, maker.kind);
     division.channels_last = channels_last_values(*prepared, division.fusion);
-    return StepBuilder(*prepared, division, maker, real_type(options.precision), options.concat_in_place)
-        .build();
+    division.stored = values_to_store(*prepared, division.fusion, maker.kind, division.channels_last);
+    return StepBuilder(*prepared, division, maker, real, options.concat_in_place).build();
   } catch (const std::exception& error) {
     return Status(StatusCode::kUnsupported, internal::distil_openvino_error(error.what()));
   }

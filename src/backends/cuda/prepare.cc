@@ -17,7 +17,7 @@ namespace {
 
 constexpr int kRoundsMax = 64;  // each round goes over all nodes; a chain of n folds takes at most n rounds
 
-constexpr std::array<Rewrite, 14> kRewrites{
+constexpr std::array<Rewrite, 18> kRewrites{
     fold_constant,    remove_identity,
     split_attention,  split_group_norm,
     split_batch_norm, widen_vector_matmul,
@@ -25,6 +25,8 @@ constexpr std::array<Rewrite, 14> kRewrites{
     fuse_swish,       normalise_affine,
     fold_scale,       raise_scale,
     pad_explicitly,   normalise_group_convolution,
+    join_reshapes,    straighten_transpose,
+    lower_reshape,    cut_patches,
 };
 
 Status check_static(const ov::Model& network) {

@@ -63,4 +63,11 @@ bool normalise_group_convolution(const NodePtr& node);
 bool pad_explicitly(const NodePtr& node);       // convolutions of asymmetric or negative padding
 bool widen_vector_matmul(const NodePtr& node);  // MatMul of vectors: to matrices
 
+// What only renames elements.
+bool straighten_transpose(const NodePtr& node);  // a Transpose that moves extents of 1 only: a Reshape
+bool join_reshapes(const NodePtr& node);         // a Reshape of a Reshape: one
+bool lower_reshape(
+    const NodePtr& node);  // Reshape of a matmul, then Add: the Add first, as the matmul's residual
+bool cut_patches(const NodePtr& node);  // a convolution of a picture in patches side by side: a matmul
+
 }  // namespace inflight::cuda

@@ -92,8 +92,9 @@ struct Use {
 
 class Schedule {
  public:
-  Schedule(const ov::Model& network, const Fusion& fusion, const KernelKindOf& kind)
-      : network_(network), fusion_(fusion), kind_(kind) {}
+  Schedule(const ov::Model& network, const Fusion& fusion, const KernelKindOf& kind,
+           const std::set<Value>& channels_last)
+      : network_(network), fusion_(fusion), kind_(kind), channels_last_(channels_last) {}
 
   std::set<Value> run() {
     const auto nodes = network_.get_ordered_ops();
@@ -112,7 +113,7 @@ class Schedule {
     const auto mark = [this](Value value) {
       const Value base = view_base(value);
       if (!fusion_.contains(*base.get_node()) && !op::util::is_parameter(base.get_node()) &&
-          is_alone(value)) {
+          is_alone(value) && !lies_as(value, base)) {
         operands_.insert(value);
         direct_.insert(value);
         return;
@@ -121,9 +122,7 @@ class Schedule {
       operands_.insert(base);
     };
     for (const FusedStep& step : fusion_.steps) {
-      mark(step.core->input_value(0));
-      mark(step.core->input_value(1));
-      if (step.residual) mark(*step.residual);
+      for (const Value& operand : step.operands()) mark(operand);
     }
   }
 
@@ -135,6 +134,18 @@ class Schedule {
       if (!has_one_reader(value)) return false;
     }
     return has_one_reader(base);
+  }
+
+  // Whether `value` is what lies in memory for `base` under other extents: then a step reads it there.
+  bool lies_as(Value value, const Value& base) const {
+    for (; value != base; value = value.get_node()->input_value(0)) {
+      const ov::Node& node = *value.get_node();
+      if (!ov::is_type<op::v1::Reshape>(&node) && !ov::is_type<op::v0::Squeeze>(&node) &&
+          !ov::is_type<op::v15::Squeeze>(&node) && !ov::is_type<op::v0::Unsqueeze>(&node))
+        return false;
+    }
+    const ov::Shape& shape = base.get_shape();
+    return channels_last_.count(base) == 0 || ov::shape_size(shape) == shape[0] * shape[1];
   }
 
   void decide(const Value& value) {
@@ -216,6 +227,7 @@ class Schedule {
   const ov::Model& network_;
   const Fusion& fusion_;
   const KernelKindOf& kind_;
+  const std::set<Value>& channels_last_;
   std::set<Value> operands_;  // of steps, and what those are views of
   std::set<Value> direct_;    // operands that are stored themselves, and not what they are views of
   std::set<Value> stored_;
@@ -226,8 +238,9 @@ class Schedule {
 
 }  // namespace
 
-std::set<Value> values_to_store(const ov::Model& network, const Fusion& fusion, const KernelKindOf& kind) {
-  return Schedule(network, fusion, kind).run();
+std::set<Value> values_to_store(const ov::Model& network, const Fusion& fusion, const KernelKindOf& kind,
+                                const std::set<Value>& channels_last) {
+  return Schedule(network, fusion, kind, channels_last).run();
 }
 
 }  // namespace inflight::cuda

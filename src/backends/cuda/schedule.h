@@ -16,6 +16,8 @@ using KernelKindOf = std::function<KernelKind(const ov::Node&)>;
 // The values to store: what steps read (or what that is a view of), what kernels of their own compute, what is
 // read too often to be computed each time, and what would make a kernel too large.
 //   fusion   the steps; what they compute is stored and not in the result
-std::set<Value> values_to_store(const ov::Model& network, const Fusion& fusion, const KernelKindOf& kind);
+//   channels_last   the values that lie so
+std::set<Value> values_to_store(const ov::Model& network, const Fusion& fusion, const KernelKindOf& kind,
+                                const std::set<Value>& channels_last);
 
 }  // namespace inflight::cuda

@@ -97,7 +97,9 @@ Result<GpuGraph> StepBuilder::build() {
     INFLIGHT_TRY(add_parameter(parameter->output(0)).status());
   for (const auto& node : network_.get_ordered_ops()) {
     if (const FusedStep* step = division_.fusion.ending_at(*node)) {
-      const Status status = step->is_convolution ? add_convolution(*step) : add_matmul(*step);
+      const Status status = step->is_convolution ? add_convolution(*step)
+                            : step->attention    ? add_attention(*step)
+                                                 : add_matmul(*step);
       if (!status.ok()) return status;
       continue;
     }

@@ -49,7 +49,8 @@ class StepBuilder {
   struct Batches {
     std::int64_t count = 1;
     std::int64_t stride_a = 0, stride_b = 0, stride_c = 0;
-    std::int64_t rows = 0;  // of op(a), batches that were merged into them included
+    std::int64_t rows = 0;              // of op(a), batches that were merged into them included
+    std::int64_t row_a = 0, row_c = 0;  // between rows, where they are not transposed
   };
 
   // Storage.
@@ -89,8 +90,14 @@ class StepBuilder {
   static std::optional<Batches> joined_batches(const Matrix& a, const Matrix& b, const Strided& c);
   Result<TensorId> constant_matrix(const Value& value);
   TensorId matrix_view(const Matrix& matrix, std::int64_t batches, std::int64_t batch_stride,
-                       std::int64_t rows);
+                       std::int64_t rows, std::int64_t distance);
   TensorId matmul_result(const FusedStep& step, Strided& c);
+  Result<TensorId> dense_copy(const Value& value);
+
+  // Attention.
+  Status add_attention(const FusedStep& step);
+  Result<TensorId> attention_operand(const Value& value);
+  Result<TensorId> attention_mask(const Value& value, const Extents& scores);
 
   const ov::Model& network_;
   const Division& division_;

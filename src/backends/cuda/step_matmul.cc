@@ -110,24 +110,35 @@ Result<StepBuilder::Matrix> StepBuilder::matmul_operand(const Value& value, bool
   }
   TensorId base = kNoTensor;
   if (const auto view = strided(value, base); view && tensors_[base].dtype == real_) {
-    if (keeps(value) && same_order(extents, view->strides, plain.strides)) return matrix(base, plain, false);
+    if (same_order(extents, view->strides, plain.strides) &&
+        (keeps(value) ||
+         (tensors_[base].storage == Storage::kScratch && direction(*view, dtype_bytes(real_)))))
+      return matrix(base, {extents, plain.strides, view->offset}, false);
     const auto swapped = direction(*view, dtype_bytes(real_));
     if (!dense && swapped && tensors_[base].storage == Storage::kScratch)
       return matrix(base, *view, *swapped);
   }
+  INFLIGHT_TRY_ASSIGN(const TensorId copy, dense_copy(value));
+  return matrix(copy, plain, false);
+}
+
+// A copy of a value of its own, in row-major order.
+Result<TensorId> StepBuilder::dense_copy(const Value& value) {
   const auto known = dense_.find(value);
-  if (known != dense_.end()) return matrix(known->second, plain, false);
+  if (known != dense_.end()) return known->second;
+  const Extents extents = extents_of(value);
+  const Extents strides = row_major(extents);
   Value computed = value;
   if (keeps(value)) {
     added_.push_back(std::make_shared<op::v0::Convert>(value, value.get_element_type()));
     computed = added_.back()->output(0);
   }
   const std::string& label = value.get_node()->get_friendly_name();
-  const TensorId to = tensors_.add(label, real_, Storage::kScratch, extents, plain.strides);
-  INFLIGHT_TRY(add_kernel(computed, to, plain.strides, label));
+  const TensorId to = tensors_.add(label, real_, Storage::kScratch, extents, strides);
+  INFLIGHT_TRY(add_kernel(computed, to, strides, label));
   dense_.emplace(value, to);
-  if (!keeps(value)) keep(value, to, plain.strides);
-  return matrix(to, plain, false);
+  if (!keeps(value)) keep(value, to, strides);
+  return to;
 }
 
 // Where the only reader transposes the result, it is written so that the reader finds it in order.
@@ -160,24 +171,33 @@ std::optional<StepBuilder::Batches> StepBuilder::joined_batches(const Matrix& a,
   if (!a.transposed && std::all_of(of_b.begin(), of_b.end(), [](std::int64_t each) { return each == 0; })) {
     std::vector<Run> with_rows = runs;
     with_rows.push_back({rows, a.elements.strides[a_rank - 2], 0, c.strides[count]});
-    const auto all = joined(with_rows);
-    if (all && (rows != 1 || all->extent == 1)) return Batches{1, 0, 0, 0, all->extent};
+    if (const auto all = joined(with_rows)) {
+      Batches merged{1, 0, 0, 0, all->extent};
+      // Of a single row the distance is not known, but of several it is the batches' where each has one row.
+      merged.row_a = all->a;
+      merged.row_c = all->c;
+      return merged;
+    }
   }
   const auto all = joined(runs);
   if (!all) return std::nullopt;
-  return Batches{all->extent, all->a, all->b, all->c, rows};
+  Batches batches{all->extent, all->a, all->b, all->c, rows};
+  batches.row_a = a.elements.strides[a_rank - 2];
+  batches.row_c = c.strides[count];
+  return batches;
 }
 
-// A tensor [batches, rows, columns], or with the last two exchanged, as they lie in memory.
+// A tensor [batches, rows, columns], or with the last two exchanged, as they lie in memory. Rows lie `distance` apart
+// unless the matrix is transposed.
 TensorId StepBuilder::matrix_view(const Matrix& matrix, std::int64_t batches, std::int64_t batch_stride,
-                                  std::int64_t rows) {
+                                  std::int64_t rows, std::int64_t distance) {
   const std::size_t rank = matrix.elements.extents.size();
   const GpuTensor& tensor = tensors_[matrix.tensor];
   if (tensor.storage != Storage::kScratch) return matrix.tensor;
   const std::int64_t columns = matrix.elements.extents[rank - 1];
   const std::int64_t outer = matrix.transposed ? columns : rows;
   const std::int64_t inner = matrix.transposed ? rows : columns;
-  std::int64_t distance = matrix.elements.strides[matrix.transposed ? rank - 1 : rank - 2];
+  if (matrix.transposed) distance = matrix.elements.strides[rank - 1];
   if (outer == 1 || distance < inner) distance = inner;  // of one row only, any distance is right
   const Strided view{{batches, outer, inner}, {batch_stride, distance, 1}, matrix.elements.offset};
   return tensors_.add_view(matrix.tensor, view);
@@ -238,17 +258,18 @@ Status StepBuilder::add_matmul(const FusedStep& step) {
   matmul.batch_stride_c = batches->stride_c;
   matmul.alpha = step.alpha;
   matmul.activation = step.activation;
-  matmul.a = matrix_view(a, batches->count, batches->stride_a, batches->rows);
-  matmul.b = matrix_view(b, batches->count, batches->stride_b, matmul.k);
+  matmul.a = matrix_view(a, batches->count, batches->stride_a, batches->rows, batches->row_a);
+  matmul.b = matrix_view(b, batches->count, batches->stride_b, matmul.k,
+                         b.elements.strides[b.elements.strides.size() - 2]);
   Matrix residual;
   if (step.residual) {
     INFLIGHT_TRY_ASSIGN(residual, matmul_operand(*step.residual, false, true));
-    matmul.residual = matrix_view(residual, batches->count, batches->stride_c, batches->rows);
+    matmul.residual = matrix_view(residual, batches->count, batches->stride_c, batches->rows, batches->row_c);
   }
   const TensorId to = matmul_result(step, c);
   if (step.bias) matmul.bias = bias_tensor(step, tensors_[to].dtype, matmul.n, false);
   keep(step.value, to, c.strides);
-  matmul.c = matrix_view({to, c, false}, batches->count, batches->stride_c, batches->rows);
+  matmul.c = matrix_view({to, c, false}, batches->count, batches->stride_c, batches->rows, batches->row_c);
   graph_.steps.emplace_back(std::move(matmul));
   return {};
 }

@@ -1,120 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-// Convolutions by cuDNN's graph API. Nothing else includes cudnn-frontend, which is slow to compile.
-#include <cudnn_frontend.h>
+// Convolutions by cuDNN's graph API.
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <unordered_map>
-
 #include "backends/cuda/runtime/compiler.h"
+#include "backends/cuda/runtime/cudnn_graph.h"
 #include "backends/cuda/runtime/step_plan.h"
 #include "backends/cuda/runtime/step_sources.h"
 #include "base/user_code.h"
 
-namespace cudnn_frontend {
-void* cudnn_dlhandle = nullptr;  // cudnn-frontend finds every function of cuDNN through it
-}
-
 namespace inflight::cuda {
 namespace {
 
-namespace fe = cudnn_frontend;
-using internal::Mutex;
-using internal::MutexLock;
-using Uids = std::unordered_map<std::int64_t, void*>;
-
 enum Uid : std::int64_t { kX = 1, kW, kBias, kResidual, kY };
-
-Status frontend_status(fe::error_t error, std::string_view call) {
-  if (error.is_good()) return Status();
-  std::string text = error.get_message();
-  std::replace(text.begin(), text.end(), '\n', ' ');
-  return Status(StatusCode::kUnsupported, fmt::format("cuDNN: {}: {}", call, text));
-}
-
-// Handles of one device. Building plans takes one for each thread; running them needs any.
-class Handles {
- public:
-  Result<cudnnHandle_t> take() {
-    {
-      const MutexLock lock(mutex_);
-      if (!idle_.empty()) {
-        const cudnnHandle_t handle = idle_.back();
-        idle_.pop_back();
-        return handle;
-      }
-    }
-    cudnnHandle_t handle = nullptr;
-    const cudnnStatus_t created = fe::detail::create_handle(&handle);
-    if (created == CUDNN_STATUS_SUCCESS) return handle;
-    return Status(StatusCode::kDeviceError,
-                  fmt::format("cudnnCreate: {}", fe::detail::get_error_string(created)));
-  }
-  void give_back(cudnnHandle_t handle) {
-    const MutexLock lock(mutex_);
-    idle_.push_back(handle);
-  }
-
- private:
-  Mutex mutex_;
-  std::vector<cudnnHandle_t> idle_ INFLIGHT_GUARDED_BY(mutex_);
-};
-
-// Kept for the life of the process: cuDNN's handles belong to the primary context of their device.
-Handles& handles_of(int device) {
-  static Mutex mutex;
-  static std::unordered_map<int, std::unique_ptr<Handles>>& all =
-      *new std::unordered_map<int, std::unique_ptr<Handles>>;
-  const MutexLock lock(mutex);
-  std::unique_ptr<Handles>& one = all[device];
-  if (one == nullptr) one = std::make_unique<Handles>();
-  return *one;
-}
-
-class BorrowedHandle {
- public:
-  static Result<BorrowedHandle> take(GpuDevice& device) {
-    INFLIGHT_TRY(device.make_current());
-    Handles& handles = handles_of(device.index());
-    INFLIGHT_TRY_ASSIGN(cudnnHandle_t const handle, handles.take());
-    return BorrowedHandle(handles, handle);
-  }
-  BorrowedHandle(BorrowedHandle&& other) noexcept
-      : handles_(other.handles_), handle_(std::exchange(other.handle_, nullptr)) {}
-  BorrowedHandle(const BorrowedHandle&) = delete;
-  BorrowedHandle& operator=(const BorrowedHandle&) = delete;
-  BorrowedHandle& operator=(BorrowedHandle&&) = delete;
-  ~BorrowedHandle() {
-    if (handle_ != nullptr) handles_->give_back(handle_);
-  }
-  cudnnHandle_t get() const noexcept { return handle_; }
-
- private:
-  BorrowedHandle(Handles& handles, cudnnHandle_t handle) : handles_(&handles), handle_(handle) {}
-  Handles* handles_;
-  cudnnHandle_t handle_;
-};
-
-fe::DataType_t data_type(DType dtype) {
-  switch (dtype) {
-    case DType::kF16:
-      return fe::DataType_t::HALF;
-    case DType::kBF16:
-      return fe::DataType_t::BFLOAT16;
-    default:
-      return fe::DataType_t::FLOAT;
-  }
-}
-
-std::shared_ptr<fe::graph::Tensor_attributes> add_tensor(fe::graph::Graph& graph, const GpuTensor& tensor,
-                                                         Uid uid) {
-  return graph.tensor(fe::graph::Tensor_attributes()
-                          .set_name(fmt::format("t{}", static_cast<int>(uid)))
-                          .set_uid(uid)
-                          .set_data_type(data_type(tensor.dtype))
-                          .set_dim(tensor.extents)
-                          .set_stride(tensor.strides));
-}
 
 fe::graph::Pointwise_attributes activation_attributes(Activation activation) {
   fe::graph::Pointwise_attributes attributes;
@@ -147,60 +44,36 @@ struct ConvolutionTensors {
   GpuTensor x, w, bias, residual, y;  // without constants
 };
 
-GpuTensor shape_of(const GpuGraph& graph, TensorId id) {
-  GpuTensor shape;
-  if (id == kNoTensor) return shape;
-  const GpuTensor& one = graph.tensors[static_cast<std::size_t>(id)];
-  shape.dtype = one.dtype;
-  shape.extents = one.extents;
-  shape.strides = one.strides;
-  return shape;
-}
-
-// One cuDNN graph: the convolution, and all that follows it if `fused`.
-class CudnnConvolution {
+// The convolution, and all that follows it if `fused`.
+class CudnnConvolution final : public CudnnGraph {
  public:
   CudnnConvolution(const ConvolutionStep& step, const ConvolutionTensors& tensors, bool fused)
       : step_(step), tensors_(tensors), fused_(fused) {}
-
-  // Asks for the candidates. Throws what cudnn-frontend throws.
-  Status describe(cudnnHandle_t handle);
-  std::size_t count() const { return count_; }
-  std::string name(std::size_t plan) const {
-    std::string text;
-    return graph_.get_plan_name_at_index(static_cast<std::int64_t>(plan), text).is_good() ? text : "?";
-  }
-  Status build(cudnnHandle_t handle, std::size_t plan);
-  std::size_t workspace(std::size_t plan) const { return workspaces_[plan]; }
-  Status execute(cudnnHandle_t handle, std::size_t plan, const Operands& operands, CUdeviceptr workspace);
+  Status run(cudnnHandle_t handle, std::size_t plan, const Operands& operands, CUdeviceptr workspace);
 
  private:
-  Status build_graph();
+  Status build_graph(fe::graph::Graph& graph) override;
 
   const ConvolutionStep step_;
   const ConvolutionTensors tensors_;
   const bool fused_;
-  fe::graph::Graph graph_;
-  std::size_t count_ = 0;
-  std::vector<bool> built_;
-  std::vector<std::size_t> workspaces_;
 };
 
-Status CudnnConvolution::build_graph() {
-  graph_.set_io_data_type(data_type(tensors_.y.dtype))
+Status CudnnConvolution::build_graph(fe::graph::Graph& graph) {
+  graph.set_io_data_type(frontend_type(tensors_.y.dtype))
       .set_intermediate_data_type(fe::DataType_t::FLOAT)
       .set_compute_data_type(fe::DataType_t::FLOAT);
-  const auto x = add_tensor(graph_, tensors_.x, kX);
-  const auto w = add_tensor(graph_, tensors_.w, kW);
-  auto y = graph_.conv_fprop(x, w,
-                             fe::graph::Conv_fprop_attributes()
-                                 .set_pre_padding(step_.pads_begin)
-                                 .set_post_padding(step_.pads_end)
-                                 .set_stride(step_.strides)
-                                 .set_dilation(step_.dilations));
+  const auto x = add_tensor(graph, tensors_.x, kX);
+  const auto w = add_tensor(graph, tensors_.w, kW);
+  auto y = graph.conv_fprop(x, w,
+                            fe::graph::Conv_fprop_attributes()
+                                .set_pre_padding(step_.pads_begin)
+                                .set_post_padding(step_.pads_end)
+                                .set_stride(step_.strides)
+                                .set_dilation(step_.dilations));
   const auto add = [&](const GpuTensor& what, Uid uid) {
-    y = graph_.pointwise(y, add_tensor(graph_, what, uid),
-                         fe::graph::Pointwise_attributes().set_mode(fe::PointwiseMode_t::ADD));
+    y = graph.pointwise(y, add_tensor(graph, what, uid),
+                        fe::graph::Pointwise_attributes().set_mode(fe::PointwiseMode_t::ADD));
   };
   if (fused_ && step_.bias != kNoTensor) {
     GpuTensor bias = tensors_.bias;
@@ -211,56 +84,21 @@ Status CudnnConvolution::build_graph() {
   }
   if (fused_ && step_.residual != kNoTensor) add(tensors_.residual, kResidual);
   if (fused_ && step_.activation != Activation::kNone)
-    y = graph_.pointwise(y, activation_attributes(step_.activation));
+    y = graph.pointwise(y, activation_attributes(step_.activation));
   y->set_output(true)
       .set_uid(kY)
-      .set_data_type(data_type(tensors_.y.dtype))
+      .set_data_type(frontend_type(tensors_.y.dtype))
       .set_dim(tensors_.y.extents)
       .set_stride(tensors_.y.strides);
-  return frontend_status(graph_.validate(), "validate");
+  return frontend_status(graph.validate(), "validate");
 }
 
-Status CudnnConvolution::describe(cudnnHandle_t handle) {
-  INFLIGHT_TRY(build_graph());
-  INFLIGHT_TRY(frontend_status(graph_.build_operation_graph(handle), "operation graph"));
-  INFLIGHT_TRY(
-      frontend_status(graph_.create_execution_plans({fe::HeurMode_t::A, fe::HeurMode_t::FALLBACK}), "plans"));
-  // In f32 a tensor core would round the operands to TF32.
-  if (tensors_.x.dtype == DType::kF32) {
-    graph_.deselect_numeric_notes(
-        {fe::NumericalNote_t::TENSOR_CORE, fe::NumericalNote_t::DOWN_CONVERT_INPUTS});
-  }
-  count_ = static_cast<std::size_t>(graph_.get_execution_plan_count());
-  built_.assign(count_, false);
-  workspaces_.assign(count_, 0);
-  if (count_ == 0) return Status(StatusCode::kUnsupported, "cuDNN: no plan");
-  return Status();
-}
-
-Status CudnnConvolution::build(cudnnHandle_t handle, std::size_t plan) {
-  if (built_[plan]) return Status();
-  const auto index = static_cast<std::int64_t>(plan);
-  INFLIGHT_TRY(frontend_status(graph_.build_plan_at_index(handle, index), "plan"));
-  const std::int64_t bytes = graph_.get_workspace_size_plan_at_index(index);
-  if (bytes > static_cast<std::int64_t>(kWorkspaceBytesMax)) {
-    return Status(
-        StatusCode::kUnsupported,
-        fmt::format("cuDNN: the plan wants {} bytes of workspace, at most {}", bytes, kWorkspaceBytesMax));
-  }
-  workspaces_[plan] = static_cast<std::size_t>(std::max<std::int64_t>(0, bytes));
-  built_[plan] = true;
-  return Status();
-}
-
-Status CudnnConvolution::execute(cudnnHandle_t handle, std::size_t plan, const Operands& operands,
-                                 CUdeviceptr workspace) {
-  const auto pointer = [](CUdeviceptr address) { return pointer_of(address); };
-  Uids uids{{kX, pointer(operands.a)}, {kW, pointer(operands.b)}, {kY, pointer(operands.out)}};
-  if (fused_ && step_.bias != kNoTensor) uids[kBias] = pointer(operands.bias);
-  if (fused_ && step_.residual != kNoTensor) uids[kResidual] = pointer(operands.residual);
-  return frontend_status(
-      graph_.execute_plan_at_index(handle, uids, pointer(workspace), static_cast<std::int64_t>(plan)),
-      "execute");
+Status CudnnConvolution::run(cudnnHandle_t handle, std::size_t plan, const Operands& operands,
+                             CUdeviceptr workspace) {
+  Uids uids{{kX, pointer_of(operands.a)}, {kW, pointer_of(operands.b)}, {kY, pointer_of(operands.out)}};
+  if (fused_ && step_.bias != kNoTensor) uids[kBias] = pointer_of(operands.bias);
+  if (fused_ && step_.residual != kNoTensor) uids[kResidual] = pointer_of(operands.residual);
+  return execute(handle, plan, uids, workspace);
 }
 
 // Candidates: fused plans, then plans of the bare convolution with a kernel after it, then our own kernel.
@@ -283,10 +121,11 @@ class ConvolutionPlan final : public StepPlan {
   // A pattern that cuDNN does not take is no error: its candidates are left out.
   Status describe() {
     INFLIGHT_TRY_ASSIGN(const BorrowedHandle handle, BorrowedHandle::take(*device_));
-    refused_ = internal::call_user([&] { return fused_.describe(handle.get()); });
+    const bool exact = tensors_.x.dtype == DType::kF32;
+    refused_ = internal::call_user([&] { return fused_.describe(handle.get(), exact); });
     fused_count_ = refused_.ok() ? fused_.count() : 0;
     if (!needs_epilogue_) return Status();
-    const Status bare = internal::call_user([&] { return bare_.describe(handle.get()); });
+    const Status bare = internal::call_user([&] { return bare_.describe(handle.get(), exact); });
     bare_count_ = bare.ok() ? bare_.count() : 0;
     return Status();
   }
@@ -325,8 +164,8 @@ class ConvolutionPlan final : public StepPlan {
     return internal::call_user([&]() -> Status {
       if (fe::detail::set_stream(handle.get(), stream) != CUDNN_STATUS_SUCCESS)
         return Status(StatusCode::kDeviceError, "cudnnSetStream failed");
-      if (candidate < fused_count_) return fused_.execute(handle.get(), candidate, operands, workspace);
-      INFLIGHT_TRY(bare_.execute(handle.get(), candidate - fused_count_, operands, workspace));
+      if (candidate < fused_count_) return fused_.run(handle.get(), candidate, operands, workspace);
+      INFLIGHT_TRY(bare_.run(handle.get(), candidate - fused_count_, operands, workspace));
       return own_.enqueue_epilogue(stream, operands);
     });
   }
@@ -361,8 +200,6 @@ Result<std::shared_ptr<StepPlan>> plan_convolution(const std::shared_ptr<GpuDevi
                                                    const GpuGraph& graph, const ConvolutionStep& step,
                                                    const DiskCache& cache) {
   INFLIGHT_TRY(check_convolution(graph, step));
-  INFLIGHT_TRY_ASSIGN(void* const library, cudnn_library());
-  fe::cudnn_dlhandle = library;
   auto plan = std::make_shared<ConvolutionPlan>(device, graph, step, cache);
   INFLIGHT_TRY(plan->describe());
   return std::shared_ptr<StepPlan>(std::move(plan));
@@ -370,8 +207,7 @@ Result<std::shared_ptr<StepPlan>> plan_convolution(const std::shared_ptr<GpuDevi
 
 std::string library_versions() {
   std::string text = "no cuDNN";
-  if (const auto library = cudnn_library(); library.ok()) {
-    fe::cudnn_dlhandle = *library;
+  if (open_cudnn().ok()) {
     const auto version = fe::detail::get_backend_version();
     text = fmt::format("cuDNN {}.{}.{}", version / 10000, version % 10000 / 100, version % 100);
   }

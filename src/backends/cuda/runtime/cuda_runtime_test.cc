@@ -9,7 +9,9 @@
 #include <thread>
 
 #include "backends/cuda/kernel_source.h"
+#include "backends/cuda/runtime/attention_sources.h"
 #include "backends/cuda/runtime/compiler.h"
+#include "backends/cuda/runtime/cuda_step_cases.h"
 #include "backends/cuda/runtime/device.h"
 #include "backends/cuda/runtime/disk_cache.h"
 #include "backends/cuda/runtime/gpu_program.h"
@@ -285,6 +287,24 @@ TEST(Kernels, NvrtcCompilesEverySourceOfTheRuntime) {
       ASSERT_TRUE(cubin.ok()) << cubin.status().to_string();
       EXPECT_THAT(*cubin, HasSubstr("run_3"));
     }
+  }
+}
+
+TEST(Kernels, NvrtcCompilesEverySourceOfAttention) {
+  if (!nvrtc_api().ok()) GTEST_SKIP() << nvrtc_api().status().to_string();
+  for (const AttentionCase& one : attention_cases()) {
+    const GpuGraph graph = graph_of(one);
+    const auto& step = std::get<AttentionStep>(graph.steps[0]);
+    const Result<std::string> direct =
+        compile_source(join_kernels(cuda_prelude(), {attention_source(graph, step).source}), 75);
+    EXPECT_TRUE(direct.ok()) << one.name << ": " << direct.status().to_string();
+    const std::vector<AttentionTile> tiles = attention_tiles(graph, step);
+    EXPECT_EQ(tiles.empty(), one.depth % 32 != 0 || one.width % 32 != 0) << one.name;
+    std::vector<std::string> sources;
+    for (const AttentionTile& tile : tiles)
+      sources.push_back(attention_tile_source(graph, step, tile).source);
+    const Result<std::string> cubin = compile_source(join_kernels(cuda_prelude(), sources), 80);
+    EXPECT_TRUE(cubin.ok()) << one.name << ": " << cubin.status().to_string();
   }
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Convolutions and matmuls of every kind, as graphs of one step and as plain loops.
+// Convolutions, matmuls and attention of every kind, as graphs of one step and as plain loops.
 #pragma once
 
 #include "backends/cuda/runtime/cuda_test_support.h"
@@ -48,7 +48,7 @@ inline GpuGraph graph_of(const ConvCase& one) {
 }
 
 struct HostOperands {
-  std::vector<float> a, b, bias, residual, want;
+  std::vector<float> a, b, c, bias, residual, want;
 };
 
 inline void reference(const ConvCase& one, HostOperands& host) {
@@ -151,6 +151,75 @@ inline void reference(const MatmulCase& one, HostOperands& host) {
       }
 }
 
+// q, k and v are parts of one product, as a projection makes them: rows of all heads' q, then k, then v.
+struct AttentionCase {
+  const char* name;
+  DType dtype;
+  std::int64_t batches, heads, rows, keys, depth, width;
+  double scale = 0.125;
+  bool mask = false, mask_of_heads = false;
+};
+
+inline void PrintTo(const AttentionCase& one, std::ostream* stream) {
+  *stream << one.name << " " << dtype_name(one.dtype);
+}
+
+inline GpuGraph graph_of(const AttentionCase& one) {
+  Builder builder;
+  AttentionStep step;
+  step.label = one.name;
+  const auto heads = [&](std::int64_t rows, std::int64_t width, std::int64_t parts) {
+    const std::int64_t row = one.heads * width * parts;
+    return builder.tensor(Storage::kScratch, one.dtype, {one.batches, one.heads, rows, width},
+                          {rows * row, width, row, 1});
+  };
+  step.q = heads(one.rows, one.depth, 3);
+  step.k = heads(one.keys, one.depth, 3);
+  step.v = heads(one.keys, one.width, 2);
+  step.out = heads(one.rows, one.width, 1);
+  if (one.mask) {
+    const std::int64_t repeated = one.mask_of_heads ? one.heads : 1;
+    step.mask = builder.tensor(Storage::kScratch, one.dtype, {1, repeated, one.rows, one.keys},
+                               {repeated * one.rows * one.keys, one.rows * one.keys, one.keys, 1});
+  }
+  step.scale = one.scale;
+  builder.graph.steps.emplace_back(step);
+  return builder.graph;
+}
+
+inline void reference(const AttentionCase& one, HostOperands& host) {
+  host.want.assign(static_cast<std::size_t>(one.batches * one.heads * one.rows * one.width), 0);
+  const auto element = [&](const std::vector<float>& values, std::int64_t b, std::int64_t h, std::int64_t i,
+                           std::int64_t d, std::int64_t rows, std::int64_t width, std::int64_t parts) {
+    return static_cast<double>(
+        values[static_cast<std::size_t>(((b * rows + i) * parts * one.heads + h) * width + d)]);
+  };
+  std::vector<double> weights(static_cast<std::size_t>(one.keys));
+  for (std::int64_t at = 0; at < one.batches * one.heads * one.rows; ++at) {
+    const std::int64_t i = at % one.rows, h = at / one.rows % one.heads, b = at / one.rows / one.heads;
+    double sum = 0;
+    for (std::int64_t j = 0; j < one.keys; ++j) {
+      double score = 0;
+      for (std::int64_t d = 0; d < one.depth; ++d)
+        score += element(host.a, b, h, i, d, one.rows, one.depth, 3) *
+                 element(host.b, b, h, j, d, one.keys, one.depth, 3);
+      score *= one.scale;
+      if (one.mask)
+        score +=
+            host.bias[static_cast<std::size_t>(((one.mask_of_heads ? h : 0) * one.rows + i) * one.keys + j)];
+      sum += weights[static_cast<std::size_t>(j)] = std::exp(score);
+    }
+    for (std::int64_t e = 0; e < one.width; ++e) {
+      double value = 0;
+      for (std::int64_t j = 0; j < one.keys; ++j)
+        value +=
+            weights[static_cast<std::size_t>(j)] / sum * element(host.c, b, h, j, e, one.keys, one.width, 2);
+      host.want[static_cast<std::size_t>(((b * one.rows + i) * one.heads + h) * one.width + e)] =
+          static_cast<float>(value);
+    }
+  }
+}
+
 inline constexpr DType kF16 = DType::kF16;
 inline constexpr DType kBF16 = DType::kBF16;
 inline constexpr DType kF32 = DType::kF32;
@@ -220,11 +289,28 @@ inline const std::vector<MatmulCase>& matmul_cases() {
   return cases;
 }
 
+inline const std::vector<AttentionCase>& attention_cases() {
+  static const std::vector<AttentionCase> cases{
+      AttentionCase{"12 heads of 64, 197 rows", kF16, 1, 12, 197, 197, 64, 64},
+      AttentionCase{"batch 2, one row", kF16, 2, 3, 1, 77, 64, 64},
+      AttentionCase{"few keys", kF16, 1, 2, 20, 13, 32, 32},
+      AttentionCase{"more keys than a chunk", kF16, 1, 2, 18, 1500, 64, 64},
+      AttentionCase{"128 wide", kF16, 1, 2, 70, 130, 128, 128},
+      AttentionCase{"32 and 96 wide", kF16, 1, 2, 33, 65, 32, 96, 0.2},
+      AttentionCase{"40 wide", kF16, 1, 4, 50, 60, 40, 40, 0.2},
+      AttentionCase{"mask", kF16, 2, 2, 50, 64, 64, 64, 0.125, true},
+      AttentionCase{"mask of each head, odd keys", kF16, 1, 3, 50, 61, 64, 64, 0.125, true, true},
+      AttentionCase{"12 heads of 64", kBF16, 1, 12, 50, 197, 64, 64},
+      AttentionCase{"mask", kBF16, 1, 2, 50, 61, 64, 64, 0.125, true}};
+  return cases;
+}
+
 template <typename Case>
 HostOperands operands_of(const Case& one, const OperandBytes& bytes, float fan_in) {
   HostOperands host;
   host.a = stored(one.dtype, bytes.a, 1, 1);
   host.b = stored(one.dtype, bytes.b, 2, 2.0F / std::sqrt(fan_in));
+  host.c = stored(one.dtype, bytes.c, 5, 1);
   host.bias = stored(one.dtype, bytes.bias, 3, 1);
   host.residual = stored(one.dtype, bytes.residual, 4, 1);
   reference(one, host);
@@ -235,6 +321,9 @@ inline HostOperands operands_of(const ConvCase& one, const OperandBytes& bytes) 
 }
 inline HostOperands operands_of(const MatmulCase& one, const OperandBytes& bytes) {
   return operands_of(one, bytes, static_cast<float>(one.k));
+}
+inline HostOperands operands_of(const AttentionCase& one, const OperandBytes& bytes) {
+  return operands_of(one, bytes, 1);
 }
 
 }  // namespace inflight::cuda

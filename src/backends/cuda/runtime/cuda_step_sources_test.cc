@@ -5,6 +5,7 @@
 #include <map>
 
 #include "backends/cuda/host_emulator.h"
+#include "backends/cuda/runtime/attention_sources.h"
 #include "backends/cuda/runtime/cuda_step_cases.h"
 #include "backends/cuda/runtime/step_sources.h"
 
@@ -67,6 +68,30 @@ TEST(StepSources, AgreeWithPlainLoopsOnTheHost) {
     kernels->run(i * 3 + 2, after, 3);
     EXPECT_LT(relative_error(decode(one.dtype, out), one.host.want), tolerance(one.dtype))
         << one.name << ", in two steps";
+  }
+}
+
+TEST(StepSources, AttentionAgreesWithPlainLoopsOnTheHost) {
+  std::vector<std::string> sources;
+  for (const AttentionCase& one : attention_cases()) {
+    const GpuGraph graph = graph_of(one);
+    sources.push_back(attention_source(graph, std::get<AttentionStep>(graph.steps[0])).source);
+  }
+  const auto kernels = HostKernels::compile(sources);
+  ASSERT_TRUE(kernels.ok()) << kernels.status().to_string();
+  for (std::size_t i = 0; i < sources.size(); ++i) {
+    const AttentionCase& one = attention_cases()[i];
+    const GpuGraph graph = graph_of(one);
+    const HostOperands host = operands_of(one, bytes_of(graph, std::get<AttentionStep>(graph.steps[0])));
+    std::vector<std::vector<std::byte>> operands{encode(one.dtype, host.a), encode(one.dtype, host.b),
+                                                 encode(one.dtype, host.c)};
+    if (one.mask) operands.push_back(encode(one.dtype, host.bias));
+    operands.push_back(encode(one.dtype, std::vector<float>(host.want.size(), NAN)));
+    std::vector<void*> addresses;
+    for (std::vector<std::byte>& each : operands) addresses.push_back(each.data());
+    kernels->run(i, addresses, 3);
+    EXPECT_LT(relative_error(decode(one.dtype, operands.back()), host.want), tolerance(one.dtype))
+        << one.name;
   }
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Every candidate of every kind of convolution and matmul, against plain loops on the host.
+// Every candidate of every kind of convolution, matmul and attention, against plain loops on the host.
 #include <fmt/format.h>
 
 #include "backends/cuda/runtime/cuda_step_cases.h"
@@ -18,7 +18,7 @@ void run_candidates(const std::shared_ptr<GpuDevice>& device, StepPlan& plan, DT
     EXPECT_TRUE(device->upload(kept.back().address(), bytes.data(), bytes.size()).ok());
     return kept.back().address();
   };
-  Operands operands{put(host.a), put(host.b), put(host.bias), put(host.residual), 0};
+  Operands operands{put(host.a), put(host.b), put(host.c), put(host.bias), put(host.residual), 0};
   operands.out = put(std::vector<float>(host.want.size(), 1.0F));
   const GpuMemory workspace = *device->allocate(kWorkspaceBytesMax, "test");
   CUstream stream = nullptr;
@@ -83,6 +83,19 @@ TEST_P(CudaMatmul, AllCandidatesAgreeWithPlainLoops) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, CudaMatmul, testing::ValuesIn(matmul_cases()));
+
+class CudaAttention : public CudaTest, public testing::WithParamInterface<AttentionCase> {};
+
+TEST_P(CudaAttention, AllCandidatesAgreeWithPlainLoops) {
+  const AttentionCase& one = GetParam();
+  const GpuGraph graph = graph_of(one);
+  const auto plan = plan_attention(device, graph, std::get<AttentionStep>(graph.steps[0]), DiskCache(""));
+  ASSERT_TRUE(plan.ok()) << plan.status().to_string();
+  run_candidates(device, **plan, one.dtype, operands_of(one, (*plan)->bytes()),
+                 fmt::format("attention, {} {}", one.name, dtype_name(one.dtype)));
+}
+
+INSTANTIATE_TEST_SUITE_P(All, CudaAttention, testing::ValuesIn(attention_cases()));
 
 }  // namespace
 }  // namespace inflight::cuda

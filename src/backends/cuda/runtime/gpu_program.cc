@@ -141,11 +141,14 @@ Status GpuProgram::make_plans() {
     std::string signature;
     if (const auto* conv = std::get_if<ConvolutionStep>(&graph_.steps[i])) {
       signature = signature_of(graph_, *conv);
-      run->tensors = {conv->x, conv->w, conv->bias, conv->residual, conv->y};
+      run->tensors = {conv->x, conv->w, kNoTensor, conv->bias, conv->residual, conv->y};
+    } else if (const auto* matmul = std::get_if<MatmulStep>(&graph_.steps[i])) {
+      signature = signature_of(graph_, *matmul);
+      run->tensors = {matmul->a, matmul->b, kNoTensor, matmul->bias, matmul->residual, matmul->c};
     } else {
-      const auto& matmul = std::get<MatmulStep>(graph_.steps[i]);
-      signature = signature_of(graph_, matmul);
-      run->tensors = {matmul.a, matmul.b, matmul.bias, matmul.residual, matmul.c};
+      const auto& attention = std::get<AttentionStep>(graph_.steps[i]);
+      signature = signature_of(graph_, attention);
+      run->tensors = {attention.q, attention.k, attention.v, attention.mask, kNoTensor, attention.out};
     }
     const auto [found, added] = known.emplace(std::move(signature), firsts.size());
     if (added) firsts.push_back(&graph_.steps[i]);
@@ -154,9 +157,12 @@ Status GpuProgram::make_plans() {
   plans_.resize(firsts.size());
   const auto make_one = [&](std::size_t i) -> Status {
     const auto* conv = std::get_if<ConvolutionStep>(firsts[i]);
+    const auto* matmul = std::get_if<MatmulStep>(firsts[i]);
     Result<std::shared_ptr<StepPlan>> plan =
         conv != nullptr ? plan_convolution(device_, graph_, *conv, options_.cache)
-                        : plan_matmul(device_, graph_, std::get<MatmulStep>(*firsts[i]), options_.cache);
+        : matmul != nullptr
+            ? plan_matmul(device_, graph_, *matmul, options_.cache)
+            : plan_attention(device_, graph_, std::get<AttentionStep>(*firsts[i]), options_.cache);
     if (!plan.ok()) return plan.status().with_context(fmt::format("\"{}\"", label_of(*firsts[i])));
     plans_[i] = *std::move(plan);
     return Status();
@@ -203,7 +209,8 @@ Status GpuProgram::enqueue(std::size_t index, Width width, CUstream stream,
     const auto& t = run.tensors;
     enqueued = plans_[run.plan]->enqueue(
         candidate(run, width), stream,
-        {address(t[0]), address(t[1]), address(t[2]), address(t[3]), address(t[4])}, workspace);
+        {address(t[0]), address(t[1]), address(t[2]), address(t[3]), address(t[4]), address(t[5])},
+        workspace);
   }
   return enqueued.with_context(fmt::format("step \"{}\"", label_of(graph_.steps[index])));
 }
@@ -214,6 +221,11 @@ Result<std::unique_ptr<GpuSlot>> GpuProgram::bind() {
   const Status started = slot->start();
   if (!started.ok()) return started.with_context(options_.name);
   return slot;
+}
+
+std::string GpuProgram::candidate_text(std::size_t step, Width width) const {
+  const auto* run = std::get_if<PlanRun>(&runs_[step]);
+  return run == nullptr ? "" : plans_[run->plan]->candidate_name(candidate(*run, width));
 }
 
 std::string GpuProgram::tuning_text() const {

@@ -69,6 +69,8 @@ class GpuProgram : public std::enable_shared_from_this<GpuProgram> {
   GpuDevice& device() const noexcept { return *device_; }
   // The choices, one line a plan: microseconds alone and with eight together, against the library's first.
   std::string tuning_text() const;
+  // The candidate that tuning chose for a step; "" for a kernel of our own.
+  std::string candidate_text(std::size_t step, Width width) const;
 
  private:
   friend class GpuSlot;
@@ -80,7 +82,7 @@ class GpuProgram : public std::enable_shared_from_this<GpuProgram> {
   };
   struct PlanRun {
     std::size_t plan = 0;
-    std::array<TensorId, 5> tensors{};  // of Operands, in its order; kNoTensor: 0
+    std::array<TensorId, 6> tensors{};  // of Operands, in its order; kNoTensor: 0
   };
   using Run = std::variant<KernelRun, PlanRun>;
 
@@ -139,6 +141,8 @@ class GpuSlot final : public BoundProgram {
   CUstream stream() const noexcept { return watched_.stream; }
   // Where a tensor is in this slot.
   CUdeviceptr address(TensorId tensor) const noexcept { return addresses_[static_cast<std::size_t>(tensor)]; }
+  // Puts one step of the graph into a stream, which may be capturing.
+  Status enqueue_step(std::size_t step, Width width, CUstream stream);
 
  private:
   friend class GpuProgram;

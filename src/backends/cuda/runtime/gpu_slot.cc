@@ -145,6 +145,11 @@ Status GpuSlot::enqueue_copies_out(CUstream stream) {
       "copies out");
 }
 
+Status GpuSlot::enqueue_step(std::size_t step, Width width, CUstream stream) {
+  const MutexLock lock(program_->mutex_);
+  return program_->enqueue(step, width, stream, addresses_, workspace_.address());
+}
+
 Status GpuSlot::enqueue_all(Width width, CUstream stream) {
   program_->mutex_.assert_held();
   INFLIGHT_TRY(enqueue_copies_in(stream));

@@ -45,14 +45,29 @@ std::string signature_of(const GpuGraph& graph, const MatmulStep& step) {
                      step.batch_stride_b, step.batch_stride_c, step.alpha, static_cast<int>(step.activation));
 }
 
+std::string signature_of(const GpuGraph& graph, const AttentionStep& step) {
+  return fmt::format("attention{}{}{}{}{} scale={}", text_of(graph, "q", step.q), text_of(graph, "k", step.k),
+                     text_of(graph, "v", step.v), text_of(graph, "mask", step.mask),
+                     text_of(graph, "out", step.out), step.scale);
+}
+
 OperandBytes bytes_of(const GpuGraph& graph, const ConvolutionStep& step) {
-  return {bytes_of(graph, step.x), bytes_of(graph, step.w), bytes_of(graph, step.bias),
-          bytes_of(graph, step.residual), bytes_of(graph, step.y)};
+  return {bytes_of(graph, step.x),    bytes_of(graph, step.w),        0,
+          bytes_of(graph, step.bias), bytes_of(graph, step.residual), bytes_of(graph, step.y)};
 }
 
 OperandBytes bytes_of(const GpuGraph& graph, const MatmulStep& step) {
-  return {bytes_of(graph, step.a), bytes_of(graph, step.b), bytes_of(graph, step.bias),
-          bytes_of(graph, step.residual), bytes_of(graph, step.c)};
+  return {bytes_of(graph, step.a),    bytes_of(graph, step.b),        0,
+          bytes_of(graph, step.bias), bytes_of(graph, step.residual), bytes_of(graph, step.c)};
+}
+
+OperandBytes bytes_of(const GpuGraph& graph, const AttentionStep& step) {
+  return {bytes_of(graph, step.q),
+          bytes_of(graph, step.k),
+          bytes_of(graph, step.v),
+          bytes_of(graph, step.mask),
+          0,
+          bytes_of(graph, step.out)};
 }
 
 Status launch_kernel(GpuDevice& device, CUfunction function, std::int64_t blocks, int threads,
@@ -102,6 +117,10 @@ Status OwnKernels::enqueue_direct(CUstream stream, const Operands& operands) con
   if (operands.bias != 0) addresses.push_back(operands.bias);
   if (operands.residual != 0) addresses.push_back(operands.residual);
   addresses.push_back(operands.out);
+  return enqueue_direct(stream, std::move(addresses));
+}
+
+Status OwnKernels::enqueue_direct(CUstream stream, std::vector<CUdeviceptr> addresses) const {
   return launch_kernel(*device_, direct_.function, direct_.blocks, direct_.threads, stream,
                        std::move(addresses));
 }

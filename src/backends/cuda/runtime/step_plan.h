@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// StepPlan: the ways in which a library can compute a convolution or a matmul, of which tuning picks two.
+// StepPlan: the ways in which a convolution, a matmul or attention can be computed, of which tuning picks two.
 #pragma once
 
 #include <array>
@@ -20,14 +20,15 @@ inline constexpr std::size_t kWorkspaceBytesMax = std::size_t{32} << 20U;
 
 // Where the operands are; 0 where the step lacks one.
 struct Operands {
-  CUdeviceptr a = 0;  // x of a convolution
-  CUdeviceptr b = 0;  // w
-  CUdeviceptr bias = 0;
+  CUdeviceptr a = 0;     // x of a convolution, q of attention
+  CUdeviceptr b = 0;     // w, k
+  CUdeviceptr c = 0;     // v
+  CUdeviceptr bias = 0;  // or mask
   CUdeviceptr residual = 0;
   CUdeviceptr out = 0;  // y, c
 };
 struct OperandBytes {
-  std::size_t a = 0, b = 0, bias = 0, residual = 0, out = 0;
+  std::size_t a = 0, b = 0, c = 0, bias = 0, residual = 0, out = 0;
 };
 
 // Shared by all steps with the same signature. It knows no tensor of theirs.
@@ -66,8 +67,10 @@ class StepPlan {
 // Everything that decides how a step is computed, in one line: types, extents, strides, activation.
 std::string signature_of(const GpuGraph& graph, const ConvolutionStep& step);
 std::string signature_of(const GpuGraph& graph, const MatmulStep& step);
+std::string signature_of(const GpuGraph& graph, const AttentionStep& step);
 OperandBytes bytes_of(const GpuGraph& graph, const ConvolutionStep& step);
 OperandBytes bytes_of(const GpuGraph& graph, const MatmulStep& step);
+OperandBytes bytes_of(const GpuGraph& graph, const AttentionStep& step);
 
 //   errors   kInvalidModel: extents that do not fit each other; kNoSuchDevice: a library is missing
 Result<std::shared_ptr<StepPlan>> plan_convolution(const std::shared_ptr<GpuDevice>& device,
@@ -75,6 +78,9 @@ Result<std::shared_ptr<StepPlan>> plan_convolution(const std::shared_ptr<GpuDevi
                                                    const DiskCache& cache);
 Result<std::shared_ptr<StepPlan>> plan_matmul(const std::shared_ptr<GpuDevice>& device, const GpuGraph& graph,
                                               const MatmulStep& step, const DiskCache& cache);
+Result<std::shared_ptr<StepPlan>> plan_attention(const std::shared_ptr<GpuDevice>& device,
+                                                 const GpuGraph& graph, const AttentionStep& step,
+                                                 const DiskCache& cache);
 
 // "cuDNN 9.19.0, cuBLASLt 13.1.0", for the key of what is tuned, and for people.
 std::string library_versions();
@@ -94,6 +100,7 @@ class OwnKernels {
   Status prepare_direct(const struct StepSource& source);
   Status enqueue_epilogue(CUstream stream, const Operands& operands) const;
   Status enqueue_direct(CUstream stream, const Operands& operands) const;
+  Status enqueue_direct(CUstream stream, std::vector<CUdeviceptr> addresses) const;
 
  private:
   struct Compiled {

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
+#include <numeric>
 #include <openvino/core/type/bfloat16.hpp>
 #include <openvino/core/type/float16.hpp>
 
@@ -106,6 +108,7 @@ class Interpreter {
   Status run(const Step& step, const KernelRunner& run_kernel) {
     if (const auto* convolution = std::get_if<ConvolutionStep>(&step)) return run(*convolution);
     if (const auto* matmul = std::get_if<MatmulStep>(&step)) return run(*matmul);
+    if (const auto* attention = std::get_if<AttentionStep>(&step)) return run(*attention);
     const auto& kernel = std::get<KernelStep>(step);
     std::vector<std::byte*> parameters;
     for (const TensorId id : kernel.reads) parameters.push_back(memory(id));
@@ -201,6 +204,46 @@ class Interpreter {
         }
       }
     }
+    return {};
+  }
+
+  // The rows of one head of an operand [B,H,rows,columns], in order.
+  static const float* row_of(const std::vector<float>& values, const Extents& extents, std::int64_t b,
+                             std::int64_t h, std::int64_t i) {
+    const auto at = [&](std::size_t axis, std::int64_t index) { return extents[axis] == 1 ? 0 : index; };
+    return &values[static_cast<std::size_t>(((at(0, b) * extents[1] + at(1, h)) * extents[2] + at(2, i)) *
+                                            extents[3])];
+  }
+
+  Status run(const AttentionStep& step) {
+    const std::vector<float> q = values(step.q), k = values(step.k), v = values(step.v),
+                             mask = values(step.mask);
+    const Extents of_q = tensor(step.q).extents, of_k = tensor(step.k).extents, of_v = tensor(step.v).extents;
+    const Extents out = tensor(step.out).extents;
+    INFLIGHT_CHECK(of_q[3] == of_k[3] && of_k[2] == of_v[2] && out[2] == of_q[2] && out[3] == of_v[3]);
+    std::vector<double> y;
+    std::vector<float> weights(static_cast<std::size_t>(of_k[2]));
+    for (std::int64_t row = 0; row < out[0] * out[1] * out[2]; ++row) {
+      const std::int64_t i = row % out[2], h = row / out[2] % out[1], b = row / out[2] / out[1];
+      const float* query = row_of(q, of_q, b, h, i);
+      float largest = -std::numeric_limits<float>::infinity();
+      for (std::int64_t j = 0; j < of_k[2]; ++j) {
+        const float* key = row_of(k, of_k, b, h, j);
+        float score = std::inner_product(query, query + of_q[3], key, 0.0F) * static_cast<float>(step.scale);
+        if (!mask.empty()) score += row_of(mask, tensor(step.mask).extents, b, h, i)[j];
+        weights[static_cast<std::size_t>(j)] = score;
+        largest = std::max(largest, score);
+      }
+      float sum = 0;
+      for (float& weight : weights) sum += weight = std::exp(weight - largest);
+      for (std::int64_t e = 0; e < out[3]; ++e) {
+        float value = 0;
+        for (std::int64_t j = 0; j < of_k[2]; ++j)
+          value += weights[static_cast<std::size_t>(j)] * row_of(v, of_v, b, h, j)[e];
+        y.push_back(value / sum);
+      }
+    }
+    store(tensor(step.out), y, memory(step.out));
     return {};
   }
 
