@@ -24,8 +24,8 @@ class GpuAllocator final : public Allocator {
       : device_(std::move(device)), pinned_(pinned) {}
   Device device() const noexcept override { return pinned_ ? Device::cpu() : Device::cuda(device_->index()); }
   Result<void*> allocate(std::size_t bytes) override {
-    INFLIGHT_TRY_ASSIGN(GpuMemory memory, pinned_ ? device_->allocate_pinned(bytes, "an output")
-                                                  : device_->allocate(bytes, "an output"));
+    INFLIGHT_TRY_ASSIGN(GpuMemory memory, pinned_ ? device_->allocate_pinned(bytes, "an array")
+                                                  : device_->allocate(bytes, "an array"));
     void* const address = pointer_of(memory.address());
     const internal::MutexLock lock(mutex_);
     memories_.emplace_back(std::move(memory));
