@@ -30,6 +30,8 @@ class ProgramFamily {
   // Weights of more than that stay inputs: a packed copy would double their memory, and reading them once for
   // each inference costs the same either way.
   static constexpr std::size_t kConstantBytesMax = std::size_t{512} << 20U;
+  // On another device: a program has its constants once, but inputs of its own in each slot.
+  static constexpr std::size_t kDeviceConstantBytesMax = std::size_t{2} << 30U;
 
   // A program for one forward, and which variables are inputs of it.
   struct Choice {
@@ -42,7 +44,7 @@ class ProgramFamily {
   //   errors   as lower_graph()
   static Result<std::shared_ptr<ProgramFamily>> make(Environment& environment, std::vector<Entry> heads,
                                                      const std::vector<TensorSpec>& variables,
-                                                     Precision precision);
+                                                     Precision precision, Device device);
 
   // The program for arrays; one an variable, in order.
   Choice choose(Environment& environment, std::span<const Operand> arrays) INFLIGHT_EXCLUDES(mutex_);
@@ -66,6 +68,7 @@ class ProgramFamily {
   std::vector<Entry> heads_;
   std::vector<TensorSpec> variables_;
   Precision precision_ = Precision::kF32;
+  Device device_;
   std::vector<bool> is_weight_;
   bool may_specialise_ = false;
   std::vector<OutputSpec> outputs_;
