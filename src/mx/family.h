@@ -30,8 +30,6 @@ class ProgramFamily {
   // Weights of more than that stay inputs: a packed copy would double their memory, and reading them once for
   // each inference costs the same either way.
   static constexpr std::size_t kConstantBytesMax = std::size_t{512} << 20U;
-  // On another device: a program has its constants once, but inputs of its own in each slot.
-  static constexpr std::size_t kDeviceConstantBytesMax = std::size_t{2} << 30U;
 
   // A program for one forward, and which variables are inputs of it.
   struct Choice {

@@ -94,6 +94,9 @@ TEST_F(CudaMemory, LeavesTheThreadsContextAsItWas) {
   ASSERT_EQ(api.cuCtxSetCurrent(nullptr), CUDA_SUCCESS);
   ASSERT_TRUE(arrays_.take(buffer, DType::kF32, {16}).ok());
   ASSERT_TRUE(arrays_.remember_stream(1).ok());
+  ASSERT_TRUE(arrays_.acquire(12345).ok());
+  ASSERT_TRUE(Buffer::allocate(64, memory_->allocator()).ok());
+  ASSERT_TRUE(Buffer::allocate(64, memory_->host_side_allocator()).ok());
   CUcontext current = nullptr;
   ASSERT_EQ(api.cuCtxGetCurrent(&current), CUDA_SUCCESS);
   EXPECT_EQ(current, nullptr);

@@ -7,33 +7,22 @@
 #include <utility>
 #include <vector>
 
+#include "backends/cuda/runtime/caller_keeps.h"
+
 namespace inflight::cuda {
 namespace {
 
 using internal::MutexLock;
 
-// Makes the device's context the thread's while it lives. The thread may be another library's, and goes on with its own.
-// Calls in it leave captures of other threads alone, even such as forbid them (CU_STREAM_CAPTURE_MODE_GLOBAL).
+// Makes the device's context the thread's while it lives. The thread may be another library's.
 class InContext {
  public:
-  explicit InContext(GpuDevice& device) : device_(device) {
-    device_.api().cuThreadExchangeStreamCaptureMode(&mode_);
-    entered_ = device_.check(device_.api().cuCtxGetCurrent(&before_), "cuCtxGetCurrent");
-    if (entered_.ok()) entered_ = device_.make_current();
-  }
-  ~InContext() {
-    if (entered_.ok()) device_.api().cuCtxSetCurrent(before_);
-    device_.api().cuThreadExchangeStreamCaptureMode(&mode_);
-  }
-  InContext(const InContext&) = delete;
-  InContext& operator=(const InContext&) = delete;
+  explicit InContext(GpuDevice& device) : keeps_(device.api()), entered_(device.make_current()) {}
   const Status& status() const noexcept { return entered_; }
 
  private:
-  GpuDevice& device_;
-  CUstreamCaptureMode mode_ = CU_STREAM_CAPTURE_MODE_RELAXED;
-  CUcontext before_ = nullptr;
-  Status entered_;
+  const CallerKeeps keeps_;
+  const Status entered_;
 };
 
 // Events that nobody uses at the moment, and what every mark and copy needs. Marks keep it.
@@ -233,6 +222,8 @@ Result<std::shared_ptr<GpuDevice>> shared_gpu(int index) {
     const MutexLock lock(mutex);
     if (auto device = find()) return device;
   }
+  INFLIGHT_TRY_ASSIGN(const DriverApi* const api, driver_api());
+  const CallerKeeps keep(*api);
   INFLIGHT_TRY_ASSIGN(std::shared_ptr<GpuDevice> made, GpuDevice::open(index));
   const MutexLock lock(mutex);
   if (auto device = find()) return device;  // another thread was first
