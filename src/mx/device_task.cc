@@ -49,7 +49,7 @@ class DeviceTask final : public Version, public DeviceWork, public ListLink<Wait
 
   Status start() noexcept override {
     const Launch launch{inputs_, outputs_, Width::kNarrow, ++slot_.generation, {}};
-    const Status started = call_user([&] { return slot_.bound->launch(launch); });
+    Status started = call_user([&] { return slot_.bound->launch(launch); });
     launched_ = started.ok();
     return started;
   }

@@ -197,7 +197,7 @@ class GpuArrays final : public DeviceMemory {
   // In the device's context.
   Result<std::unique_ptr<DeviceMark>> mark(CUstream stream) {
     INFLIGHT_TRY_ASSIGN(const CUevent event, streams_->take_event());
-    const Status recorded = gpu().check(gpu().api().cuEventRecord(event, stream), "cuEventRecord");
+    Status recorded = gpu().check(gpu().api().cuEventRecord(event, stream), "cuEventRecord");
     if (!recorded.ok()) {
       streams_->give_back(event);
       return recorded;
