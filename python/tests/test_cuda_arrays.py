@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Arrays on a GPU, with PyTorch and CuPy where they are there. Skips where there is no GPU."""
 
 from __future__ import annotations

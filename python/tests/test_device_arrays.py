@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Arrays on a device: on the null device, whose memory is the host's after all, and by DLPack."""
 
 from __future__ import annotations

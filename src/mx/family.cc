@@ -22,8 +22,7 @@ Result<std::shared_ptr<ProgramFamily>> ProgramFamily::make(Environment& environm
     bindings.push_back({variables[i], {}});
     if (graph.is_weight[i]) bytes += variables[i].bytes();
   }
-  family->may_specialise_ =
-      bytes > 0 && bytes <= kConstantBytesMax;
+  family->may_specialise_ = bytes > 0 && bytes <= kConstantBytesMax;
   INFLIGHT_TRY_ASSIGN(Model model, lower_graph(graph, bindings));
   for (const TensorSpec& output : model.outputs()) family->outputs_.push_back({output.dtype, output.shape});
   family->general_ = std::make_shared<CompiledNetwork>(std::move(model), precision, device);
