@@ -2,7 +2,8 @@
 // The program from the MXNet forum that started this project, in C++ on MXNet's programming model. Its Python sibling,
 // forum_async_predictions.py, says what the sketch left open and what is filled in; both do the same.
 //
-//   forum_async_predictions [--duration S] [--fps F] [--limit N] [--network written|meant] [--json FILE]
+//   forum_async_predictions [--duration S] [--fps F] [--limit N] [--network written|meant] [--context cpu|gpu]
+//                           [--json FILE]
 #include <inflight/clock.h>
 #include <inflight/mx/mx.h>
 
@@ -34,13 +35,21 @@ struct Arguments {
   double fps = 60;
   double limit = 8;
   bool meant = false;
+  inflight::Device device;
   std::string json;
 };
+
+// Numbers from `low` to before `high`, on a device.
+Result<mx::NDArray> uniform(double low, double high, const inflight::Shape& shape, inflight::Device device) {
+  const Result<mx::NDArray> drawn = mx::random_uniform(low, high, shape);
+  return drawn.ok() ? drawn->as_in(device) : drawn;
+}
 
 // Makes a frame when it is due.
 class Camera {
  public:
-  explicit Camera(double fps) : interval_(static_cast<Duration::rep>(1e9 / fps)) {}
+  Camera(double fps, inflight::Device device)
+      : interval_(static_cast<Duration::rep>(1e9 / fps)), device_(device) {}
 
   // Nothing: no frame is due.
   Result<std::optional<mx::NDArray>> get_frame() {
@@ -48,13 +57,14 @@ class Camera {
     if (now - last_frame_ < interval_) return std::optional<mx::NDArray>();
     // In step with the rate; what came while nobody looked is gone, as with a camera.
     last_frame_ = std::max(last_frame_ + interval_, now - interval_);
-    Result<mx::NDArray> frame = mx::random_uniform(0, 1, kFrameShape);
+    Result<mx::NDArray> frame = uniform(0, 1, kFrameShape, device_);
     if (!frame.ok()) return frame.status();
     return std::optional<mx::NDArray>(std::move(frame).value());
   }
 
  private:
   const Duration interval_;
+  const inflight::Device device_;
   TimePoint last_frame_ = inflight::steady_clock().now();
 };
 
@@ -78,14 +88,18 @@ struct Report {
 
 class FrameClassifier {
  public:
-  FrameClassifier(std::size_t limit, bool meant, Report& report)
-      : limit_(limit), meant_(meant), report_(report) {}
+  FrameClassifier(const Arguments& arguments, Report& report)
+      : limit_(static_cast<std::size_t>(arguments.limit)),
+        meant_(arguments.meant),
+        device_(arguments.device),
+        report_(report) {}
 
   Status make_weights() {
     if (!meant_) return {};
-    Result<mx::NDArray> weight = mx::random_uniform(-0.5, 0.5, {kUnits, kFrameShape[1] * kFrameShape[2]});
+    Result<mx::NDArray> weight = uniform(-0.5, 0.5, {kUnits, kFrameShape[1] * kFrameShape[2]}, device_);
     if (!weight.ok()) return weight.status();
     Result<mx::NDArray> bias = mx::NDArray::full({kUnits}, 0.1);
+    if (bias.ok()) bias = bias->as_in(device_);
     if (!bias.ok()) return bias.status();
     weights_ = {{"y_weight", *weight}, {"y_bias", *bias}};
     return weight->wait();
@@ -112,7 +126,7 @@ class FrameClassifier {
     if (!y.ok()) return y.status();
     std::map<std::string, mx::NDArray> arguments = weights_;
     arguments.emplace("x", frame);
-    const Result<mx::Executor> executor = mx::Executor::bind(*y, arguments);
+    const Result<mx::Executor> executor = mx::Executor::bind(*y, arguments, {}, {.device = device_});
     if (!executor.ok()) return executor.status();
     Result<std::vector<mx::NDArray>> outputs = executor->forward();
     if (!outputs.ok()) return outputs.status();
@@ -122,7 +136,7 @@ class FrameClassifier {
 
   // Compiles the program, so that the camera starts after it.
   Status warm_up() {
-    const Result<mx::NDArray> frame = mx::random_uniform(0, 1, kFrameShape);
+    const Result<mx::NDArray> frame = uniform(0, 1, kFrameShape, device_);
     if (!frame.ok()) return frame.status();
     if (const Status status = enqueue_frame(*frame); !status.ok()) return status;
     const Status done = active_.back().wait();
@@ -139,6 +153,7 @@ class FrameClassifier {
 
   const std::size_t limit_;
   const bool meant_;
+  const inflight::Device device_;
   Report& report_;
   std::map<std::string, mx::NDArray> weights_;
   std::vector<mx::NDArray> active_;
@@ -146,8 +161,16 @@ class FrameClassifier {
 
 Status use(const std::vector<mx::NDArray>& results, Report& report) {
   for (const mx::NDArray& result : results) {
-    const auto version = result.snapshot();
+    // From wherever it is: on a GPU it is copied now.
+    const auto line = result.reshape({-1});
+    if (!line.ok()) return line.status();
+    const auto corner = line->at(0);
+    if (!corner.ok()) return corner.status();
+    const auto here = corner->as_in(inflight::Device::cpu());
+    if (!here.ok()) return here.status();
+    const auto version = here->snapshot();
     if (!version.ok()) return version.status();
+    if (Status copied = version->wait(); !copied.ok()) return copied;
     const auto elements = version->read();
     if (!elements.ok()) return elements.status();
     std::printf("result %ld: %f\n", ++report.completed,
@@ -180,7 +203,7 @@ double thread_us() {
 
 Status main_loop(const Arguments& arguments, FrameClassifier& classifier, Report& report) {
   constexpr auto kPause = std::chrono::microseconds(100);
-  Camera camera(arguments.fps);
+  Camera camera(arguments.fps, arguments.device);
   const TimePoint end =
       inflight::steady_clock().now() + Duration(static_cast<Duration::rep>(arguments.duration * 1e9));
   while (inflight::steady_clock().now() < end) {
@@ -234,6 +257,10 @@ bool parse(int argc, char** argv, Arguments& arguments) {
       arguments.json = value;
       good = !value.empty();
     }
+    if (option == "--context") {
+      good = value == "cpu" || value == "gpu";
+      arguments.device = value == "gpu" ? inflight::Device::cuda() : inflight::Device::cpu();
+    }
     if (option == "--network") {
       arguments.meant = value == "meant";
       good = arguments.meant || value == "written";
@@ -255,12 +282,12 @@ int main(int argc, char** argv) {
   if (!parse(argc, argv, arguments)) {
     std::fputs(
         "usage: forum_async_predictions [--duration S] [--fps F] [--limit N] [--network written|meant] "
-        "[--json FILE]\n",
+        "[--context cpu|gpu] [--json FILE]\n",
         stderr);
     return 2;
   }
   Report report;
-  FrameClassifier classifier(static_cast<std::size_t>(arguments.limit), arguments.meant, report);
+  FrameClassifier classifier(arguments, report);
   Status status = classifier.make_weights();
   if (status.ok()) status = classifier.warm_up();
   if (status.ok()) status = main_loop(arguments, classifier, report);

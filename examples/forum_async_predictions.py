@@ -9,7 +9,7 @@ gaps filled in:
 * the sketch refused when `len(active_predictions) > limit`, which let one more in than the limit says: this is `>=`;
 * the sketch made a fully connected layer and then overwrote it with `x + 1`. `--network written` is `x + 1`, as it ran;
   `--network meant` is the layer: 1,024 units on the rows of f32[3,640,480], 1.26 GB of weights;
-* options, and what a call costs: `--duration S --fps F --limit N --network written|meant --json FILE`.
+* options, and what a call costs: `--duration S --fps F --limit N --network written|meant --context cpu|gpu --json FILE`.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class FrameClassifier:
         # Built and bound anew for each frame, as in the sketch: the program behind it is compiled once.
         x = mx.sym.Variable("x")
         y = mx.sym.FullyConnected(x, num_hidden=UNITS, name="y") if self.network == "meant" else x + 1
-        executor = y.bind(mx.cpu(), {"x": frame, **self.weights})
+        executor = y.bind(mx.current_context(), {"x": frame, **self.weights})
         executor.forward()
         self.active_predictions.append(executor.outputs[0])
 
@@ -140,18 +140,7 @@ def turn(camera: Camera, classifier: FrameClassifier, report: Report) -> None:
     use(report.call(classifier.get_finished_results), report)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="The forum's program: predictions that nobody waits for.")
-    parser.add_argument("--duration", type=float, default=10, metavar="S", help="seconds (10)")
-    parser.add_argument("--fps", type=float, default=60, metavar="F", help="frames per second (60)")
-    parser.add_argument("--limit", type=int, default=8, metavar="N", help="predictions active at once (8)")
-    parser.add_argument("--network", choices=("written", "meant"), default="written")
-    parser.add_argument("--json", metavar="FILE", help="write counts and times to FILE")
-    arguments = parser.parse_args()
-    for name in ("duration", "fps", "limit"):
-        if not 0 < getattr(arguments, name) < 1e6:
-            parser.error(f"--{name}: got {getattr(arguments, name)}, want a number above 0 and below 1000000")
-
+def run(arguments: argparse.Namespace) -> None:
     classifier = FrameClassifier(arguments.limit, arguments.network)
     warm_up(classifier)
     report = Report()
@@ -173,6 +162,27 @@ def main() -> None:
     if arguments.json:
         with open(arguments.json, "w") as file:
             json.dump(told, file)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="The forum's program: predictions that nobody waits for.")
+    parser.add_argument("--duration", type=float, default=10, metavar="S", help="seconds (10)")
+    parser.add_argument("--fps", type=float, default=60, metavar="F", help="frames per second (60)")
+    parser.add_argument("--limit", type=int, default=8, metavar="N", help="predictions active at once (8)")
+    parser.add_argument("--network", choices=("written", "meant"), default="written")
+    parser.add_argument("--context", choices=("cpu", "gpu"), default="cpu", help="where frames are and predictions run (cpu)")
+    parser.add_argument("--json", metavar="FILE", help="write counts and times to FILE")
+    arguments = parser.parse_args()
+    for name in ("duration", "fps", "limit"):
+        if not 0 < getattr(arguments, name) < 1e6:
+            parser.error(f"--{name}: got {getattr(arguments, name)}, want a number above 0 and below 1000000")
+
+    try:
+        context = mx.gpu() if arguments.context == "gpu" else mx.cpu()
+    except mx.MXNetError as refused:
+        parser.exit(4, f"forum_async_predictions: {refused}\n")
+    with context:
+        run(arguments)
 
 
 if __name__ == "__main__":

@@ -38,6 +38,9 @@ def main():
     sanitizers, *command = sys.argv[1:]
     run(command, sanitizers, 30)
     assert run(command, sanitizers, 2000)["refused"] > 0, "more than a machine can do"
+    # On a GPU, or one line that says why not.
+    gpu = subprocess.run([*command, "--context", "gpu", "--duration", "1"], capture_output=True, text=True)
+    assert gpu.returncode == 0 or (gpu.returncode == 4 and gpu.stderr.count("\n") == 1 and not gpu.stdout), gpu
     bad = subprocess.run([*command, "--network", "other"], capture_output=True, text=True)
     assert bad.returncode == 2 and "usage" in bad.stderr, bad
     return 0

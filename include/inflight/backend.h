@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "inflight/buffer.h"
+#include "inflight/device_memory.h"
 #include "inflight/model.h"
 #include "inflight/status.h"
 #include "inflight/tensor.h"
@@ -181,8 +182,11 @@ class Backend {
   virtual bool orders_launches() const noexcept { return false; }
   // Whether inputs may lie in memory of this device.
   virtual bool reads(Device memory) const noexcept { return memory.is_host(); }
-  // What makes the memory for outputs.
+  // What makes the memory for outputs: the host's, in a place that the device writes to without a copy.
   virtual std::shared_ptr<Allocator> output_allocator() { return host_allocator(); }
+  // What makes it where outputs are to stay on the device (PredictorOptions::outputs_on_device); the host's, where the
+  // device computes in that.
+  virtual std::shared_ptr<Allocator> device_allocator() { return host_allocator(); }
   // Compiles a model for this device. It may take seconds.
   //   errors   kInvalidModel: an operator that the device lacks; kInvalidArgument: an input whose shape is
   //            not static; kUnsupported: a precision or a kind of model that the backend does not offer
@@ -225,6 +229,14 @@ struct LoadOptions {
 //   errors   kNoSuchDevice: the device does not exist, or its plugin is missing, cannot be opened, or is for
 //            another version; kException: the plugin threw; any other failure that the plugin returned
 Result<std::shared_ptr<Backend>> load_backend(Device device, const LoadOptions& options = {});
+
+// Opens the memory of a device, by the same plugin. It needs less of the device than its backend does.
+//   errors   kNoSuchDevice: as load_backend(), or the plugin offers no memory, as it is for the host; kException: the
+//            plugin threw; any other failure that the plugin returned
+Result<std::shared_ptr<DeviceMemory>> load_memory(Device device, const LoadOptions& options = {});
+// How many devices of a kind there are.
+//   errors   kNoSuchDevice: as load_backend(), and why there are none; kUnsupported: the plugin does not say
+Result<int> device_count(std::string_view kind, const LoadOptions& options = {});
 
 // Which operators of a model a kind of device can compute. The device need not be there, only its backend. Counts are
 // of the model as the backend simplifies it: constants are folded, and some operators become others.

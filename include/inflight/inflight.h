@@ -8,6 +8,9 @@
 #include "inflight/buffer.h"            // IWYU pragma: export
 #include "inflight/clock.h"             // IWYU pragma: export
 #include "inflight/completion_queue.h"  // IWYU pragma: export
+#include "inflight/device_arrays.h"     // IWYU pragma: export
+#include "inflight/device_memory.h"     // IWYU pragma: export
+#include "inflight/dlpack.h"            // IWYU pragma: export
 #include "inflight/engine.h"            // IWYU pragma: export
 #include "inflight/executor.h"          // IWYU pragma: export
 #include "inflight/histogram.h"         // IWYU pragma: export

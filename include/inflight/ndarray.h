@@ -131,6 +131,12 @@ class NDArray {
   //   errors   as view()
   Result<Buffer> buffer() const;
 
+  // The same elements in the memory of a device, or of the host; this very version where they are there already. Orders
+  // the copy and never blocks, but for the first call for a device, which opens it: DeviceArrays::open().
+  //   returns  the copy, still to come; it fails as this version does
+  //   errors   kInvalidArgument: an empty array; as DeviceArrays::open()
+  Result<NDArray> copy_to(Device device) const;
+
   // Blocks until can_read(), then returns status(). Looks for up to 50 us before it sleeps.
   Status wait() const;
   // The same, for `timeout` at most, or until `when` at most, a moment of steady_clock().

@@ -33,6 +33,16 @@ using BackendFactory = Result<std::shared_ptr<Backend>> (*)(Device device);
 //   thread   any, several at once
 using CoverageFunction = Result<Coverage> (*)(const Model* model);
 
+// Opens the memory of one device of the plugin's kind, for load_memory().
+//   thread   any, several at once
+//   errors   as BackendFactory
+using MemoryFunction = Result<std::shared_ptr<DeviceMemory>> (*)(Device device);
+
+// How many devices of the plugin's kind there are, at least 1.
+//   thread   any, several at once
+//   errors   kNoSuchDevice: why there are none
+using CountFunction = Result<int> (*)();
+
 // What a plugin says of itself. load_backend() reads the members in this order, and stops at the first one
 // that differs from its own. They are constants: no other code of the plugin has run by then.
 struct PluginInfo {
@@ -41,6 +51,8 @@ struct PluginInfo {
   const char* kind;                     // of its devices: "npu"
   BackendFactory factory;               // never null
   CoverageFunction coverage = nullptr;  // null: it does not say
+  MemoryFunction memory = nullptr;      // null: its devices have no memory of their own for arrays
+  CountFunction count = nullptr;        // null: it does not say
 };
 
 }  // namespace inflight
@@ -59,7 +71,7 @@ struct PluginInfo {
 // Makes a shared library a plugin: once in it, at namespace scope.
 //   kind      a string literal, the KIND of the file's name
 //   factory   a BackendFactory
-//   ...       nothing, or a CoverageFunction
+//   ...       nothing, or the CoverageFunction, MemoryFunction and CountFunction, in this order
 #define INFLIGHT_BACKEND_PLUGIN(kind, ...)                                                                  \
   extern "C" __attribute__((visibility("default"))) const ::inflight::PluginInfo*                           \
   inflight_backend_plugin() noexcept {                                                                      \

@@ -187,6 +187,10 @@ struct PredictorOptions {
   // Predictions that run at once on each device, 0 to kSlotsMax; 0: as many as the program can use. Never more than
   // the device's capacity or in_flight_limit.
   int slots = 0;
+  // True: outputs stay in the memory of the device, where it has its own: NDArray::copy_to() brings them to the host, and
+  // another predictor on that device, or another library, reads them there. False: the device leaves them in memory of
+  // the host. Not with several devices.
+  bool outputs_on_device = false;
   // True: finished predictions wait for take_finished(). Set it to false if you keep the handles and never
   // take. While finished_limit of them wait, submit() refuses.
   bool keep_finished = true;
@@ -247,8 +251,8 @@ class Predictor {
   // Compiles the model and binds the slots. It may take seconds.
   //   errors   kInvalidArgument: an option out of bounds; kOutOfMemory: memory or threads ran out, and
   //            nothing is left behind; what Runtime::open(), Backend::compile() and Program::bind() return;
-  //            kUnsupported: the devices differ in the inputs or outputs of the compiled model, or one of several
-  //            leaves outputs in memory of its own
+  //            kUnsupported: the devices differ in the inputs or outputs of the compiled model, one of several
+  //            leaves outputs in memory of its own, or outputs_on_device with an output whose shape is not static
   static Result<Predictor> create(const Model& model, PredictorOptions options = {});
 
   Predictor(Predictor&&) noexcept;

@@ -42,6 +42,7 @@ from inflight._inflight import Tuning as Tuning
 from inflight._inflight import Var as Var
 from inflight._inflight import VideoFrame as VideoFrame
 from inflight._inflight import default_model as default_model
+from inflight._inflight import from_dlpack as from_dlpack
 from inflight._inflight import open_source as open_source
 from inflight._inflight import wait_all as wait_all
 from inflight._inflight import wait_any as wait_any

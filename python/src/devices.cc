@@ -59,6 +59,13 @@ const Runtime& PyRuntime::get() const {
 }
 
 void bind_devices(nb::module_& module) {
+  module.def("_device_count", [](const std::string& kind) {
+    check_usable();
+    return take([&] {
+      const WithoutGil release;
+      return device_count(kind);
+    }());
+  });
   nb::class_<Device>(module, "Device",
                      "Where something is computed, or where memory is: a kind of device by name, and which "
                      "one of that kind.")

@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "errors.h"
+#include "inflight/device_arrays.h"
 #include "tensors.h"
 #include "types.h"
 
@@ -206,17 +207,54 @@ void copy_strided(const nb::dlpack::dltensor& tensor, const std::byte* from, std
   }
 }
 
-NDArray from_capsule(nb::handle capsule, const char* what, std::optional<bool> copy) {
+// Over memory of a device, never copied unless that is asked for: nothing here says when it is written to next.
+NDArray from_device(const DeviceArrays& there, const Source& source, HeldPtr held, std::optional<bool> copy) {
+  Buffer buffer;
+  if (source.bytes > 0) {
+    Held* const raw = held.get();
+    buffer = take(Buffer::wrap(
+        const_cast<void*>(source.data), source.bytes, [raw] { raw->let_go(); }, there.device()));
+    static_cast<void>(held.release());
+  } else {
+    buffer = take(there.acquire(0));
+  }
+  const WithoutGil release;
+  NDArray array = take(there.take(std::move(buffer), source.dtype, source.shape));
+  return copy == true ? take(there.to_device(array)) : array;
+}
+
+// The arrays of a device, which are opened at the first call.
+DeviceArrays arrays_on(Device device) {
+  return take([&] {
+    const WithoutGil release;
+    return DeviceArrays::open(device);
+  }());
+}
+
+//   there   where the exporter says that it is, and its stream has been told; empty: in memory of the host
+NDArray from_capsule(nb::handle capsule, const char* what, std::optional<bool> copy,
+                     const DeviceArrays& there = {}) {
   const Managed taken = take_capsule(capsule, what);
   HeldPtr held(new Held(taken.managed, taken.deleter));
   const nb::dlpack::dltensor& tensor = *taken.tensor;
-  check_dlpack_device(tensor.device.device_type, tensor.device.device_id, what);
+  const Device device = device_from_dlpack(tensor.device.device_type, tensor.device.device_id, what);
+  if (device != (there ? there.device() : Device::cpu())) {
+    raise_invalid(std::string(what) + ": found a capsule with memory of " + device.to_string() +
+                  ", want the tensor itself, whose stream is then ordered");
+  }
   Source source;
   source.dtype = dtype_from_dlpack(tensor.dtype, what);
   source.shape = take(Shape::make(std::vector<std::int64_t>(tensor.shape, tensor.shape + tensor.ndim)));
   if (!source.shape.is_static()) raise_invalid(std::string(what) + ": found an extent below 0");
   source.bytes = source.shape.elements() * dtype_bytes(source.dtype);
   source.data = static_cast<const std::byte*>(tensor.data) + tensor.byte_offset;
+  if (there) {
+    if (!is_dense(tensor)) {
+      raise_invalid(std::string(what) + ": found a tensor of " + device.to_string() +
+                    " that is not C-contiguous, want a dense one: tensor.contiguous()");
+    }
+    return from_device(there, source, std::move(held), copy);
+  }
   if (!is_dense(tensor)) {
     if (copy == false) refuse_copy(what, "a tensor that is not C-contiguous");
     Buffer buffer = take(pool().acquire(source.bytes));
@@ -233,21 +271,28 @@ NDArray from_capsule(nb::handle capsule, const char* what, std::optional<bool> c
 }
 
 NDArray from_dlpack(nb::handle object, const char* what, std::optional<bool> copy) {
+  DeviceArrays there;
   if (nb::hasattr(object, "__dlpack_device__")) {
-    const nb::object device = object.attr("__dlpack_device__")();
-    check_dlpack_device(nb::cast<int>(nb::int_(nb::object(device[0]))),
-                        nb::cast<int>(nb::int_(nb::object(device[1]))), what);
+    const nb::object named = object.attr("__dlpack_device__")();
+    const Device device = device_from_dlpack(nb::cast<int>(nb::int_(nb::object(named[0]))),
+                                             nb::cast<int>(nb::int_(nb::object(named[1]))), what);
+    if (!device.is_host()) there = arrays_on(device);
   }
+  // The exporter lets this stream wait for its work.
+  nb::dict options;
+  if (there && there.stream() != 0) options["stream"] = nb::int_(there.stream());
+  options["max_version"] = nb::make_tuple(1, 1);
   const nb::object exporter = object.attr("__dlpack__");
   nb::object capsule;
   try {
-    capsule = exporter(nb::arg("max_version") = nb::make_tuple(1, 1));
+    capsule = exporter(**options);
   } catch (nb::python_error& refused) {
     // One from before DLPack 1.0.
     if (!refused.matches(PyExc_TypeError)) throw;
-    capsule = exporter();
+    nb::del(options["max_version"]);
+    capsule = exporter(**options);
   }
-  return from_capsule(capsule, what, copy);
+  return from_capsule(capsule, what, copy, there);
 }
 
 constexpr const char* kWanted = "an array: an inflight.NDArray, a NumPy array, a DLPack tensor or a buffer";
@@ -257,6 +302,8 @@ constexpr const char* kWanted = "an array: an inflight.NDArray, a NumPy array, a
 NDArray array_from(nb::handle object, const char* what, std::optional<bool> copy) {
   if (Array* const array = as<Array>(object); array != nullptr) {
     if (copy != true) return array->value;
+    if (!array->value.device().is_host())
+      return take(arrays_on(array->value.device()).to_device(array->value));
     return take(NDArray::copy_of(take(array->value.read())));
   }
   if (std::optional<NDArray> array = frame_array(object)) return *std::move(array);

@@ -174,6 +174,18 @@ void bind_mx_arrays(nb::module_& module) {
              const DType type = mx_dtype(dtype);
              return mx_object(take(released([&] { return a.value.astype(type); })));
            })
+      .def_prop_ro("_device",
+                   [](const MxArray& a) {
+                     check_usable();  // takes a lock
+                     return a.value.device().to_string();
+                   })
+      .def(
+          "_as_in",
+          [](const MxArray& a, const std::string& device) {
+            const Device to = take(Device::parse(device));
+            return mx_object(take(released([&] { return a.value.as_in(to); })));
+          },
+          nb::sig("def _as_in(self, device: str) -> typing.Any"))
       .def("_assign", assign)
       .def("_fill",
            [](const MxArray& a, double value) { check(released([&] { return a.value.fill(value); })); })

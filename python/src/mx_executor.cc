@@ -16,25 +16,29 @@ auto released(Call&& call) {
   return call();
 }
 
-nb::object bind(nb::handle symbol, nb::handle arguments, nb::handle states) {
+nb::object bind(nb::handle symbol, nb::handle arguments, nb::handle states, const std::string& device) {
+  const mx::BindOptions options{.device = take(Device::parse(device))};
   const mx::Symbol network = mx_symbol(symbol, "symbol");
   if (PyDict_Check(arguments.ptr()) == 0) {
     const auto given = mx_arrays(arguments, "args");
     const auto given_states = mx_arrays(states, "aux_states");
-    return mx_object(take(released([&] { return mx::Executor::bind(network, given, given_states); })));
+    return mx_object(
+        take(released([&] { return mx::Executor::bind(network, given, given_states, options); })));
   }
   const auto given = mx_named_arrays(arguments, "args");
   const auto given_states = mx_named_arrays(states, "aux_states");
-  return mx_object(take(released([&] { return mx::Executor::bind(network, given, given_states); })));
+  return mx_object(take(released([&] { return mx::Executor::bind(network, given, given_states, options); })));
 }
 
-nb::object simple_bind(nb::handle symbol, nb::handle shapes,
-                       const std::map<std::string, std::string>& types) {
+nb::object simple_bind(nb::handle symbol, nb::handle shapes, const std::map<std::string, std::string>& types,
+                       const std::string& device) {
+  const mx::BindOptions options{.device = take(Device::parse(device))};
   const mx::Symbol network = mx_symbol(symbol, "symbol");
   const auto given = mx_shapes(shapes, "simple_bind");
   std::map<std::string, DType> dtypes;
   for (const auto& [name, dtype] : types) dtypes.emplace(name, mx_dtype(dtype));
-  return mx_object(take(released([&] { return mx::Executor::simple_bind(network, given, dtypes); })));
+  return mx_object(
+      take(released([&] { return mx::Executor::simple_bind(network, given, dtypes, options); })));
 }
 
 nb::list forward(const MxExecutor& self, nb::handle inputs, bool is_train) {
@@ -92,10 +96,13 @@ void bind_mx_executors(nb::module_& module) {
           nb::sig("def _rebound(self, shapes: dict[str, typing.Any], partial_shaping: bool, allow_up_sizing: "
                   "bool) -> typing.Any"));
   module.def("_mx_bind", bind, nb::arg("symbol"), nb::arg("arguments"), nb::arg("states").none(),
-             nb::sig("def _mx_bind(symbol: object, arguments: object, states: object) -> typing.Any"));
+             nb::arg("device"),
+             nb::sig("def _mx_bind(symbol: object, arguments: object, states: object, device: str) -> "
+                     "typing.Any"));
   module.def("_mx_simple_bind", simple_bind, nb::arg("symbol"), nb::arg("shapes"), nb::arg("types"),
+             nb::arg("device"),
              nb::sig("def _mx_simple_bind(symbol: object, shapes: dict[str, typing.Any], types: dict[str, "
-                     "str]) -> typing.Any"));
+                     "str], device: str) -> typing.Any"));
 }
 
 }  // namespace inflight::python

@@ -4,10 +4,11 @@
 #include <nanobind/stl/string.h>
 
 #include <array>
-#include <cstring>
 #include <new>
 #include <string>
+#include <vector>
 
+#include "devices.h"
 #include "errors.h"
 #include "tensors.h"
 #include "types.h"
@@ -18,15 +19,6 @@ namespace {
 
 // The elements, or the reason why not as an exception.
 TensorView read(const NDArray& array) { return take(array.read()); }
-
-std::array<std::int64_t, Shape::kRankMax> dense_strides(const TensorView& view, std::int64_t unit) {
-  std::array<std::int64_t, Shape::kRankMax> strides{};
-  for (std::size_t axis = view.shape.rank(); axis-- > 0;) {
-    strides.at(axis) = unit;
-    unit *= view.shape[axis];
-  }
-  return strides;
-}
 
 // What a Py_buffer points to while it is out.
 struct Exported {
@@ -86,78 +78,6 @@ const std::array<PyType_Slot, 3> kBufferSlots = {{
     {0, nullptr},
 }};
 
-// What a DLPack tensor of ours points to. It holds a handle, so letting go of it needs no GIL.
-template <typename Managed>
-struct Tensor {
-  Managed managed{};
-  NDArray array;
-  std::array<std::int64_t, Shape::kRankMax> shape{};
-  std::array<std::int64_t, Shape::kRankMax> strides{};
-
-  static void end(Managed* managed) {
-    auto* tensor = static_cast<Tensor*>(managed->context);
-    if (!forked()) delete tensor;
-  }
-};
-
-// An unused capsule gives its tensor back; a used one has another name.
-template <typename Managed>
-void end_capsule(PyObject* capsule) {
-  const char* name = PyCapsule_GetName(capsule);
-  if (name == nullptr || std::strncmp(name, "used", 4) == 0) return;
-  auto* managed = static_cast<Managed*>(PyCapsule_GetPointer(capsule, name));
-  if (managed != nullptr) managed->deleter(managed);
-}
-
-template <typename Managed>
-nb::object make_capsule(const NDArray& array, const char* name) {
-  const TensorView view = read(array);
-  auto tensor = std::make_unique<Tensor<Managed>>();
-  tensor->array = array;
-  for (std::size_t axis = 0; axis < view.shape.rank(); ++axis) tensor->shape.at(axis) = view.shape[axis];
-  tensor->strides = dense_strides(view, 1);
-  nb::dlpack::dltensor& described = tensor->managed.tensor;
-  described.data = const_cast<void*>(view.data);
-  described.device = {1, 0};
-  described.ndim = static_cast<std::int32_t>(view.shape.rank());
-  described.dtype = dlpack_of(view.dtype);
-  described.shape = tensor->shape.data();
-  described.strides = tensor->strides.data();
-  tensor->managed.context = tensor.get();
-  tensor->managed.deleter = Tensor<Managed>::end;
-  if constexpr (std::is_same_v<Managed, ManagedVersioned>) {
-    tensor->managed.major = 1;
-    tensor->managed.minor = 0;
-    tensor->managed.flags = kReadOnly;
-  }
-  PyObject* capsule = PyCapsule_New(&tensor->managed, name, end_capsule<Managed>);
-  if (capsule == nullptr) throw nb::python_error();
-  static_cast<void>(tensor.release());
-  return nb::steal(capsule);
-}
-
-nb::object dlpack(const Array& array, nb::handle stream, nb::handle max_version, nb::handle dl_device,
-                  std::optional<bool> copy) {
-  if (!stream.is_none()) raise_invalid("stream: memory of the host has none, want None");
-  if (!dl_device.is_none() && !(nb::cast<int>(nb::int_(nb::object(dl_device[0]))) == 1 &&
-                                nb::cast<int>(nb::int_(nb::object(dl_device[1]))) == 0)) {
-    PyErr_SetString(PyExc_BufferError, "dl_device: want (1, 0), the host: nothing is moved between devices");
-    throw nb::python_error();
-  }
-  const bool versioned = !max_version.is_none() && nb::cast<int>(nb::int_(nb::object(max_version[0]))) >= 1;
-  NDArray given = array.value;
-  if (copy == true || !versioned) {
-    // Before DLPack 1.0 nothing says that a tensor is read-only, so who asks that way gets one of its own.
-    if (copy == false) {
-      PyErr_SetString(PyExc_BufferError, "a read-only array needs DLPack 1.0 (max_version), or a copy");
-      throw nb::python_error();
-    }
-    given = take(NDArray::copy_of(read(array.value)));
-  }
-  return versioned ? make_capsule<ManagedVersioned>(given, kVersionedName)
-                   : make_capsule<ManagedUnversioned>(given, kUnversionedName);
-}
-
 nb::object numpy_asarray(nb::handle object) { return nb::module_::import_("numpy").attr("asarray")(object); }
 
 nb::object array_protocol(nb::handle self, nb::handle dtype, std::optional<bool> copy) {
@@ -190,6 +110,21 @@ nb::object numpy_view(nb::handle array) {
 }
 
 void bind_arrays(nb::module_& module) {
+  module.def(
+      "from_dlpack",
+      [](nb::handle tensor) {
+        check_startable();
+        drain_releases();
+        return Array(array_from(tensor, "tensor", false));
+      },
+      nb::arg("tensor").none(), nb::sig("def from_dlpack(tensor: object) -> NDArray"),
+      "An array over the memory of a tensor (PyTorch, CuPy, NumPy and others), never copied: nobody writes "
+      "to it\n"
+      "while the array or what was made of it lives. On a CUDA device it is ready, without anybody waiting, "
+      "once "
+      "the\n"
+      "device has done what the tensor's library had put into its current stream.\n\n"
+      "As NDArray(tensor, copy=False).");
   nb::class_<Array>(
       module, "NDArray", nb::is_weak_referenceable(), nb::type_slots(kBufferSlots.data()),
       "A handle to one version of an array: computed, failed, or still to come. It never shows\n"
@@ -205,14 +140,20 @@ void bind_arrays(nb::module_& module) {
           },
           nb::arg("data").none(), nb::kw_only(), nb::arg("copy") = nb::none(),
           nb::sig("def __init__(self, data: object, *, copy: bool | None = None) -> None"),
-          "An array that can be read at once.\n\n"
-          "data  a NumPy array, a DLPack tensor in memory of the host, an object with the buffer protocol, "
-          "or\n"
-          "      what numpy.asarray takes by itself; of rank 8 at most\n"
-          "copy  None: copied, unless nobody can write to it (bytes, a read-only array and its like); "
-          "False:\n"
-          "      never copied, and the caller does not write to it while this array or what was made of it\n"
-          "      lives; True: always copied\n\n"
+          "An array that can be read at once; of a tensor on a device, once the device has done what the "
+          "tensor's\n"
+          "library had given it.\n\n"
+          "data  a NumPy array, a DLPack tensor in memory of the host or on a CUDA device (PyTorch, CuPy), "
+          "an "
+          "object\n"
+          "      with the buffer protocol, or what numpy.asarray takes by itself; of rank 8 at most\n"
+          "copy  None: copied, unless nobody can write to it (bytes, a read-only array and its like) or it "
+          "is "
+          "on a\n"
+          "      device; False: never copied, and the caller does not write to it while this array or what "
+          "was "
+          "made\n"
+          "      of it lives; True: always copied\n\n"
           "InvalidTypeError: not an array, or an array of Python objects. InvalidArgumentError: other "
           "elements\n"
           "than bool, u8-u64, i8-i64, f16, bf16, f32, f64; another machine's byte order; copy=False where "
@@ -279,7 +220,7 @@ void bind_arrays(nb::module_& module) {
            nb::sig("def __array__(self, dtype: inflight._types.DTypeLike | None = None, copy: bool | None = "
                    "None) -> "
                    "inflight._types.Array"))
-      .def("__dlpack__", dlpack, nb::kw_only(), nb::arg("stream") = nb::none(),
+      .def("__dlpack__", dlpack_capsule, nb::kw_only(), nb::arg("stream") = nb::none(),
            nb::arg("max_version") = nb::none(), nb::arg("dl_device") = nb::none(),
            nb::arg("copy") = nb::none(),
            nb::sig("def __dlpack__(self, *, stream: int | None = None, max_version: tuple[int, int] | None = "
@@ -287,16 +228,49 @@ void bind_arrays(nb::module_& module) {
                    "dl_device: tuple[int, int] | None = None, copy: bool | None = None) -> "
                    "typing_extensions.CapsuleType"),
            "A DLPack capsule, read-only, without a copy, that keeps the version alive. One who asks without\n"
-           "max_version, from before DLPack 1.0, gets a copy, as nothing would say that it is read-only.")
+           "max_version, from before DLPack 1.0, gets a copy of memory of the host, as nothing would say "
+           "that it "
+           "is\n"
+           "read-only; and of a device the memory itself, which must not be written to.\n\n"
+           "stream       where the consumer uses memory of a CUDA device: None or 1: the legacy default "
+           "stream; "
+           "2: the\n"
+           "             per-thread one; else a stream's number; -1: it gives the capsule back only when the "
+           "device is\n"
+           "             done. Nothing has to be waited for, as what can be read has been computed; but the "
+           "memory "
+           "is not\n"
+           "             used again before the device has done what was in that stream when the capsule is "
+           "given "
+           "back.\n"
+           "dl_device    (1, 0): a copy in memory of the host, which is waited for")
       .def(
           "__dlpack_device__",
           [](const Array& a) {
-            if (!a.value.device().is_host()) {
-              raise(Status(StatusCode::kUnsupported, "DLPack: memory of " + a.value.device().to_string()));
-            }
-            return nb::make_tuple(1, 0);
+            const nb::dlpack::device device = dlpack_device_of(a.value.device());
+            return nb::make_tuple(device.device_type, device.device_id);
           },
           nb::sig("def __dlpack_device__(self) -> tuple[int, int]"))
+      .def(
+          "copy_to",
+          [](const Array& a, nb::handle device) {
+            check_startable();
+            const std::vector<Device> to = devices_from(device);
+            if (to.size() != 1)
+              raise_invalid("device: got " + std::to_string(to.size()) + " devices, want 1");
+            Result<NDArray> copy = [&] {
+              const WithoutGil release;
+              return a.value.copy_to(to[0]);
+            }();
+            return Array(take(std::move(copy)));
+          },
+          nb::arg("device"), nb::sig("def copy_to(self, device: Device | str) -> NDArray"),
+          "The same elements in the memory of a device, or of the host (\"cpu\"): an array that is still to "
+          "come,\n"
+          "or this one, where they are there already. Never waits, but for the first call for a device, "
+          "which\n"
+          "opens it.\n\n"
+          "NoSuchDeviceError: there is none; OutOfMemoryError. What fails later is the status of the copy.")
       .def(
           "on_ready",
           [](nb::handle self, nb::object fn, nb::object executor) {

@@ -191,7 +191,7 @@ void make(PyPredictor* self, const Model& model, PyRuntime* runtime, nb::handle 
           double weight, const nb::object& in_flight_limit, const std::string& overload,
           std::optional<double> block_timeout, const std::string& precision, const std::string& width,
           int slots, bool keep_finished, int finished_limit, double watch_share, const std::string& delivery,
-          bool refuse_late, const std::string& tune) {
+          bool refuse_late, const std::string& tune, bool outputs_on_device) {
   check_startable();
   PredictorOptions options;
   if (runtime != nullptr) {
@@ -215,6 +215,7 @@ void make(PyPredictor* self, const Model& model, PyRuntime* runtime, nb::handle 
   options.watch_share = watch_share;
   options.refuse_late = refuse_late;
   options.tune = take(parse_tune_level(tune));
+  options.outputs_on_device = outputs_on_device;
   Result<Predictor> created = [&] {
     const WithoutGil release;
     return Predictor::create(model, std::move(options));
@@ -274,7 +275,9 @@ constexpr const char* kSubmitDoc =
     "deadline  in seconds of time.monotonic(); one that has not started by then expires\n"
     "copy      None: what somebody may still write to is copied, once, and the caller may use it again at\n"
     "          once. Not copied are arrays of this package, bytes, and read-only arrays that own their\n"
-    "          memory or are views of such. False: never copied; the caller does not write to the array\n"
+    "          memory or are views of such, and tensors on a device. False: never copied; as for the latter, "
+    "the\n"
+    "          caller does not write to the array\n"
     "          until the prediction can be read. True: always copied.\n"
     "stream    of Predictor.stream(): the camera or client that it comes from\n\n"
     "OverloadedError (a BlockingIOError) with retry_after, in seconds: every place is taken, or\n"
@@ -329,7 +332,11 @@ constexpr const char* kPredictorDoc =
     "refuse_late      a frame that would not finish by its deadline is refused at once\n"
     "tune             how long a GPU may time ways to compute the model: \"off\": not at all; \"fast\": 5 "
     "seconds;\n"
-    "                 \"full\": 60. What is found is kept on disk. Other devices ignore it\n\n"
+    "                 \"full\": 60. What is found is kept on disk. Other devices ignore it\n"
+    "outputs_on_device  outputs stay in the memory of the device: another predictor there, or PyTorch and "
+    "CuPy\n"
+    "                 by DLPack, read them without a copy; NDArray.copy_to(\"cpu\") brings one to the "
+    "host\n\n"
     "InvalidArgumentError: an option out of bounds; InvalidModelError, UnsupportedError: the device cannot\n"
     "run the model; NoSuchDeviceError; OutOfMemoryError. Compiling may take seconds; the GIL is released.";
 
@@ -348,7 +355,7 @@ void bind_predictors(nb::module_& module) {
            nb::arg("block_timeout") = nb::none(), nb::arg("precision") = "auto", nb::arg("width") = "elastic",
            nb::arg("slots") = 0, nb::arg("keep_finished") = true, nb::arg("finished_limit") = 1024,
            nb::arg("watch_share") = 0.05, nb::arg("delivery") = "as-completed",
-           nb::arg("refuse_late") = false, nb::arg("tune") = "fast",
+           nb::arg("refuse_late") = false, nb::arg("tune") = "fast", nb::arg("outputs_on_device") = false,
            nb::sig("def __init__(self, model: Model, *, runtime: Runtime | None = None, device: Device | str "
                    "| list[Device | str] | tuple[Device | str, ...] | None = "
                    "None, threads: int = 0, weight: float = 1.0, in_flight_limit: int | "
@@ -363,7 +370,7 @@ void bind_predictors(nb::module_& module) {
                    "watch_share: float = 0.05, delivery: typing.Literal[\"as-completed\", \"in-order\", "
                    "\"newest-only\"] = \"as-completed\", refuse_late: bool = False, tune: "
                    "typing.Literal[\"off\", \"fast\", "
-                   "\"full\"] = \"fast\") -> None"))
+                   "\"full\"] = \"fast\", outputs_on_device: bool = False) -> None"))
       .def("submit", submit, nb::arg("frame").none(), nb::kw_only(), nb::arg("tag") = 0,
            nb::arg("due") = nb::none(), nb::arg("deadline") = nb::none(), nb::arg("copy") = nb::none(),
            nb::arg("stream") = nb::none(),

@@ -9,6 +9,14 @@
 namespace inflight::python {
 namespace {
 
+// DLPack's device types.
+constexpr int kDlpackCpu = 1;
+constexpr int kDlpackCuda = 2;
+constexpr int kDlpackCudaHost = 3;
+constexpr int kDlpackRocmHost = 11;
+constexpr int kDlpackExtension = 12;  // here: the null device
+constexpr int kDlpackCudaManaged = 13;
+
 constexpr const char* kWantedDTypes = "bool, u8 to u64, i8 to i64, f16, bf16, f32 or f64";
 
 enum class Kind : std::uint8_t { kBool, kSigned, kUnsigned, kFloat, kNone };
@@ -109,14 +117,22 @@ DType dtype_from_dlpack(nb::dlpack::dtype dtype, const char* what) {
                 kWantedDTypes);
 }
 
-void check_dlpack_device(int type, int id, const char* what) {
-  constexpr int kCpu = 1, kCudaHost = 3, kRocmHost = 11;
-  if (type == kCpu || type == kCudaHost || type == kRocmHost) return;
+Device device_from_dlpack(int type, int id, const char* what) {
+  switch (type) {
+    case kDlpackCpu:
+    case kDlpackCudaHost:
+    case kDlpackRocmHost:
+      return Device::cpu();
+    case kDlpackCuda:
+    case kDlpackCudaManaged:
+      return take(Device::make("cuda", id));
+    case kDlpackExtension:
+      return take(Device::make("null", id));
+    default:
+      break;
+  }
   const char* name = "device type ";
   switch (type) {
-    case 2:
-      name = "cuda";
-      break;
     case 4:
       name = "opencl";
       break;
@@ -129,9 +145,6 @@ void check_dlpack_device(int type, int id, const char* what) {
     case 10:
       name = "rocm";
       break;
-    case 13:
-      name = "cuda (managed)";
-      break;
     case 14:
       name = "oneapi";
       break;
@@ -141,7 +154,24 @@ void check_dlpack_device(int type, int id, const char* what) {
   std::string found = name;
   if (found.back() == ' ') found += std::to_string(type);
   raise(Status(StatusCode::kUnsupported, std::string(what) + ": found memory of " + found + ":" +
-                                             std::to_string(id) + ", want the host's (cpu)"));
+                                             std::to_string(id) + ", want the host's (cpu) or cuda's"));
+}
+
+nb::dlpack::device dlpack_device_of(Device device) {
+  if (device.is_host()) return {kDlpackCpu, 0};
+  if (device.name() == "cuda") return {kDlpackCuda, device.index()};
+  if (device.name() == "null") return {kDlpackExtension, device.index()};
+  raise(Status(StatusCode::kUnsupported,
+               "DLPack: found memory of " + device.to_string() + ", which it has no name for"));
+}
+
+std::array<std::int64_t, Shape::kRankMax> dense_strides(const TensorView& view, std::int64_t unit) {
+  std::array<std::int64_t, Shape::kRankMax> strides{};
+  for (std::size_t axis = view.shape.rank(); axis-- > 0;) {
+    strides.at(axis) = unit;
+    unit *= view.shape[axis];
+  }
+  return strides;
 }
 
 const char* format_of(DType dtype) {

@@ -5,6 +5,7 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -38,8 +39,14 @@ inline constexpr const char* kVersionedName = "dltensor_versioned";
 //   errors   InvalidArgumentError, InvalidTypeError: what was found and what was wanted
 DType dtype_from_format(const char* format, std::size_t item_bytes, const char* what);
 DType dtype_from_dlpack(nb::dlpack::dtype dtype, const char* what);
-//   errors   UnsupportedError: not memory of the host
-void check_dlpack_device(int type, int id, const char* what);
+//   errors   UnsupportedError: neither memory of the host nor of a device that arrays can be on
+Device device_from_dlpack(int type, int id, const char* what);
+// (type, id) as DLPack has them.
+//   errors   UnsupportedError: DLPack has no name for it
+nb::dlpack::device dlpack_device_of(Device device);
+
+// Of dense elements; in units of `unit`.
+std::array<std::int64_t, Shape::kRankMax> dense_strides(const TensorView& view, std::int64_t unit);
 
 // The format of the buffer protocol; null: it has none (bf16).
 const char* format_of(DType dtype);

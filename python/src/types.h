@@ -113,6 +113,10 @@ std::optional<TimePoint> frame_due(nb::handle object);
 // The array of a VideoFrame; nothing where it is none.
 std::optional<NDArray> frame_array(nb::handle object);
 
+// What __dlpack__() gives.
+nb::object dlpack_capsule(const Array& array, nb::handle stream, nb::handle max_version, nb::handle dl_device,
+                          std::optional<bool> copy);
+
 // A NumPy view of an array that is ready and in memory of the host.
 nb::object numpy_view(nb::handle array);
 

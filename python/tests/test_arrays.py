@@ -185,19 +185,21 @@ def test_bytes_of_one_byte_have_no_order() -> None:
 class ForeignDevice:
     """A tensor that says that it is in memory of a graphics card."""
 
-    def __init__(self, kind: int = 2) -> None:
-        self.kind = kind
+    def __init__(self, kind: int, index: int = 1) -> None:
+        self.kind, self.index = kind, index
 
     def __dlpack_device__(self) -> tuple[int, int]:
-        return (self.kind, 1)
+        return (self.kind, self.index)
 
     def __dlpack__(self, **_: object) -> object:
         raise AssertionError("it must not be asked for")
 
 
 def test_memory_of_another_device() -> None:
-    with pytest.raises(inflight.UnsupportedError, match="cuda:1.*want the host's"):
-        inflight.NDArray(ForeignDevice())
+    with pytest.raises(inflight.UnsupportedError, match="vulkan:1.*want the host's"):
+        inflight.NDArray(ForeignDevice(7))
+    with pytest.raises(inflight.NoSuchDeviceError, match="cuda:63"):
+        inflight.NDArray(ForeignDevice(2, 63))
     with pytest.raises(NotImplementedError, match="device type 99:1"):
         inflight.NDArray(ForeignDevice(99))
 

@@ -326,7 +326,7 @@ def test_functions_of_operators() -> None:
         (lambda x: mx.nothing, AttributeError, "nothing"),
         (lambda x: x.attach_grad(), NotImplementedError, "training"),
         (lambda x: x.nothing, AttributeError, "nothing"),
-        (lambda x: mx.gpu(), LookupError, r"mx.cpu\(\)"),
+        (lambda x: mx.gpu(99), LookupError, r"gpu\(99\)"),
         (lambda x: mx.cpu(1), LookupError, r"cpu\(1\)"),
         (lambda x: x.as_in_context("gpu"), TypeError, "Context"),
         (lambda x: x.copyto(mx.nd.zeros((9,))), ValueError, "copyto"),

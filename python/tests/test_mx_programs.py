@@ -234,7 +234,7 @@ def test_names_of_mxnet_that_are_not_here() -> None:
             getattr(mx, module)
         assert not hasattr(mx, module)
     assert issubclass(mx.base.MissingError, mx.MXNetError) and mx.MXNetError is inflight.Error
-    assert mx.num_gpus() == 0 and mx.context.num_gpus() == 0
+    assert mx.num_gpus() == mx.context.num_gpus() >= 0
     with mx.cpu() as device:
         assert mx.current_context() == device
     assert mx.ndarray is mx.nd and mx.symbol is mx.sym

@@ -63,4 +63,33 @@ Result<std::shared_ptr<Backend>> load_backend(Device device, const LoadOptions& 
   return Status::out_of_memory("backend");
 }
 
+Result<std::shared_ptr<DeviceMemory>> load_memory(Device device, const LoadOptions& options) try {
+  const auto load = [&]() -> Result<std::shared_ptr<DeviceMemory>> {
+    if (device.name() == kBuiltIn) return Status(StatusCode::kNoSuchDevice, "its memory is the host's");
+    const std::vector<std::string> folders = internal::plugin_folders(options.plugin_folders);
+    const std::optional<std::string> path = internal::find_plugin(device.name(), folders);
+    return path ? internal::plugin_memory(*path, device) : nowhere(device.name(), folders);
+  };
+  auto memory = load();
+  if (memory.ok()) return memory;
+  return memory.status().with_context(fmt::format("device \"{}\"", device.to_string()));
+} catch (const std::bad_alloc&) {
+  return Status::out_of_memory("device memory");
+}
+
+Result<int> device_count(std::string_view kind, const LoadOptions& options) try {
+  const auto count = [&]() -> Result<int> {
+    if (kind == kBuiltIn) return 1;
+    INFLIGHT_TRY(Device::make(kind).status());
+    const std::vector<std::string> folders = internal::plugin_folders(options.plugin_folders);
+    const std::optional<std::string> path = internal::find_plugin(kind, folders);
+    return path ? internal::plugin_device_count(*path, kind) : nowhere(kind, folders);
+  };
+  auto counted = count();
+  if (counted.ok()) return counted;
+  return counted.status().with_context(fmt::format("devices \"{}\"", kind));
+} catch (const std::bad_alloc&) {
+  return Status::out_of_memory("devices");
+}
+
 }  // namespace inflight

@@ -113,4 +113,23 @@ Result<Coverage> plugin_coverage(const std::string& path, std::string_view kind,
   return std::move(*told);
 }
 
+Result<std::shared_ptr<DeviceMemory>> plugin_memory(const std::string& path, Device device) {
+  INFLIGHT_TRY_ASSIGN(const PluginInfo* const info, read_info(path, device.name()));
+  if (info->memory == nullptr) return refused(fmt::format("plugin {} offers no memory for arrays", path));
+  std::optional<Result<std::shared_ptr<DeviceMemory>>> made;
+  INFLIGHT_TRY(call_user([&] { made.emplace(info->memory(device)); }).with_context("plugin " + path));
+  if (!made->ok()) return made->status();
+  if (**made == nullptr) return Status(StatusCode::kInternal, fmt::format("plugin {} made no memory", path));
+  return std::move(*made);
+}
+
+Result<int> plugin_device_count(const std::string& path, std::string_view kind) {
+  INFLIGHT_TRY_ASSIGN(const PluginInfo* const info, read_info(path, kind));
+  if (info->count == nullptr)
+    return Status(StatusCode::kUnsupported, fmt::format("plugin {} does not count its devices", path));
+  std::optional<Result<int>> told;
+  INFLIGHT_TRY(call_user([&] { told.emplace(info->count()); }).with_context("plugin " + path));
+  return std::move(*told);
+}
+
 }  // namespace inflight::internal

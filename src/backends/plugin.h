@@ -30,6 +30,14 @@ std::vector<std::string> plugin_kinds(std::span<const std::string> folders);
 //            factory returned or threw
 Result<std::shared_ptr<Backend>> open_plugin(const std::string& path, Device device);
 
+// Opens this file and lets it open the memory of `device`.
+//   errors   kNoSuchDevice: as open_plugin(), or it offers none; what it returned or threw
+Result<std::shared_ptr<DeviceMemory>> plugin_memory(const std::string& path, Device device);
+
+// Opens this file and lets it count its devices.
+//   errors   kUnsupported: it does not say; as open_plugin()
+Result<int> plugin_device_count(const std::string& path, std::string_view kind);
+
 // Opens this file and lets it say what it can compute, as CoverageFunction.
 //   errors   kUnsupported: it does not say; kNoSuchDevice: as open_plugin()
 Result<Coverage> plugin_coverage(const std::string& path, std::string_view kind, const Model* model);

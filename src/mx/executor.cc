@@ -8,6 +8,7 @@
 
 #include "base/user_code.h"
 #include "inflight/internal/mutex.h"
+#include "mx/device_task.h"
 #include "mx/family.h"
 #include "mx/task.h"
 
@@ -41,8 +42,10 @@ struct ExecutorState {
 
 namespace {
 
-Status no_such_device(const Device& device) {
-  return {StatusCode::kUnsupported, fmt::format("bind: device: got {}, want cpu", device.to_string())};
+Status on_another_device(const std::string& name, Device got, Device want) {
+  return {StatusCode::kInvalidArgument,
+          fmt::format("bind: \"{}\" is on {}, want {}, where the executor computes", name, got.to_string(),
+                      want.to_string())};
 }
 
 // The program of a graph: from the cache, or lowered now and compiled later.
@@ -51,6 +54,7 @@ Result<std::shared_ptr<ProgramFamily>> family_of(const Symbol& symbol, const Gra
                                                  const BindOptions& options) {
   INFLIGHT_TRY_ASSIGN(Environment* const environment, Environment::get());
   std::string key = graph.structure();
+  if (!options.device.is_host()) key += options.device.to_string();
   key += static_cast<char>('0' + static_cast<int>(options.precision));
   for (const TensorSpec& spec : specs) {
     key += static_cast<char>('a' + static_cast<int>(spec.dtype));
@@ -60,9 +64,14 @@ Result<std::shared_ptr<ProgramFamily>> family_of(const Symbol& symbol, const Gra
   std::shared_ptr<ProgramFamily> family = environment->families().find(key);
   if (family != nullptr) return family;
   environment->families().for_each([](ProgramFamily& other) { other.release_unused(); });
-  INFLIGHT_TRY_ASSIGN(
-      family, ProgramFamily::make(*environment, detail::entries_of(symbol), specs, options.precision));
+  INFLIGHT_TRY_ASSIGN(family, ProgramFamily::make(*environment, detail::entries_of(symbol), specs,
+                                                  options.precision, options.device));
   return environment->families().insert(key, family);
+}
+
+Result<NDArray> zeros_on(Device device, const Shape& shape, DType dtype) {
+  INFLIGHT_TRY_ASSIGN(const NDArray array, NDArray::zeros(shape, dtype));
+  return array.as_in(device);
 }
 
 Result<std::vector<NDArray>> by_name(const Graph& graph, const std::map<std::string, NDArray>& arguments,
@@ -87,7 +96,6 @@ Result<std::vector<NDArray>> by_name(const Graph& graph, const std::map<std::str
 Result<Executor> Executor::make(const Symbol& symbol, std::vector<NDArray> variables,
                                 const BindOptions& options) {
   return inflight::internal::call_user([&]() -> Result<Executor> {
-    if (!options.device.is_host()) return no_such_device(options.device);
     const Graph graph(detail::entries_of(symbol));
     std::vector<TensorSpec> specs;
     auto state = std::make_shared<detail::ExecutorState>();
@@ -95,6 +103,8 @@ Result<Executor> Executor::make(const Symbol& symbol, std::vector<NDArray> varia
       const std::string& name = graph.nodes[graph.variables[i]]->name;
       if (!variables[i])
         return Status(StatusCode::kInvalidArgument, fmt::format("bind: \"{}\": got an empty array", name));
+      if (variables[i].device() != options.device)
+        return on_another_device(name, variables[i].device(), options.device);
       specs.push_back({"", variables[i].dtype(), variables[i].shape()});
       state->names.push_back(name);
     }
@@ -142,10 +152,11 @@ Result<Executor> Executor::simple_bind(const Symbol& symbol, const std::map<std:
     if (!symbol) return Status(StatusCode::kInvalidArgument, "simple_bind: got an empty symbol");
     INFLIGHT_TRY_ASSIGN(const ShapeInference found, symbol.infer_shape(shapes));
     INFLIGHT_TRY_ASSIGN(const TypeInference typed, symbol.infer_type(types));
-    const auto zeros = [](const auto& all, const std::vector<DType>& dtypes) -> Result<std::vector<NDArray>> {
+    const auto zeros = [&](const auto& all,
+                           const std::vector<DType>& dtypes) -> Result<std::vector<NDArray>> {
       std::vector<NDArray> arrays;
       for (std::size_t i = 0; i < all.size(); ++i) {
-        INFLIGHT_TRY_ASSIGN(NDArray array, NDArray::zeros(*all[i], dtypes[i]));
+        INFLIGHT_TRY_ASSIGN(NDArray array, zeros_on(options.device, *all[i], dtypes[i]));
         arrays.push_back(std::move(array));
       }
       return arrays;
@@ -195,13 +206,17 @@ Result<std::vector<NDArray>> Executor::forward(const std::map<std::string, NDArr
       }
       arrays.resize(kept);
     }
-    INFLIGHT_TRY_ASSIGN(
-        auto versions,
-        detail::push_task(
-            *environment, state.family->outputs(), std::move(arrays), choice.network.get(),
-            [network = choice.network](std::vector<TensorView>& from, std::span<const MutableTensorView> to) {
-              return network->run(from, to);
-            }));
+    const auto push = [&] {
+      const std::vector<detail::OutputSpec>& specs = state.family->outputs();
+      if (!state.options.device.is_host())
+        return detail::push_launch(*environment, specs, std::move(arrays), choice.network);
+      return detail::push_task(
+          *environment, specs, std::move(arrays), choice.network.get(),
+          [network = choice.network](std::vector<TensorView>& from, std::span<const MutableTensorView> to) {
+            return network->run(from, to);
+          });
+    };
+    INFLIGHT_TRY_ASSIGN(auto versions, push());
     std::vector<NDArray> outputs;
     for (inflight::NDArray& version : versions) {
       INFLIGHT_TRY_ASSIGN(NDArray array, NDArray::of(std::move(version)));
@@ -216,7 +231,7 @@ Result<std::vector<NDArray>> Executor::outputs() const {
   const inflight::internal::MutexLock lock(state_->mutex);
   if (state_->outputs.empty()) {
     for (const detail::OutputSpec& spec : state_->family->outputs()) {
-      INFLIGHT_TRY_ASSIGN(NDArray array, NDArray::zeros(spec.shape, spec.dtype));
+      INFLIGHT_TRY_ASSIGN(NDArray array, zeros_on(state_->options.device, spec.shape, spec.dtype));
       state_->outputs.push_back(std::move(array));
     }
   }
@@ -309,7 +324,7 @@ Result<Executor> Executor::reshape(const std::map<std::string, Shape>& shapes, b
                       fmt::format("reshape: \"{}\": {} would grow to {}; allow_up_sizing allows that",
                                   state_->names[i], old.shape().to_string(), shape.to_string()));
       }
-      INFLIGHT_TRY_ASSIGN(NDArray array, NDArray::zeros(shape, old.dtype()));
+      INFLIGHT_TRY_ASSIGN(NDArray array, zeros_on(state_->options.device, shape, old.dtype()));
       variables.push_back(std::move(array));
     }
     return make(state_->symbol, std::move(variables), state_->options);

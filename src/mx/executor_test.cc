@@ -100,7 +100,8 @@ TEST(MxFamily, BuildsWeightsInOnceTheyStayAndLetsGoOfThem) {
   const std::vector<TensorSpec> specs = {
       {"", DType::kF32, {1, 3}}, {"", DType::kF32, {7, 3}}, {"", DType::kF32, {7}}};
   const auto family =
-      detail::ProgramFamily::make(environment, detail::entries_of(net), specs, Precision::kF32).value();
+      detail::ProgramFamily::make(environment, detail::entries_of(net), specs, Precision::kF32, Device::cpu())
+          .value();
   const auto operands = [](const std::vector<NDArray>& arrays) {
     std::vector<detail::Operand> all;
     for (const NDArray& one : arrays) all.push_back(detail::operand_of(one).value());
@@ -167,7 +168,7 @@ TEST(MxExecutor, RefusesWhatDoesNotFit) {
           "operator FullyConnected \"fc1\": input weight: got float32, want int32");
   arguments.insert_or_assign("data", NDArray::zeros({1, 3}).value());
   refused(Executor::bind(net, arguments, {}, {.device = Device::cuda()}).status(),
-          "device: got cuda:0, want cpu", StatusCode::kUnsupported);
+          "\"data\" is on cpu, want cuda:0, where the executor computes");
   const Executor executor = Executor::bind(net, arguments).value();
   refused(executor.forward({}, true).status(), "is_train: got true", StatusCode::kUnsupported);
   refused(executor.forward({{"date", NDArray::zeros({1, 3}).value()}}).status(),

@@ -8,11 +8,12 @@ namespace inflight::mx::detail {
 
 Result<std::shared_ptr<ProgramFamily>> ProgramFamily::make(Environment& environment, std::vector<Entry> heads,
                                                            const std::vector<TensorSpec>& variables,
-                                                           Precision precision) {
+                                                           Precision precision, Device device) {
   std::shared_ptr<ProgramFamily> family(new ProgramFamily);
   family->heads_ = std::move(heads);
   family->variables_ = variables;
   family->precision_ = precision;
+  family->device_ = device;
   const Graph graph(family->heads_);
   family->is_weight_ = graph.is_weight;
   std::size_t bytes = 0;
@@ -24,7 +25,7 @@ Result<std::shared_ptr<ProgramFamily>> ProgramFamily::make(Environment& environm
   family->may_specialise_ = bytes > 0 && bytes <= kConstantBytesMax;
   INFLIGHT_TRY_ASSIGN(Model model, lower_graph(graph, bindings));
   for (const TensorSpec& output : model.outputs()) family->outputs_.push_back({output.dtype, output.shape});
-  family->general_ = std::make_shared<CompiledNetwork>(std::move(model), precision);
+  family->general_ = std::make_shared<CompiledNetwork>(std::move(model), precision, device);
   INFLIGHT_TRY(environment.start_compiling(family->general_));
   return family;
 }
@@ -67,8 +68,17 @@ void ProgramFamily::specialise(Environment& environment, std::span<const Operand
   ++specialisations_;
   auto made = std::make_shared<Specialised>();
   made->weights = std::exchange(last_, {});
+  // What fails here fails quietly: the general program goes on to serve.
+  Result<std::shared_ptr<Backend>> backend = environment.backend(device_);
+  if (!backend.ok()) return;
   OpOptions options;
-  for (const Operand& weight : made->weights) options.reads.push_back(weight.array.var());
+  std::vector<Operand> from = made->weights;  // where the host reads them
+  for (Operand& weight : from) {
+    Result<inflight::NDArray> copy = weight.array.copy_to(Device::cpu());
+    if (!copy.ok()) return;
+    weight.array = *std::move(copy);
+    options.reads.push_back(weight.array.var());
+  }
   std::vector<Binding> bindings;
   std::size_t next = 0;
   std::vector<std::size_t> place;  // of each variable among the weights
@@ -76,19 +86,20 @@ void ProgramFamily::specialise(Environment& environment, std::span<const Operand
     bindings.push_back({variables_[i], {}});
     place.push_back(is_weight_[i] ? next++ : 0);
   }
-  // What fails here fails quietly: the general program goes on to serve.
   const Status pushed = environment.engine().push(
-      [made, heads = heads_, bindings = std::move(bindings), place = std::move(place), is_weight = is_weight_,
+      [made, from = std::move(from), backend = *std::move(backend), device = device_, heads = heads_,
+       bindings = std::move(bindings), place = std::move(place), is_weight = is_weight_,
        precision = precision_, &environment]() mutable -> Status {
         for (std::size_t i = 0; i < bindings.size(); ++i) {
           if (!is_weight[i]) continue;
-          const Operand& weight = made->weights[place[i]];
+          const Operand& weight = from[place[i]];
           INFLIGHT_TRY_ASSIGN(const inflight::NDArray part, alias(environment, weight));
           INFLIGHT_TRY_ASSIGN(bindings[i].constant, part.buffer());
         }
         INFLIGHT_TRY_ASSIGN(Model model, lower_graph(Graph(heads), bindings));
-        made->network = std::make_shared<CompiledNetwork>(std::move(model), precision);
-        INFLIGHT_TRY(made->network->compile(environment.backend()));
+        from.clear();
+        made->network = std::make_shared<CompiledNetwork>(std::move(model), precision, device);
+        INFLIGHT_TRY(made->network->compile(std::move(backend)));
         made->lowered.store(true, std::memory_order_release);
         return {};
       },

@@ -42,7 +42,7 @@ class ProgramFamily {
   //   errors   as lower_graph()
   static Result<std::shared_ptr<ProgramFamily>> make(Environment& environment, std::vector<Entry> heads,
                                                      const std::vector<TensorSpec>& variables,
-                                                     Precision precision);
+                                                     Precision precision, Device device);
 
   // The program for arrays; one an variable, in order.
   Choice choose(Environment& environment, std::span<const Operand> arrays) INFLIGHT_EXCLUDES(mutex_);
@@ -66,6 +66,7 @@ class ProgramFamily {
   std::vector<Entry> heads_;
   std::vector<TensorSpec> variables_;
   Precision precision_ = Precision::kF32;
+  Device device_;
   std::vector<bool> is_weight_;
   bool may_specialise_ = false;
   std::vector<OutputSpec> outputs_;

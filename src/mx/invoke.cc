@@ -9,6 +9,7 @@
 
 #include "base/user_code.h"
 #include "inflight/mx/ndarray.h"
+#include "mx/device_task.h"
 #include "mx/lower.h"
 #include "mx/strided.h"
 
@@ -30,6 +31,7 @@ constexpr std::size_t kElasticBytesMin = std::size_t{1} << 20U;
 // inputs.
 std::string key_of(const OpRow& row, const Attributes& attributes, std::span<const Operand> inputs) {
   std::string key(row.name);
+  if (!inputs.empty() && !inputs[0].array.device().is_host()) key += inputs[0].array.device().to_string();
   for (const auto& [name, value] : attributes) {
     if (row.scalar && name == "scalar") continue;
     key += '|';
@@ -49,6 +51,20 @@ std::string key_of(const OpRow& row, const Attributes& attributes, std::span<con
   return key;
 }
 
+// Where the operator computes: where all of its inputs are.
+Result<Device> device_of(const OpRow& row, std::span<const Operand> inputs) {
+  if (inputs.empty()) return Device::cpu();
+  const Device first = inputs[0].array.device();
+  for (std::size_t i = 1; i < inputs.size(); ++i) {
+    const Device device = inputs[i].array.device();
+    if (device == first) continue;
+    return Status(StatusCode::kInvalidArgument,
+                  fmt::format("operator {}: input {} is on {}, want {} as input 0", row.name, i,
+                              device.to_string(), first.to_string()));
+  }
+  return first;
+}
+
 Status check_inputs(const OpRow& row, const detail::Params& params, std::size_t given) {
   const int wanted = detail::input_count(row, params);
   if (static_cast<std::size_t>(wanted) == given) return {};
@@ -57,7 +73,8 @@ Status check_inputs(const OpRow& row, const detail::Params& params, std::size_t 
 }
 
 Result<std::shared_ptr<OneOperator>> make_operator(Environment& environment, const OpRow& row,
-                                                   Attributes attributes, std::span<const Operand> inputs) {
+                                                   Attributes attributes, std::span<const Operand> inputs,
+                                                   Device device) {
   if (row.variadic && !attributes.contains("num_args"))
     attributes["num_args"] = std::to_string(inputs.size());
   INFLIGHT_TRY_ASSIGN(const detail::Params params, detail::Params::read(row.name, row.attrs, attributes));
@@ -71,18 +88,16 @@ Result<std::shared_ptr<OneOperator>> make_operator(Environment& environment, con
   for (const TensorSpec& spec : specs) bytes += spec.bytes();
   for (const TensorSpec& output : model.outputs()) bytes += output.bytes();
   made->network = std::make_shared<CompiledNetwork>(
-      std::move(model), Precision::kF32,
-      bytes >= kElasticBytesMin ? CompiledNetwork::Widths::kElastic : CompiledNetwork::Widths::kNarrow);
+      std::move(model), Precision::kF32, device,
+      bytes >= kElasticBytesMin ? CompiledNetwork::Widths::kElastic : CompiledNetwork::Widths::kNarrow,
+      TuneLevel::kOff);
   INFLIGHT_TRY(environment.start_compiling(made->network));
   return made;
 }
 
-// The scalar as an element of a type.
-struct Scalar {
-  DType dtype;
-  std::array<std::byte, 8> bytes{};
-};
+using Scalar = detail::ScalarInput;
 
+// The scalar as an element of a type.
 Result<Scalar> read_scalar(const OpRow& row, const Attributes& attributes, DType dtype) {
   const auto found = attributes.find("scalar");
   const std::vector<detail::AttrSpec> specs = {{"scalar", detail::AttrKind::kFloat, "1"}};
@@ -99,8 +114,9 @@ Result<std::optional<NDArray>> without_program(const OpRow& row, const Attribute
   using Some = std::optional<NDArray>;
   if (inputs.size() != 1 || !inputs[0]) return Some();
   const NDArray& x = inputs[0];
-  const bool moves =
-      row.name == "_copy" || row.name == "BlockGrad" || row.name == "Reshape" || row.name == "slice";
+  // The host's memory alone has a slice without a program.
+  const bool slices = row.name == "slice" && x.device().is_host();
+  const bool moves = row.name == "_copy" || row.name == "BlockGrad" || row.name == "Reshape" || slices;
   if (!moves) return Some();
   INFLIGHT_TRY_ASSIGN(const detail::Params params, detail::Params::read(row.name, row.attrs, attributes));
   const auto unwrap = [&](Result<NDArray> result) -> Result<Some> {
@@ -116,7 +132,8 @@ Result<std::optional<NDArray>> without_program(const OpRow& row, const Attribute
   return unwrap(copy.reshape(params.ints("shape"), params.flag("reverse")));
 }
 
-Status check_out(const OpRow& row, std::span<const OutputSpec> results, std::span<const NDArray> out) {
+Status check_out(const OpRow& row, std::span<const OutputSpec> results, std::span<const NDArray> out,
+                 Device device) {
   if (out.size() != results.size()) {
     return {StatusCode::kInvalidArgument,
             fmt::format("operator {}: out: got {} arrays, want {}", row.name, out.size(), results.size())};
@@ -124,6 +141,10 @@ Status check_out(const OpRow& row, std::span<const OutputSpec> results, std::spa
   for (std::size_t i = 0; i < out.size(); ++i) {
     if (!out[i])
       return {StatusCode::kInvalidArgument, fmt::format("operator {}: out: got an empty array", row.name)};
+    if (out[i].device() != device) {
+      return {StatusCode::kInvalidArgument, fmt::format("operator {}: out: is on {}, want {}", row.name,
+                                                        out[i].device().to_string(), device.to_string())};
+    }
     const TensorSpec got{"", out[i].dtype(), out[i].shape()};
     const TensorSpec want{"", results[i].dtype, results[i].shape};
     if (got == want) continue;
@@ -144,7 +165,7 @@ Result<std::vector<NDArray>> invoke(std::string_view op, std::span<const NDArray
     if (moved.has_value()) {
       if (out.empty()) return std::vector<NDArray>{*moved};
       const OutputSpec spec{moved->dtype(), moved->shape()};
-      INFLIGHT_TRY(check_out(*row, {&spec, 1}, out));
+      INFLIGHT_TRY(check_out(*row, {&spec, 1}, out, moved->device()));
       INFLIGHT_TRY(out[0].assign(*moved));
       return std::vector<NDArray>{out[0]};
     }
@@ -155,24 +176,32 @@ Result<std::vector<NDArray>> invoke(std::string_view op, std::span<const NDArray
       if (!operand.ok()) return operand.status().with_context(fmt::format("operator {}", row->name));
       reads.push_back(std::move(operand).value());
     }
+    INFLIGHT_TRY_ASSIGN(const Device device, device_of(*row, reads));
     const std::string key = key_of(*row, attributes, reads);
     std::shared_ptr<OneOperator> program = environment->operators().find(key);
     if (program == nullptr) {
-      INFLIGHT_TRY_ASSIGN(program, make_operator(*environment, *row, attributes, reads));
+      INFLIGHT_TRY_ASSIGN(program, make_operator(*environment, *row, attributes, reads, device));
       program = environment->operators().insert(key, program);
     }
-    if (!out.empty()) INFLIGHT_TRY(check_out(*row, program->outputs, out));
+    if (!out.empty()) INFLIGHT_TRY(check_out(*row, program->outputs, out, device));
     Scalar scalar{DType::kF32, {}};
     if (row->scalar) {
       INFLIGHT_TRY_ASSIGN(scalar, read_scalar(*row, attributes, reads[0].array.dtype()));
     }
-    const auto compute = [network = program->network, scalar, has_scalar = row->scalar, environment](
-                             std::vector<TensorView>& from, std::span<const MutableTensorView> to) {
-      if (has_scalar) from.push_back({scalar.bytes.data(), scalar.dtype, {}});
-      return network->run(from, to, environment->is_alone());
+    const auto push = [&] {
+      if (!device.is_host()) {
+        return detail::push_launch(*environment, program->outputs, std::move(reads), program->network,
+                                   row->scalar ? std::optional(scalar) : std::nullopt);
+      }
+      const auto compute = [network = program->network, scalar, has_scalar = row->scalar, environment](
+                               std::vector<TensorView>& from, std::span<const MutableTensorView> to) {
+        if (has_scalar) from.push_back({scalar.bytes.data(), scalar.dtype, {}});
+        return network->run(from, to, environment->is_alone());
+      };
+      return detail::push_task(*environment, program->outputs, std::move(reads), program->network.get(),
+                               compute);
     };
-    INFLIGHT_TRY_ASSIGN(auto versions, detail::push_task(*environment, program->outputs, std::move(reads),
-                                                         program->network.get(), compute));
+    INFLIGHT_TRY_ASSIGN(auto versions, push());
     std::vector<NDArray> results;
     for (std::size_t i = 0; i < versions.size(); ++i) {
       if (!out.empty()) {

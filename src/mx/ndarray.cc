@@ -59,6 +59,30 @@ std::vector<AxisSlice> all_of(const Shape& shape) {
   return slices;
 }
 
+// As an attribute: "(0, None,)".
+std::string text(const NDArray::OptionalInts& values) {
+  std::string all = "(";
+  for (const auto& value : values) all += value ? std::to_string(*value) + ", " : "None, ";
+  return all + ")";
+}
+
+// Orders a write to a part of an array. Where another device has it, the host writes to a copy, which is copied back.
+Status push_part(Environment& environment, ArrayRoot& root, std::vector<Operand> reads,
+                 detail::Compute compute) {
+  const inflight::internal::MutexLock lock(root.mutex);
+  const Device device = root.newest.device();
+  if (device.is_host() && std::all_of(reads.begin(), reads.end(),
+                                      [](const Operand& read) { return read.array.device().is_host(); }))
+    return detail::push_update(environment, root.newest, std::move(reads), std::move(compute));
+  for (Operand& read : reads) {
+    INFLIGHT_TRY_ASSIGN(read.array, read.array.copy_to(Device::cpu()));
+  }
+  INFLIGHT_TRY_ASSIGN(inflight::NDArray written, root.newest.copy_to(Device::cpu()));
+  INFLIGHT_TRY(detail::push_update(environment, written, std::move(reads), std::move(compute)));
+  INFLIGHT_TRY_ASSIGN(root.newest, written.copy_to(device));
+  return {};
+}
+
 Shape taken_shape(const std::vector<AxisSlice>& slices) {
   std::vector<std::int64_t> extents;
   for (const AxisSlice& slice : slices) extents.push_back(slice.count);
@@ -78,7 +102,6 @@ Result<Operand> operand_of(const NDArray& array) {
 
 Result<NDArray> NDArray::of(inflight::NDArray version) {
   if (!version) return Status(StatusCode::kInvalidArgument, "array: got an empty one");
-  INFLIGHT_TRY(inflight::internal::check_host_memory(version.device()));
   const Shape shape = version.shape();
   INFLIGHT_TRY(check_extents(shape));
   try {
@@ -138,6 +161,7 @@ Result<NDArray> NDArray::eye(std::int64_t rows, std::int64_t columns, std::int64
 }
 
 DType NDArray::dtype() const noexcept { return root_->read().dtype(); }
+Device NDArray::device() const noexcept { return root_->read().device(); }
 bool NDArray::can_read() const noexcept {
   const inflight::internal::MutexLock lock(root_->mutex);
   return root_->newest.can_read();
@@ -182,6 +206,12 @@ Result<NDArray> NDArray::rows(std::optional<std::int64_t> begin, std::optional<s
 
 Result<NDArray> NDArray::slice(const OptionalInts& begin, const OptionalInts& end,
                                const OptionalInts& step) const {
+  if (!device().is_host()) {
+    INFLIGHT_TRY_ASSIGN(
+        auto arrays,
+        invoke("slice", {this, 1}, {{"begin", text(begin)}, {"end", text(end)}, {"step", text(step)}}));
+    return std::move(arrays[0]);
+  }
   INFLIGHT_TRY_ASSIGN(Environment* const environment, Environment::get());
   INFLIGHT_TRY_ASSIGN(auto slices, detail::slice_axes(list(shape_), begin, end, step));
   INFLIGHT_TRY_ASSIGN(Operand operand, detail::operand_of(*this));
@@ -213,6 +243,13 @@ Result<NDArray> NDArray::astype(DType to) const {
   return std::move(arrays[0]);
 }
 
+Result<NDArray> NDArray::as_in(Device to) const {
+  if (to == device()) return *this;
+  INFLIGHT_TRY_ASSIGN(const inflight::NDArray version, snapshot());
+  INFLIGHT_TRY_ASSIGN(inflight::NDArray there, version.copy_to(to));
+  return of(std::move(there));
+}
+
 bool NDArray::is_whole() const noexcept {
   const inflight::NDArray newest = root_->read();
   return offset_ == 0 && newest.shape().elements() == shape_.elements();
@@ -231,13 +268,11 @@ Status NDArray::replace(inflight::NDArray version) const {
   const Shape shape = version.shape();
   std::vector<Operand> reads;
   reads.push_back({std::move(version), 0, shape});
-  const inflight::internal::MutexLock lock(root_->mutex);
-  return detail::push_update(
-      *environment, root_->newest, std::move(reads),
-      [offset = offset_](std::vector<TensorView>& from, std::span<const MutableTensorView> to) {
-        std::memcpy(static_cast<std::byte*>(to[0].data) + offset, from[0].data, from[0].bytes());
-        return Status();
-      });
+  return push_part(*environment, *root_, std::move(reads),
+                   [offset = offset_](std::vector<TensorView>& from, std::span<const MutableTensorView> to) {
+                     std::memcpy(static_cast<std::byte*>(to[0].data) + offset, from[0].data, from[0].bytes());
+                     return Status();
+                   });
 }
 
 namespace {
@@ -270,13 +305,15 @@ Result<NDArray> fitted(const NDArray& source, DType dtype, const Shape& shape) {
 
 Status NDArray::assign(const NDArray& source) const {
   INFLIGHT_TRY_ASSIGN(const NDArray fits, fitted(source, dtype(), shape_));
-  INFLIGHT_TRY_ASSIGN(inflight::NDArray version, fits.snapshot());
+  INFLIGHT_TRY_ASSIGN(const NDArray here, fits.as_in(device()));
+  INFLIGHT_TRY_ASSIGN(inflight::NDArray version, here.snapshot());
   return replace(std::move(version));
 }
 
 Status NDArray::fill(double value) const {
   if (!is_whole()) return fill_slice({}, {}, {}, value);
-  INFLIGHT_TRY_ASSIGN(const NDArray filled, full(shape_, value, dtype()));
+  INFLIGHT_TRY_ASSIGN(const NDArray made, full(shape_, value, dtype()));
+  INFLIGHT_TRY_ASSIGN(const NDArray filled, made.as_in(device()));
   INFLIGHT_TRY_ASSIGN(inflight::NDArray version, filled.snapshot());
   return replace(std::move(version));
 }
@@ -288,15 +325,14 @@ Status NDArray::assign_slice(const OptionalInts& begin, const OptionalInts& end,
   INFLIGHT_TRY_ASSIGN(const NDArray fits, fitted(source, dtype(), taken_shape(slices)));
   std::vector<Operand> reads(1);
   INFLIGHT_TRY_ASSIGN(reads[0], detail::operand_of(fits));
-  const inflight::internal::MutexLock lock(root_->mutex);
-  return detail::push_update(*environment, root_->newest, std::move(reads),
-                             [slices = std::move(slices), offset = offset_, shape = shape_](
-                                 std::vector<TensorView>& from, std::span<const MutableTensorView> to) {
-                               detail::scatter_slices(static_cast<std::byte*>(to[0].data) + offset, shape,
-                                                      slices, dtype_bytes(to[0].dtype),
-                                                      static_cast<const std::byte*>(from[0].data), false);
-                               return Status();
-                             });
+  return push_part(*environment, *root_, std::move(reads),
+                   [slices = std::move(slices), offset = offset_, shape = shape_](
+                       std::vector<TensorView>& from, std::span<const MutableTensorView> to) {
+                     detail::scatter_slices(static_cast<std::byte*>(to[0].data) + offset, shape, slices,
+                                            dtype_bytes(to[0].dtype),
+                                            static_cast<const std::byte*>(from[0].data), false);
+                     return Status();
+                   });
 }
 
 Status NDArray::fill_slice(const OptionalInts& begin, const OptionalInts& end, const OptionalInts& step,
@@ -304,16 +340,15 @@ Status NDArray::fill_slice(const OptionalInts& begin, const OptionalInts& end, c
   INFLIGHT_TRY_ASSIGN(Environment* const environment, Environment::get());
   INFLIGHT_TRY_ASSIGN(auto slices, detail::slice_axes(list(shape_), begin, end, step));
   if (slices.empty()) slices = all_of(shape_);
-  const inflight::internal::MutexLock lock(root_->mutex);
-  return detail::push_update(*environment, root_->newest, {},
-                             [slices = std::move(slices), offset = offset_, shape = shape_, value](
-                                 std::vector<TensorView>&, std::span<const MutableTensorView> to) {
-                               std::byte element[8] = {};
-                               detail::store_element(to[0].dtype, value, element);
-                               detail::scatter_slices(static_cast<std::byte*>(to[0].data) + offset, shape,
-                                                      slices, dtype_bytes(to[0].dtype), element, true);
-                               return Status();
-                             });
+  return push_part(*environment, *root_, {},
+                   [slices = std::move(slices), offset = offset_, shape = shape_, value](
+                       std::vector<TensorView>&, std::span<const MutableTensorView> to) {
+                     std::byte element[8] = {};
+                     detail::store_element(to[0].dtype, value, element);
+                     detail::scatter_slices(static_cast<std::byte*>(to[0].data) + offset, shape, slices,
+                                            dtype_bytes(to[0].dtype), element, true);
+                     return Status();
+                   });
 }
 
 void wait_all() {

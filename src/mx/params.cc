@@ -144,7 +144,8 @@ Status append_array(std::vector<std::byte>& out, const NDArray& array) {
     return {StatusCode::kInvalidArgument,
             fmt::format("save: got {}, which MXNet's files do not have", dtype_name(array.dtype()))};
   }
-  INFLIGHT_TRY_ASSIGN(const inflight::NDArray version, array.snapshot());
+  INFLIGHT_TRY_ASSIGN(const NDArray here, array.as_in(Device::cpu()));
+  INFLIGHT_TRY_ASSIGN(const inflight::NDArray version, here.snapshot());
   INFLIGHT_TRY(version.wait());
   INFLIGHT_TRY_ASSIGN(const TensorView view, version.read());
   // A shape without axes has a meaning in the third version only.

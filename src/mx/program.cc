@@ -4,12 +4,14 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <cstdlib>
 #include <cstring>
 #include <limits>
 
 #include "base/check.h"
 #include "base/scheduling.h"
 #include "base/user_code.h"
+#include "mx/device_task.h"
 #include "mx/family.h"
 #include "mx/invoke.h"
 
@@ -37,12 +39,27 @@ Status check_wide_integers(const TensorView& view, std::size_t index) {
 
 }  // namespace
 
-Status CompiledNetwork::compile(Backend& backend) {
+CompiledNetwork::CompiledNetwork(Model model, Precision precision, Device device, Widths widths,
+                                 TuneLevel tune)
+    : model_(std::move(model)),
+      precision_(precision),
+      device_(device),
+      widths_(widths),
+      tune_(tune),
+      device_slots_(std::make_unique<DeviceSlots>()) {}
+
+CompiledNetwork::~CompiledNetwork() = default;
+
+Status CompiledNetwork::compile(std::shared_ptr<Backend> backend) {
   CompileOptions options;
   options.precision = precision_;
-  if (widths_ == Widths::kElastic && backend.capacity() > 1) options.widths = {Width::kWide, Width::kNarrow};
-  Result<std::shared_ptr<Program>> program = backend.compile(model_, options);
+  options.tune = tune_;
+  const bool elastic = widths_ == Widths::kElastic && device_.is_host() && backend->capacity() > 1;
+  if (elastic) options.widths = {Width::kWide, Width::kNarrow};
+  Result<std::shared_ptr<Program>> program =
+      inflight::internal::call_user([&] { return backend->compile(model_, options); });
   if (!program.ok()) return program.status();
+  backend_ = std::move(backend);
   program_ = std::move(program).value();
   has_wide_ = options.widths.size() > 1;
   compiled_.store(true, std::memory_order_release);
@@ -123,14 +140,46 @@ Result<Environment*> Environment::get() {
   return made.environment.get();
 }
 
-Environment::~Environment() {
+void Environment::end() noexcept {
   if (engine_ != nullptr) engine_->shutdown(Shutdown::kCancel);
   operators_.clear();
   families_.clear();
+  const inflight::internal::MutexLock lock(mutex_);
+  device_backends_.clear();
+}
+
+Environment::~Environment() { end(); }
+
+Result<std::shared_ptr<Backend>> Environment::backend(Device device) {
+  if (device.is_host()) return backend_;
+  const auto find = [&]() INFLIGHT_REQUIRES(mutex_) -> std::shared_ptr<Backend> {
+    for (const auto& one : device_backends_) {
+      if (one->device() == device) return one;
+    }
+    return nullptr;
+  };
+  {
+    const inflight::internal::MutexLock lock(mutex_);
+    if (auto known = find()) return known;
+  }
+  INFLIGHT_TRY_ASSIGN(std::shared_ptr<Backend> made, load_backend(device));
+  const inflight::internal::MutexLock lock(mutex_);
+  if (auto known = find()) return known;  // another thread was first
+  device_backends_.push_back(made);
+  // The vendor's library ends itself at the process's end, by a handler that is registered by now: what uses it ends
+  // before that.
+  static const pid_t process = getpid();
+  static Environment* const ends = this;
+  static const int registered = std::atexit([] {
+    if (getpid() == process) ends->end();
+  });
+  static_cast<void>(registered);
+  return made;
 }
 
 Status Environment::start_compiling(const std::shared_ptr<CompiledNetwork>& network) {
-  return engine_->push([network, this] { return network->compile(*backend_); },
+  INFLIGHT_TRY_ASSIGN(std::shared_ptr<Backend> its, backend(network->device()));
+  return engine_->push([network, its = std::move(its)] { return network->compile(its); },
                        {.writes = {network->compiled_var()}});
 }
 

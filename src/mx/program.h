@@ -24,7 +24,9 @@
 
 namespace inflight::mx::detail {
 
-// A network compiled for the CPU. It is compiled by an operation of the engine, never by who asks for it;
+class DeviceSlots;
+
+// A network compiled for the CPU or another device. It is compiled by an operation of the engine, never by who asks for it;
 // what runs it comes after that.
 //   thread   any
 class CompiledNetwork {
@@ -34,8 +36,13 @@ class CompiledNetwork {
     kNarrow,   // on one thread, as many at once as there are threads
     kElastic,  // on all threads while nothing else is pending; costs a second compilation
   };
-  CompiledNetwork(Model model, Precision precision, Widths widths = Widths::kNarrow)
-      : model_(std::move(model)), precision_(precision), widths_(widths) {}
+  CompiledNetwork(Model model, Precision precision, Device device, Widths widths = Widths::kNarrow,
+                  TuneLevel tune = TuneLevel::kFast);
+  ~CompiledNetwork();
+  CompiledNetwork(const CompiledNetwork&) = delete;
+  CompiledNetwork& operator=(const CompiledNetwork&) = delete;
+
+  Device device() const noexcept { return device_; }
 
   std::span<const TensorSpec> inputs() const noexcept { return model_.inputs(); }
   std::span<const TensorSpec> outputs() const noexcept { return model_.outputs(); }
@@ -45,13 +52,18 @@ class CompiledNetwork {
   bool is_compiled() const noexcept { return compiled_.load(std::memory_order_acquire); }
 
   // The operation that compiles it; once.
-  Status compile(Backend& backend);
-  // Runs it here and now, in a slot of its own. Requires that it is compiled.
+  Status compile(std::shared_ptr<Backend> backend);
+  // On the CPU: runs it here and now, in a slot of its own. Requires that it is compiled.
   //   alone     nothing else is pending
   //   inputs    in order; fewer than the network has: it has one that nothing takes
   //   outputs   in order
   Status run(std::span<const TensorView> inputs, std::span<const MutableTensorView> outputs,
              bool alone = false);
+
+  // On another device: what push_launch() needs. Requires that it is compiled.
+  Program& program() const noexcept { return *program_; }
+  DeviceSlots& device_slots() const noexcept { return *device_slots_; }
+  Status device_status() const { return backend_->device_status(); }
 
  private:
   struct Slot {
@@ -62,13 +74,17 @@ class CompiledNetwork {
 
   const Model model_;
   const Precision precision_;
+  const Device device_;
   const Widths widths_;
+  const TuneLevel tune_;
   const Var compiled_var_ = Var::make();
   std::atomic<bool> compiled_{false};
-  std::shared_ptr<Program> program_;  // written before compiled_
+  std::shared_ptr<Backend> backend_;  // written before compiled_
+  std::shared_ptr<Program> program_;  // likewise, and ends before the backend
   bool has_wide_ = false;             // likewise
   inflight::internal::Mutex mutex_;
   std::vector<Slot> idle_ INFLIGHT_GUARDED_BY(mutex_);  // at most one a thread of the engine
+  const std::unique_ptr<DeviceSlots> device_slots_;
 };
 
 // The least recently used values go when there are more than `limit`.
@@ -147,7 +163,9 @@ class Environment {
   ~Environment();
 
   Engine& engine() noexcept { return *engine_; }
-  Backend& backend() noexcept { return *backend_; }
+  // Of a device, opened at the first call for it.
+  //   errors   as load_backend(); the same line each time
+  Result<std::shared_ptr<Backend>> backend(Device device) INFLIGHT_EXCLUDES(mutex_);
   BufferPool& pool() noexcept { return *pool_; }
   const std::shared_ptr<BufferPool>& shared_pool() const noexcept { return pool_; }
   Cache<OneOperator>& operators() noexcept { return operators_; }
@@ -160,9 +178,13 @@ class Environment {
 
  private:
   Environment() = default;
+  // Cancels what has not started, and lets go of all programs.
+  void end() noexcept;
 
   std::unique_ptr<Engine> engine_;
-  std::shared_ptr<Backend> backend_;
+  std::shared_ptr<Backend> backend_;  // the CPU's
+  inflight::internal::Mutex mutex_;
+  std::vector<std::shared_ptr<Backend>> device_backends_ INFLIGHT_GUARDED_BY(mutex_);
   std::shared_ptr<BufferPool> pool_;
   Cache<OneOperator> operators_{kOperatorsMax};
   Cache<ProgramFamily> families_{kFamiliesMax};

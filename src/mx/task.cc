@@ -88,16 +88,11 @@ class Task final : public Version {
   bool old_named_ = false;
 };
 
-// Whether an operation must wait for it, or inherit its failure.
-bool must_name(const inflight::NDArray& array) {
-  return !array.can_read() || !array.completion().status().ok();
-}
-
 // The memory of another version, or of a part of it.
 class Alias final : public Version {
  public:
   explicit Alias(Operand operand) : Version(true), operand_(std::move(operand)) {
-    values.emplace_back(operand_.array.dtype(), operand_.shape);
+    values.emplace_back(operand_.array.dtype(), operand_.shape, operand_.array.device());
   }
   Status run() {
     INFLIGHT_TRY_ASSIGN(Buffer buffer, part_of(operand_));
@@ -116,7 +111,9 @@ class Alias final : public Version {
     if (operand.offset == 0) return whole;
     std::byte* from = whole.bytes() + operand.offset;
     // The lambda keeps the share.
-    return Buffer::wrap(from, bytes, [whole = std::move(whole)] {});
+    const Device device = whole.device();
+    return Buffer::wrap(
+        from, bytes, [whole = std::move(whole)] {}, device);
   }
 
  private:
@@ -124,6 +121,10 @@ class Alias final : public Version {
 };
 
 }  // namespace
+
+bool must_name(const inflight::NDArray& array) {
+  return !array.can_read() || !array.completion().status().ok();
+}
 
 Result<std::vector<inflight::NDArray>> push_task(Environment& environment,
                                                  std::span<const OutputSpec> outputs,

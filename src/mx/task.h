@@ -29,7 +29,10 @@ struct OutputSpec {
 using Compute =
     UniqueFunction<Status(std::vector<TensorView>& reads, std::span<const MutableTensorView> outputs)>;
 
-// Orders an operation that makes one version of all `outputs`.
+// Whether an operation must wait for it, or inherit its failure.
+bool must_name(const inflight::NDArray& array);
+
+// Orders an operation that makes one version of all `outputs`, in memory of the host.
 //   network   what has to be compiled first, or null; lives until then by `compute`
 //   returns   the arrays, still to come
 //   errors    as Engine::push

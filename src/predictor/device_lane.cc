@@ -17,8 +17,12 @@ DeviceLane::DeviceLane(PredictorCore& core, std::size_t index, DevicePart part, 
       elastic_(part.width == WidthPolicy::kElastic),
       units_of_one_(part.units),
       slots_(part.slots),
-      output_pool_(runtime_->backend().output_allocator()),
+      output_pool_(output_allocator(runtime_->backend(), core.options())),
       program_(std::move(part.program)) {}
+
+std::shared_ptr<Allocator> output_allocator(Backend& backend, const PredictorOptions& options) {
+  return options.outputs_on_device ? backend.device_allocator() : backend.output_allocator();
+}
 
 Status DeviceLane::enter() {
   INFLIGHT_TRY(runtime_->enter(*this));

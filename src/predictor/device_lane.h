@@ -24,6 +24,9 @@ struct DevicePart {
   int slots = 1;
 };
 
+// What makes the memory for a predictor's outputs.
+std::shared_ptr<Allocator> output_allocator(Backend& backend, const PredictorOptions& options);
+
 // The program on that device, the memory for its outputs, and the lane by which the device's threads ask the
 // predictor for work. It lives as long as the predictor's core.
 class DeviceLane final : public Lane {

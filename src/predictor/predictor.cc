@@ -236,14 +236,27 @@ Status check_same(const char* what, std::span<const TensorSpec> first, const Dev
   return Status();
 }
 
+// Outputs of which the shape is known only after running are copied by the host.
+Status check_output_memory(const DevicePart& part, const PredictorOptions& options) {
+  Backend& backend = part.runtime->backend();
+  if (internal::output_allocator(backend, options)->device().is_host()) return Status();
+  for (const TensorSpec& output : part.program->outputs()) {
+    if (output.shape.is_static()) continue;
+    return Status(StatusCode::kUnsupported,
+                  fmt::format("outputs_on_device: output \"{}\" is {} on {}, want a static shape",
+                              output.name, output.type_string(), backend.device().to_string()));
+  }
+  return Status();
+}
+
 // A frame that is submitted does not know yet where it will run.
-Status check_alike(const std::vector<DevicePart>& parts) {
-  if (parts.size() == 1) return Status();
+Status check_alike(const std::vector<DevicePart>& parts, const PredictorOptions& options) {
+  if (parts.size() == 1) return check_output_memory(parts.front(), options);
   for (const DevicePart& part : parts) {
     const DevicePart& first = parts.front();
     INFLIGHT_TRY(check_same("input", first.program->inputs(), first, part.program->inputs(), part));
     INFLIGHT_TRY(check_same("output", first.program->outputs(), first, part.program->outputs(), part));
-    const Device memory = part.runtime->backend().output_allocator()->device();
+    const Device memory = internal::output_allocator(part.runtime->backend(), options)->device();
     if (memory.is_host()) continue;
     return Status(
         StatusCode::kUnsupported,
@@ -272,7 +285,7 @@ Result<std::vector<DevicePart>> compile_all(const internal::RuntimeOwner& runtim
     parts.push_back(std::move(*part));
   }
   if (parts.empty()) return lost;
-  INFLIGHT_TRY(check_alike(parts));
+  INFLIGHT_TRY(check_alike(parts, options));
   return parts;
 }
 

@@ -21,6 +21,7 @@ struct ExecutorState;
 }
 
 struct BindOptions {
+  // Where it computes, and where all arrays are.
   Device device = Device::cpu();
   // Of the heavy operators. MXNet computes in f32.
   Precision precision = Precision::kF32;
@@ -41,8 +42,8 @@ class Executor {
   // Binds arrays, which are shared, not copied: a forward reads what they name when it is called.
   //   arguments, states   in the order of list_arguments() and list_auxiliary_states(); or by name
   //   errors              kInvalidArgument: an array is missing, unknown, or of a type or shape that does not
-  //                       fit (the message names it); as Symbol::infer_shape; kUnsupported: another device
-  //                       than the CPU
+  //                       fit (the message names it), or is on another device than the options say; as
+  //                       Symbol::infer_shape; as load_backend()
   static Result<Executor> bind(const Symbol& symbol, const std::vector<NDArray>& arguments,
                                const std::vector<NDArray>& states = {}, const BindOptions& options = {});
   static Result<Executor> bind(const Symbol& symbol, const std::map<std::string, NDArray>& arguments,

@@ -42,8 +42,7 @@ class NDArray {
   NDArray() noexcept = default;  // names nothing: only operator bool may be called
 
   // A new name for a version that is or will be there. Writes to the name leave the version as it is.
-  //   errors   kInvalidArgument: empty, of no static shape, or of no elements; kUnsupported: not in host
-  //            memory
+  //   errors   kInvalidArgument: empty, of no static shape, or of no elements
   static Result<NDArray> of(inflight::NDArray version);
   // A copy of elements in host memory.
   //   errors   as inflight::NDArray::copy_of; kInvalidArgument: no elements
@@ -67,7 +66,8 @@ class NDArray {
   explicit operator bool() const noexcept { return root_ != nullptr; }
   const Shape& shape() const noexcept { return shape_; }
   DType dtype() const noexcept;
-  Device device() const noexcept { return Device::cpu(); }
+  // Where the elements are, and where operators on them compute.
+  Device device() const noexcept;
   std::size_t size() const noexcept { return shape_.elements(); }
 
   // Whether the newest version has been computed or has failed. Takes a lock of a few instructions; never
@@ -97,8 +97,13 @@ class NDArray {
   // A new name for what is there now.
   Result<NDArray> copy() const;
   Result<NDArray> astype(DType dtype) const;
+  // The elements on a device, or in the host's memory ("cpu"), copied while nobody waits; this array where they are
+  // there already.
+  //   errors   as inflight::NDArray::copy_to()
+  Result<NDArray> as_in(Device device) const;
 
-  // Replaces all elements by those of `source`, converted to this type and broadcast to this shape.
+  // Replaces all elements by those of `source`, converted to this type, broadcast to this shape and copied to this
+  // device. A write to a part of an array that is not in the host's memory goes by way of the host, and copies all of it.
   //   errors   kInvalidArgument: it does not broadcast; as invoke()
   Status assign(const NDArray& source) const;
   Status fill(double value) const;

@@ -1,19 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Devices, as MXNet names them. Arrays and executors are on the CPU here."""
+"""Devices, as MXNet names them: ``mx.cpu()``, ``mx.gpu(1)``."""
 
 from __future__ import annotations
 
 from types import TracebackType
 from typing import Any
 
-from inflight import errors
+from inflight import _inflight, errors
 from inflight.mx._scopes import Scopes
+
+# MXNet's kinds by this package's, and the other way. A kind that MXNet does not know keeps its name.
+_OURS = {"gpu": "cuda"}
+_MXNETS = {"cuda": "gpu"}
 
 
 class Context:
-    """A device: ``mx.cpu()``. Also a ``with`` block in which it is the current one.
+    """A device: ``mx.cpu()``, ``mx.gpu(0)``. Also a ``with`` block in which it is the current one.
 
-    NoSuchDeviceError (a LookupError): another device than ``cpu(0)``.
+    device_type  "cpu", "gpu", or the kind of another backend (a plugin)
+
+    NoSuchDeviceError (a LookupError): there is no such device here, and why.
     """
 
     __slots__ = ("device_id", "device_type")
@@ -21,20 +27,23 @@ class Context:
     def __init__(self, device_type: str | Context, device_id: int = 0) -> None:
         if isinstance(device_type, Context):
             device_type, device_id = device_type.device_type, device_type.device_id
-        if device_type != "cpu" or device_id != 0:
-            raise errors.NoSuchDeviceError(
-                f"device: found {device_type}({device_id}), want mx.cpu(): arrays and executors compute on the CPU"
-            )
+        else:
+            _check_there(device_type, device_id)
         self.device_type = device_type
         self.device_id = device_id
 
     @property
     def device_typeid(self) -> int:
-        """MXNet's number of the kind: 1 for the CPU."""
-        return 1
+        """MXNet's number of the kind: 1 for the CPU, 2 for GPUs; 0 for kinds that MXNet does not know."""
+        return {"cpu": 1, "gpu": 2}.get(self.device_type, 0)
+
+    @property
+    def _device(self) -> str:
+        """As the rest of the package names it: "cpu", "cuda:1"."""
+        return "cpu" if self.device_type == "cpu" else f"{_OURS.get(self.device_type, self.device_type)}:{self.device_id}"
 
     def empty_cache(self) -> None:
-        """Does nothing: memory of the host is given back by itself."""
+        """Does nothing: memory comes back by itself, to a pool of at most 1 GiB for each device."""
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Context) and (other.device_type, other.device_id) == (self.device_type, self.device_id)
@@ -55,6 +64,22 @@ class Context:
         _scopes.pop()
 
 
+def _check_there(kind: str, index: int) -> None:
+    name = f"device: found {kind}({index})"
+    if kind == "cpu_pinned":
+        raise errors.NoSuchDeviceError(f"{name}, want mx.cpu(): what comes from a GPU is in pinned memory by itself")
+    if kind == "cpu":
+        if index != 0:
+            raise errors.NoSuchDeviceError(f"{name}, want mx.cpu(): all processors are one device")
+        return
+    try:
+        count = _inflight._device_count(_OURS.get(kind, kind))
+    except errors.Error as refused:
+        raise errors.NoSuchDeviceError(f"{name}, which is not here, want mx.cpu(): {refused}") from None
+    if not 0 <= index < count:
+        raise errors.NoSuchDeviceError(f"{name}, want 0 to {count - 1}, as there are {count}")
+
+
 _scopes: Scopes[Context] = Scopes()
 _CPU = Context("cpu", 0)
 
@@ -65,18 +90,21 @@ def cpu(device_id: int = 0) -> Context:
 
 
 def gpu(device_id: int = 0) -> Context:
-    """Raises NoSuchDeviceError: arrays and executors compute on the CPU. ``mx.context.num_gpus()`` is 0."""
+    """A GPU of this machine. NoSuchDeviceError: there is none of that number, and why; ``num_gpus()`` tells how many."""
     return Context("gpu", device_id)
 
 
 def cpu_pinned(device_id: int = 0) -> Context:
-    """Raises NoSuchDeviceError, as ``gpu``: there is nothing to pin memory for."""
+    """Raises NoSuchDeviceError: what is copied from a GPU lies in pinned memory of ``mx.cpu()`` by itself."""
     return Context("cpu_pinned", device_id)
 
 
 def num_gpus() -> int:
-    """How many GPUs arrays can be on: none."""
-    return 0
+    """How many GPUs arrays can be on."""
+    try:
+        return _inflight._device_count("cuda")
+    except errors.NoSuchDeviceError:
+        return 0
 
 
 def current_context() -> Context:
@@ -84,7 +112,23 @@ def current_context() -> Context:
     return _scopes.innermost() or _CPU
 
 
+def context_of(device: str) -> Context:
+    """The context of a device that something is on: of "cuda:1", ``gpu(1)``."""
+    kind, _, index = device.partition(":")
+    made = object.__new__(Context)
+    made.device_type = _MXNETS.get(kind, kind)
+    made.device_id = int(index or 0)
+    return made
+
+
 def check_context(ctx: Any) -> None:
     """Refuses what is not a device."""
     if ctx is not None and not isinstance(ctx, Context):
         raise errors.InvalidTypeError(f"ctx: found {type(ctx).__name__}, want a Context such as mx.cpu()")
+
+
+def device_of(ctx: Any) -> str:
+    """The device of a context, or of the current one where that is None."""
+    check_context(ctx)
+    named: Context = current_context() if ctx is None else ctx
+    return named._device

@@ -30,7 +30,7 @@ def check_no_gradients(what: str, args_grad: Any, grad_req: Any, group2ctx: Any,
     if not (grad_req in ("null", "write", "add") or isinstance(grad_req, (dict, list))):
         raise errors.InvalidArgumentError(f"{what}: grad_req: found {grad_req!r}, want 'null', or 'write' and 'add', of which no use is made")
     if group2ctx:
-        raise errors.UnsupportedError(f"{what}: group2ctx: found {group2ctx!r}, want None: everything computes on the CPU")
+        raise errors.UnsupportedError(f"{what}: group2ctx: found {group2ctx!r}, want None: an executor computes on one device")
     if shared_exec is not None and not isinstance(shared_exec, Executor):
         raise errors.InvalidTypeError(f"{what}: shared_exec: found {type(shared_exec).__name__}, want an Executor")
 

@@ -14,7 +14,7 @@ from inflight import _asyncio, _inflight, errors
 from inflight.mx import _operators
 from inflight.mx._indexing import Key, read_key
 from inflight.mx.base import TRAINING, MissingError, dtype_name, is_number, shape_of
-from inflight.mx.context import Context, check_context, current_context
+from inflight.mx.context import Context, check_context, context_of, current_context, device_of
 
 if TYPE_CHECKING:
     from inflight.mx._nd_operators import Methods
@@ -131,8 +131,8 @@ class NDArray(_Base):
 
     @property
     def context(self) -> Context:
-        """Where its memory is: ``cpu(0)``."""
-        return Context("cpu", 0)
+        """Where its memory is, and where operators on it compute: ``cpu(0)``, ``gpu(1)``."""
+        return context_of(self._device)
 
     ctx = context
 
@@ -153,10 +153,13 @@ class NDArray(_Base):
     # What is in it.
 
     def asnumpy(self) -> numpy.typing.NDArray[Any]:
-        """A NumPy array of its own with the elements; waits for them."""
-        version = self.snapshot()
+        """A NumPy array of its own with the elements; waits for them, and copies them from a GPU."""
+        return numpy.array(self._on_host().numpy())
+
+    def _on_host(self) -> inflight.NDArray:
+        version = self.snapshot().copy_to("cpu")
         version.wait()
-        return numpy.array(version.numpy())
+        return version
 
     def asscalar(self) -> Any:
         """The one element, as a scalar of NumPy's; waits for it. InvalidArgumentError: there are more."""
@@ -179,18 +182,16 @@ class NDArray(_Base):
         self.wait()
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> numpy.typing.NDArray[Any]:
-        version = self.snapshot()
-        version.wait()
-        return version.__array__(dtype, copy)
+        return self._on_host().__array__(dtype, copy)
 
     def __dlpack__(self, **options: Any) -> Any:
-        """A capsule with the newest version, read-only, without a copy; waits for it."""
+        """A capsule with the newest version, read-only, without a copy; waits for it. On a GPU, for others to read there."""
         version = self.snapshot()
         version.wait()
         return version.__dlpack__(**options)
 
     def __dlpack_device__(self) -> tuple[int, int]:
-        return (1, 0)
+        return self.snapshot().__dlpack_device__()
 
     def __await__(self) -> Generator[Any, None, NDArray]:
         """Waits in an asyncio task for the version that is newest now; gives this array, or raises why it failed."""
@@ -238,7 +239,7 @@ class NDArray(_Base):
     def copyto(self, other: NDArray | Context) -> NDArray:
         """Writes the elements to another array, or gives a copy on a device."""
         if isinstance(other, Context):
-            return self.copy()
+            return self.copy() if other == self.context else self._as_in(other._device)
         if not isinstance(other, NDArray):
             raise errors.InvalidTypeError(f"copyto: found {type(other).__name__}, want an NDArray or a Context")
         if other.shape != self.shape:
@@ -252,9 +253,9 @@ class NDArray(_Base):
         return self if not copy and name == self._dtype_name else self._astype(name)
 
     def as_in_context(self, context: Context) -> NDArray:
-        """This array: all are on the CPU."""
-        check_context(context)
-        return self
+        """The elements on a device; this array, where they are there already. Returns at once, as all that computes."""
+        device = device_of(context)
+        return self if device == self.context._device else self._as_in(device)
 
     as_in_ctx = as_in_context
 
@@ -333,9 +334,9 @@ def _invoke(op: str, inputs: Sequence[NDArray], attributes: dict[str, str] | Non
 
 def _gathered(source: NDArray, indices: list[Any]) -> NDArray:
     if len(indices) == 1:
-        return _invoke("take", [source, array(indices[0], dtype="int32")], {"axis": "0"})
+        return _invoke("take", [source, array(indices[0], source.context, "int32")], {"axis": "0"})
     stacked = numpy.stack(numpy.broadcast_arrays(*indices))
-    return _invoke("gather_nd", [source, array(stacked, dtype="int32")])
+    return _invoke("gather_nd", [source, array(stacked, source.context, "int32")])
 
 
 for _name, _operator in _operators.by_method().items():
@@ -343,11 +344,15 @@ for _name, _operator in _operators.by_method().items():
         setattr(NDArray, _name, _operators.method(_operators.array_function(_operator, _name, NDArray), _name))
 
 
-# What makes arrays. `ctx` is a device: the CPU.
+# What makes arrays. `ctx` is the device that they are on; None: the current one.
 
 
 def _dtype(dtype: Any) -> str:
     return "float32" if dtype is None else dtype_name(dtype)
+
+
+def _placed(made: NDArray, ctx: Any) -> NDArray:
+    return made.as_in_context(current_context() if ctx is None else ctx)
 
 
 def array(source_array: Any, ctx: Context | None = None, dtype: Any = None) -> NDArray:
@@ -356,6 +361,10 @@ def array(source_array: Any, ctx: Context | None = None, dtype: Any = None) -> N
     The type is float32, or the source's own where that is an NDArray; another with ``dtype``.
     """
     check_context(ctx)
+    return _placed(_copied(source_array, dtype), ctx)
+
+
+def _copied(source_array: Any, dtype: Any) -> NDArray:
     if isinstance(source_array, NDArray):
         return source_array.copy() if dtype is None else source_array.astype(dtype)
     if isinstance(source_array, inflight.NDArray):
@@ -388,13 +397,13 @@ def from_numpy(ndarray: Any, zero_copy: bool = True) -> NDArray:
 
 
 def from_dlpack(dlpack: Any) -> NDArray:
-    """An array of what another library holds."""
+    """An array of what another library holds; on a GPU without a copy, where nobody writes to it any more."""
     return _inflight._mx_from(dlpack)  # type: ignore[no-any-return]
 
 
 def _filled(shape: Any, value: float, ctx: Any, dtype: Any) -> NDArray:
     check_context(ctx)
-    return _inflight._mx_full(shape_of(shape), value, _dtype(dtype))  # type: ignore[no-any-return]
+    return _placed(_inflight._mx_full(shape_of(shape), value, _dtype(dtype)), ctx)
 
 
 def zeros(shape: Any, ctx: Context | None = None, dtype: Any = None) -> NDArray:
@@ -420,7 +429,7 @@ def full(shape: Any, val: float, ctx: Context | None = None, dtype: Any = None, 
 def empty(shape: Any, ctx: Context | None = None, dtype: Any = None) -> NDArray:
     """Elements of any value."""
     check_context(ctx)
-    return _inflight._mx_empty(shape_of(shape), _dtype(dtype))  # type: ignore[no-any-return]
+    return _placed(_inflight._mx_empty(shape_of(shape), _dtype(dtype)), ctx)
 
 
 def arange(
@@ -436,13 +445,13 @@ def arange(
     check_context(ctx)
     if infer_range:
         raise errors.UnsupportedError("arange: infer_range: found True, want None: say where it stops")
-    return _inflight._mx_arange(start, stop, step, repeat, _dtype(dtype))  # type: ignore[no-any-return]
+    return _placed(_inflight._mx_arange(start, stop, step, repeat, _dtype(dtype)), ctx)
 
 
 def eye(N: int, M: int = 0, k: int = 0, ctx: Context | None = None, dtype: Any = None) -> NDArray:  # noqa: N803
     """Ones where column - row is ``k``, on ``N`` rows and ``M`` columns; 0: a square."""
     check_context(ctx)
-    return _inflight._mx_eye(N, M, k, _dtype(dtype))  # type: ignore[no-any-return]
+    return _placed(_inflight._mx_eye(N, M, k, _dtype(dtype)), ctx)
 
 
 def concatenate(arrays: Sequence[NDArray], axis: int = 0, always_copy: bool = True) -> NDArray:

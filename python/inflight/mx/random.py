@@ -10,7 +10,7 @@ from typing import Any
 
 from inflight import _inflight, errors
 from inflight.mx.base import NULL, dtype_name, is_number, missing, shape_of
-from inflight.mx.context import check_context
+from inflight.mx.context import check_context, current_context
 from inflight.mx.ndarray import NDArray
 
 
@@ -40,7 +40,9 @@ def _drawn(draw: Any, what: str, first: Any, second: Any, shape: Any, dtype: Any
             shape = out.shape
     extents = (1,) if shape is NULL or shape is None else shape_of(shape)
     made: NDArray = draw(first, second, extents, fallback if unsaid else dtype_name(dtype))
-    return made if out is None else made.copyto(out)  # type: ignore[no-any-return]
+    if out is not None:
+        return made.copyto(out)
+    return made.as_in_context(current_context() if ctx is None else ctx)
 
 
 def uniform(

@@ -15,7 +15,7 @@ from inflight import _inflight, errors
 from inflight.mx import _operators
 from inflight.mx.attribute import attributes_of
 from inflight.mx.base import TRAINING, MissingError, dtype_name, is_number, shape_of
-from inflight.mx.context import Context, check_context
+from inflight.mx.context import Context, device_of
 from inflight.mx.executor import Executor, check_no_gradients
 from inflight.mx.name import name_of
 from inflight.mx.ndarray import NDArray
@@ -222,20 +222,21 @@ class Symbol(_Base):
     ) -> Executor:
         """An executor on arrays, which are shared, not copied: a forward reads what they hold when it is called.
 
+        ctx               where it computes, and where all arrays are; None: the current one
         args, aux_states  in the order of ``list_arguments()`` and ``list_auxiliary_states()``, or by name
         shared_exec       any executor: programs and memory are shared anyway
 
         Cheap: a program is compiled once for graphs of one structure, types and shapes. InvalidArgumentError:
         an array is missing, unknown, or does not fit.
         """
-        check_context(ctx)
+        device = device_of(ctx)
         check_no_gradients("bind", args_grad, grad_req, group2ctx, shared_exec)
         states: Any = {} if aux_states is None else aux_states
         if isinstance(args, Mapping) != isinstance(states, Mapping):
             states = _as_kind(args, states, self.list_auxiliary_states())
         if isinstance(args, Mapping):
-            return _inflight._mx_bind(self, dict(args), dict(states))  # type: ignore[no-any-return]
-        return _inflight._mx_bind(self, [] if args is None else list(args), list(states))  # type: ignore[no-any-return]
+            return _inflight._mx_bind(self, dict(args), dict(states), device)  # type: ignore[no-any-return]
+        return _inflight._mx_bind(self, [] if args is None else list(args), list(states), device)  # type: ignore[no-any-return]
 
     def simple_bind(
         self,
@@ -250,14 +251,14 @@ class Symbol(_Base):
         **kwargs: Any,
     ) -> Executor:
         """An executor on new arrays of zeros, from the shapes of some arguments by name."""
-        check_context(ctx)
+        device = device_of(ctx)
         check_no_gradients("simple_bind", None, grad_req, group2ctx, shared_exec)
         for name, value in (("stype_dict", stype_dict), ("shared_arg_names", shared_arg_names), ("shared_buffer", shared_buffer)):
             if value:
                 raise errors.UnsupportedError(f"simple_bind: {name}: it is not offered; use bind() with arrays that are shared")
         shapes = {name: shape_of(shape) for name, shape in kwargs.items()}
         types = {name: dtype_name(dtype) for name, dtype in (type_dict or {}).items()}
-        return _inflight._mx_simple_bind(self, shapes, types)  # type: ignore[no-any-return]
+        return _inflight._mx_simple_bind(self, shapes, types, device)  # type: ignore[no-any-return]
 
     def eval(self, ctx: Context | None = None, **kwargs: NDArray) -> list[NDArray]:
         """The outputs for arrays by argument name, still to come."""

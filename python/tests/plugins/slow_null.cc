@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "backends/null/null_backend.h"
+#include "backends/null/null_memory.h"
 #include "inflight/plugin.h"
 
 namespace inflight {
@@ -59,7 +60,13 @@ Result<std::shared_ptr<Backend>> make_slow_backend(Device device) {
   return std::shared_ptr<Backend>(std::make_shared<MortalBackend>(std::move(script), dead));
 }
 
+Result<std::shared_ptr<DeviceMemory>> make_memory(Device device) {
+  return std::shared_ptr<DeviceMemory>(std::make_shared<NullMemory>(device));
+}
+
+Result<int> count() { return 2; }
+
 }  // namespace
 }  // namespace inflight
 
-INFLIGHT_BACKEND_PLUGIN("null", inflight::make_slow_backend)
+INFLIGHT_BACKEND_PLUGIN("null", inflight::make_slow_backend, nullptr, inflight::make_memory, inflight::count)

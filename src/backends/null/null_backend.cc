@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "backends/null/null_memory.h"
 #include "base/check.h"
 #include "base/scheduling.h"
 #include "inflight/internal/mutex.h"
@@ -83,19 +84,6 @@ class NullDevice {
 };
 
 namespace {
-
-// Memory of a null device. It is host memory that the host is not allowed to read.
-class NullAllocator final : public Allocator {
- public:
-  explicit NullAllocator(Device device) : device_(device) {}
-  Device device() const noexcept override { return device_; }
-  Result<void*> allocate(std::size_t bytes) override { return host_->allocate(bytes); }
-  void deallocate(void* memory, std::size_t bytes) noexcept override { host_->deallocate(memory, bytes); }
-
- private:
-  const Device device_;
-  const std::shared_ptr<Allocator> host_ = host_allocator();
-};
 
 class NullProgram final : public Program {
  public:
@@ -296,9 +284,10 @@ int NullBackend::capacity() const noexcept {
 bool NullBackend::launch_blocks() const noexcept { return !device_->script.asynchronous; }
 
 std::shared_ptr<Allocator> NullBackend::output_allocator() {
-  if (!device_->script.device_memory) return host_allocator();
-  return std::make_shared<internal::NullAllocator>(device());
+  return device_->script.device_memory ? null_allocator(device()) : host_allocator();
 }
+
+std::shared_ptr<Allocator> NullBackend::device_allocator() { return null_allocator(device()); }
 
 Result<std::shared_ptr<Program>> NullBackend::compile(const Model& model, const CompileOptions& options) {
   const bool any_size = model.image_use() && model.image_use()->any_size;

@@ -61,6 +61,7 @@ class NullBackend : public Backend {
   bool orders_launches() const noexcept override { return !launch_blocks(); }
   bool reads(Device memory) const noexcept override { return memory.is_host() || memory == device(); }
   std::shared_ptr<Allocator> output_allocator() override;
+  std::shared_ptr<Allocator> device_allocator() override;
   Result<std::shared_ptr<Program>> compile(const Model& model, const CompileOptions& options) override;
   Status device_status() override;
 

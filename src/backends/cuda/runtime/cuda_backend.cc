@@ -10,6 +10,7 @@
 
 #include "backends/cuda/lowering.h"
 #include "backends/cuda/runtime/device.h"
+#include "backends/cuda/runtime/gpu_memory.h"
 #include "backends/cuda/runtime/gpu_program.h"
 #include "model/network.h"
 
@@ -116,6 +117,7 @@ class CudaBackend final : public Backend {
   std::shared_ptr<Allocator> output_allocator() override {
     return settings_.outputs_on_device ? cuda::device_allocator(device_) : cuda::pinned_allocator(device_);
   }
+  std::shared_ptr<Allocator> device_allocator() override { return cuda::device_allocator(device_); }
   Result<std::shared_ptr<Program>> compile(const Model& model, const CompileOptions& options) override;
   Status device_status() override { return device_->look(); }
 
@@ -160,7 +162,7 @@ Result<Coverage> cuda_coverage(const Model* model) {
 
 Result<std::shared_ptr<Backend>> make_cuda_backend(Device device) {
   INFLIGHT_TRY_ASSIGN(const Settings settings, read_settings());
-  INFLIGHT_TRY_ASSIGN(std::shared_ptr<GpuDevice> gpu, GpuDevice::open(device.index()));
+  INFLIGHT_TRY_ASSIGN(std::shared_ptr<GpuDevice> gpu, cuda::shared_gpu(device.index()));
   // Now rather than in the middle of a load.
   INFLIGHT_TRY(cuda::nvrtc_api().status());
   INFLIGHT_TRY(cuda::cublaslt_api().status());

@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <new>
 
+#include "backends/cuda/runtime/caller_keeps.h"
 #include "base/check.h"
 
 namespace inflight::cuda {
@@ -24,14 +25,16 @@ class GpuAllocator final : public Allocator {
       : device_(std::move(device)), pinned_(pinned) {}
   Device device() const noexcept override { return pinned_ ? Device::cpu() : Device::cuda(device_->index()); }
   Result<void*> allocate(std::size_t bytes) override {
-    INFLIGHT_TRY_ASSIGN(GpuMemory memory, pinned_ ? device_->allocate_pinned(bytes, "an output")
-                                                  : device_->allocate(bytes, "an output"));
+    const CallerKeeps keep(device_->api());
+    INFLIGHT_TRY_ASSIGN(GpuMemory memory, pinned_ ? device_->allocate_pinned(bytes, "an array")
+                                                  : device_->allocate(bytes, "an array"));
     void* const address = pointer_of(memory.address());
     const internal::MutexLock lock(mutex_);
     memories_.emplace_back(std::move(memory));
     return address;
   }
   void deallocate(void* memory, std::size_t) noexcept override {
+    const CallerKeeps keep(device_->api());
     GpuMemory freed;  // without the lock: the driver may wait for the device
     const internal::MutexLock lock(mutex_);
     for (GpuMemory& one : memories_) {
@@ -218,6 +221,7 @@ Status GpuDevice::look_at(WatchedSlot& slot, bool& out, std::uint64_t& activity)
 
 Status GpuDevice::look() {
   INFLIGHT_TRY(status());
+  const CallerKeeps keep(api_);
   INFLIGHT_TRY(make_current());
   Status failed;
   {

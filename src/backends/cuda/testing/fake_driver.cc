@@ -110,14 +110,25 @@ CUresult cuMemcpyDtoH(void* to, CUdeviceptr from, size_t bytes) {
   ++waits;
   return std::memcpy(to, at<void>(from), bytes), CUDA_SUCCESS;
 }
+// Pinned and pageable memory alike: it is done when the call returns.
+CUresult cuMemcpyAsync(CUdeviceptr to, CUdeviceptr from, size_t bytes, CUstream) {
+  return std::memcpy(at<void>(to), at<const void>(from), bytes), CUDA_SUCCESS;
+}
 CUresult cuMemsetD8(CUdeviceptr to, unsigned char value, size_t bytes) {
   return std::memset(at<void>(to), value, bytes), CUDA_SUCCESS;
 }
 
-CUresult cuStreamCreate(CUstream* stream, unsigned) {
-  return *stream = handle_of<CUstream>(new char), CUDA_SUCCESS;
+CUresult cuStreamCreate(CUstream* stream, unsigned flags) {
+  return *stream = handle_of<CUstream>(new unsigned(flags)), CUDA_SUCCESS;
 }
-CUresult cuStreamDestroy(CUstream stream) { return delete reinterpret_cast<char*>(stream), CUDA_SUCCESS; }
+CUresult cuStreamDestroy(CUstream stream) { return delete reinterpret_cast<unsigned*>(stream), CUDA_SUCCESS; }
+CUresult cuStreamGetFlags(CUstream stream, unsigned* flags) {
+  return *flags = *reinterpret_cast<const unsigned*>(stream), CUDA_SUCCESS;
+}
+CUresult cuStreamIsCapturing(CUstream, CUstreamCaptureStatus* status) {
+  return *status = CU_STREAM_CAPTURE_STATUS_NONE, CUDA_SUCCESS;
+}
+CUresult cuThreadExchangeStreamCaptureMode(CUstreamCaptureMode*) { return CUDA_SUCCESS; }
 CUresult cuStreamQuery(CUstream) { return CUDA_SUCCESS; }
 CUresult cuStreamSynchronize(CUstream) { return ++waits, CUDA_SUCCESS; }
 CUresult cuStreamWaitEvent(CUstream, CUevent, unsigned) { return CUDA_SUCCESS; }
