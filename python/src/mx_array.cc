@@ -21,20 +21,35 @@ auto released(Call&& call) {
   return call();
 }
 
+void wait_for(const NDArray& version, std::optional<double> timeout) {
+  bool done = version.can_read();
+  if (!done) {
+    done = wait_in_slices(end_of(timeout), [&](TimePoint until) {
+      if (!timeout.has_value()) mx::help(version);  // it may compute for longer than a short timeout
+      static_cast<void>(version.wait_until(until));
+      return version.can_read();
+    });
+  }
+  if (!done) raise(Status(StatusCode::kDeadlineExceeded, "the array was not ready in time"));
+  check(version.status());
+}
+
 void wait(const MxArray& self, std::optional<double> timeout) {
   check_mx();
   if (!self.value.can_read()) {
     // The version that is newest now: others may be ordered meanwhile.
-    const NDArray version = take(self.value.snapshot());
-    const bool done = wait_in_slices(end_of(timeout), [&](TimePoint until) {
-      static_cast<void>(version.wait_until(until));
-      return version.can_read();
-    });
-    if (!done) raise(Status(StatusCode::kDeadlineExceeded, "the array was not ready in time"));
-    check(version.status());
+    wait_for(take(self.value.snapshot()), timeout);
     return;
   }
   check(self.value.status());
+}
+
+// The newest version, once it can be read.
+nb::object read(const MxArray& self) {
+  check_mx();
+  const NDArray version = take(self.value.snapshot());
+  wait_for(version, std::nullopt);
+  return nb::cast(Array(version));
 }
 
 nb::object snapshot(const MxArray& self) {
@@ -161,6 +176,8 @@ void bind_mx_arrays(nb::module_& module) {
           },
           nb::sig("def shares_memory_with(self, other: MxArray) -> bool"),
           "Whether a write to one is seen in the other.")
+      .def("_read", read, nb::sig("def _read(self) -> NDArray"),
+           "The newest version, pinned, once it has been computed; raises why it failed.")
       .def("_reshape", [](const MxArray& a, const Ints& codes,
                           bool reverse) { return mx_object(take(a.value.reshape(codes, reverse))); })
       .def("_rows", [](const MxArray& a, std::int64_t begin,

@@ -129,6 +129,18 @@ Environment::~Environment() {
   families_.clear();
 }
 
+Status Environment::push_helper(std::function<void()> help) {
+  helpers_.fetch_add(1, std::memory_order_relaxed);
+  // Called when the operation ends, if it is cancelled too; or when it is refused.
+  std::shared_ptr<void> ended(nullptr, [this](void*) { helpers_.fetch_sub(1, std::memory_order_relaxed); });
+  return engine_->push(
+      [help = std::move(help), ended = std::move(ended)] {
+        help();
+        return Status();
+      },
+      {.priority = 1});
+}
+
 Status Environment::start_compiling(const std::shared_ptr<CompiledNetwork>& network) {
   return engine_->push([network, this] { return network->compile(*backend_); },
                        {.writes = {network->compiled_var()}});

@@ -154,15 +154,13 @@ class NDArray(_Base):
 
     def asnumpy(self) -> numpy.typing.NDArray[Any]:
         """A NumPy array of its own with the elements; waits for them."""
-        version = self.snapshot()
-        version.wait()
-        return numpy.array(version.numpy())
+        return numpy.array(self._read().numpy())
 
     def asscalar(self) -> Any:
         """The one element, as a scalar of NumPy's; waits for it. InvalidArgumentError: there are more."""
         if self.size != 1:
             raise errors.InvalidArgumentError(f"asscalar(): found {self.size} elements, want 1")
-        return self.asnumpy().reshape(-1)[0]
+        return self._read().numpy().reshape(-1)[0]
 
     item = asscalar
 
@@ -179,15 +177,11 @@ class NDArray(_Base):
         self.wait()
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> numpy.typing.NDArray[Any]:
-        version = self.snapshot()
-        version.wait()
-        return version.__array__(dtype, copy)
+        return self._read().__array__(dtype, copy)
 
     def __dlpack__(self, **options: Any) -> Any:
         """A capsule with the newest version, read-only, without a copy; waits for it."""
-        version = self.snapshot()
-        version.wait()
-        return version.__dlpack__(**options)
+        return self._read().__dlpack__(**options)
 
     def __dlpack_device__(self) -> tuple[int, int]:
         return (1, 0)
@@ -283,6 +277,10 @@ class NDArray(_Base):
     # Parts of it.
 
     def __getitem__(self, key: Any) -> NDArray:
+        if type(key) is int:
+            shape = self.shape
+            if shape and -shape[0] <= key < shape[0]:
+                return self._at(key)  # the same as below, and cheap: loops and asscalar() use it
         read = read_key(self.shape, key)
         if read.indices is not None:
             return _gathered(self, read.indices)
