@@ -62,8 +62,9 @@ nb::object from_version(nb::handle source, std::optional<bool> copy) {
   return mx_object(take(mx::NDArray::of(array_from(source, "array", copy))));
 }
 
-nb::object full(nb::handle shape, double value, const std::string& dtype) {
+nb::object full(nb::handle shape, nb::handle number, const std::string& dtype) {
   const Shape extents = shape_from(shape, "shape");
+  const double value = number_from(number, "value");
   const DType type = mx_dtype(dtype);
   return mx_object(take(released([&] { return mx::NDArray::full(extents, value, type); })));
 }
@@ -105,7 +106,8 @@ void assign_slice(const MxArray& self, nb::handle begin, nb::handle end, nb::han
   check(released([&] { return self.value.assign_slice(first, last, steps, from); }));
 }
 
-void fill_slice(const MxArray& self, nb::handle begin, nb::handle end, nb::handle step, double value) {
+void fill_slice(const MxArray& self, nb::handle begin, nb::handle end, nb::handle step, nb::handle number) {
+  const double value = number_from(number, "assign");
   const auto first = mx_optional_ints(begin, "begin");
   const auto last = mx_optional_ints(end, "end");
   const auto steps = mx_optional_ints(step, "step");
@@ -193,7 +195,10 @@ void bind_mx_arrays(nb::module_& module) {
            })
       .def("_assign", assign)
       .def("_fill",
-           [](const MxArray& a, double value) { check(released([&] { return a.value.fill(value); })); })
+           [](const MxArray& a, nb::handle number) {
+             const double value = number_from(number, "assign");
+             check(released([&] { return a.value.fill(value); }));
+           })
       .def("_assign_slice", assign_slice)
       .def("_fill_slice", fill_slice);
   bind_creation(module);

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -464,7 +465,7 @@ def waitall() -> None:
     _inflight._mx_wait_all()
 
 
-def save(fname: str, data: NDArray | Sequence[NDArray] | Mapping[str, NDArray]) -> None:
+def save(fname: str | os.PathLike[str], data: NDArray | Sequence[NDArray] | Mapping[str, NDArray]) -> None:
     """Writes an array, a list or a dict of them to a file in MXNet's format; waits for them."""
     if isinstance(data, Mapping):
         _inflight._mx_save(fname, list(data.values()), list(data.keys()))
@@ -476,7 +477,7 @@ def _read(names: list[str], arrays: list[NDArray]) -> list[NDArray] | dict[str, 
     return dict(zip(names, arrays)) if names else arrays
 
 
-def load(fname: str) -> list[NDArray] | dict[str, NDArray]:
+def load(fname: str | os.PathLike[str]) -> list[NDArray] | dict[str, NDArray]:
     """What ``save`` or MXNet wrote: a list, or a dict where the arrays have names."""
     return _read(*_inflight._mx_load(fname))
 
