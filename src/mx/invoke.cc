@@ -62,7 +62,7 @@ Status check_inputs(const OpRow& row, const detail::Params& params, std::size_t 
 // The scalar as an element of a type.
 struct Scalar {
   DType dtype;
-  std::array<std::byte, 8> bytes{};
+  alignas(8) std::array<std::byte, 8> bytes{};  // as any type wants it
 };
 
 template <typename Specs>
