@@ -38,7 +38,7 @@ class InvalidTypeError(InvalidArgumentError, TypeError):
     """The caller's value is of a type that cannot be used here: ``None``, an array of objects."""
 
 
-class NotFoundError(Error, FileNotFoundError):
+class NotFoundError(Error, FileNotFoundError, LookupError):
     """A file or a name that is not there."""
 
     code = "not found"

@@ -34,10 +34,7 @@ ModelOptions options_from(nb::handle input_shapes) {
 
 Model load(nb::handle path, nb::handle input_shapes) {
   check_usable();
-  if (PyUnicode_Check(path.ptr()) == 0 && !nb::hasattr(path, "__fspath__")) {
-    raise_type("path", path, "a string or an os.PathLike");
-  }
-  const auto text = nb::cast<std::string>(nb::module_::import_("os").attr("fspath")(path));
+  const std::string text = path_from(path, "path");
   const ModelOptions options = options_from(input_shapes);
   Result<Model> loaded = [&] {
     const WithoutGil release;
@@ -99,7 +96,7 @@ void bind_spec(nb::module_& module) {
           nb::sig("def __init__(self, name: str, dtype: str, shape: collections.abc.Sequence[int | None]) -> "
                   "None"),
           "dtype  \"bool\", \"u8\", \"f32\" and so on\nshape  extents; None for one that is not known")
-      .def_ro("name", &TensorSpec::name)
+      .def_prop_ro("name", [](const TensorSpec& s) { return text_of(s.name); })
       .def_prop_ro("dtype", [](const TensorSpec& s) { return std::string(dtype_name(s.dtype)); })
       .def_prop_ro(
           "shape", [](const TensorSpec& s) { return shape_tuple(s.shape); },
@@ -112,7 +109,8 @@ void bind_spec(nb::module_& module) {
           },
           nb::arg("other").none(), nb::sig("def __eq__(self, other: object) -> bool"))
       .def("__hash__", [](const TensorSpec& s) { return std::hash<std::string>()(s.name + s.type_string()); })
-      .def("__repr__", [](const TensorSpec& s) { return "<" + s.name + " " + s.type_string() + ">"; });
+      .def("__repr__",
+           [](const TensorSpec& s) { return text_of("<" + s.name + " " + s.type_string() + ">"); });
   nb::class_<ModelSummary>(module, "ModelSummary", "What is in a model.")
       .def_ro("operators", &ModelSummary::operators,
               "How many of each type; inputs, outputs and constants left out.")
@@ -166,7 +164,7 @@ void bind_models(nb::module_& module) {
            "mean, scale  one value, or one a channel in the model's colour order\n"
            "input        the input's name; \"\" where the model has one image input\n\n"
            "InvalidArgumentError: no such input, several candidates, not an image, or bad mean or scale.")
-      .def_prop_ro("name", [](const Model& m) { return m.name(); })
+      .def_prop_ro("name", [](const Model& m) { return text_of(m.name()); })
       .def_prop_ro("inputs", [](const Model& m) { return specs_of(m.inputs()); })
       .def_prop_ro("outputs", [](const Model& m) { return specs_of(m.outputs()); })
       .def("metadata", &Model::metadata, nb::arg("key"),
@@ -177,7 +175,7 @@ void bind_models(nb::module_& module) {
         for (const TensorSpec& spec : m.inputs()) text += " " + spec.name + " " + spec.type_string();
         text += " ) -> (";
         for (const TensorSpec& spec : m.outputs()) text += " " + spec.name + " " + spec.type_string();
-        return text + " )>";
+        return text_of(text + " )>");
       });
   module.def(
       "default_model", default_model, nb::arg("height") = nb::none(), nb::arg("width") = nb::none(),

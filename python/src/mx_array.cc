@@ -21,20 +21,35 @@ auto released(Call&& call) {
   return call();
 }
 
+void wait_for(const NDArray& version, std::optional<double> timeout) {
+  bool done = version.can_read();
+  if (!done) {
+    done = wait_in_slices(end_of(timeout), [&](TimePoint until) {
+      if (!timeout.has_value()) mx::help(version);  // it may compute for longer than a short timeout
+      static_cast<void>(version.wait_until(until));
+      return version.can_read();
+    });
+  }
+  if (!done) raise(Status(StatusCode::kDeadlineExceeded, "the array was not ready in time"));
+  check(version.status());
+}
+
 void wait(const MxArray& self, std::optional<double> timeout) {
   check_mx();
   if (!self.value.can_read()) {
     // The version that is newest now: others may be ordered meanwhile.
-    const NDArray version = take(self.value.snapshot());
-    const bool done = wait_in_slices(end_of(timeout), [&](TimePoint until) {
-      static_cast<void>(version.wait_until(until));
-      return version.can_read();
-    });
-    if (!done) raise(Status(StatusCode::kDeadlineExceeded, "the array was not ready in time"));
-    check(version.status());
+    wait_for(take(self.value.snapshot()), timeout);
     return;
   }
   check(self.value.status());
+}
+
+// The newest version, once it can be read.
+nb::object read(const MxArray& self) {
+  check_mx();
+  const NDArray version = take(self.value.snapshot());
+  wait_for(version, std::nullopt);
+  return nb::cast(Array(version));
 }
 
 nb::object snapshot(const MxArray& self) {
@@ -47,8 +62,9 @@ nb::object from_version(nb::handle source, std::optional<bool> copy) {
   return mx_object(take(mx::NDArray::of(array_from(source, "array", copy))));
 }
 
-nb::object full(nb::handle shape, double value, const std::string& dtype) {
+nb::object full(nb::handle shape, nb::handle number, const std::string& dtype) {
   const Shape extents = shape_from(shape, "shape");
+  const double value = number_from(number, "value");
   const DType type = mx_dtype(dtype);
   return mx_object(take(released([&] { return mx::NDArray::full(extents, value, type); })));
 }
@@ -90,7 +106,8 @@ void assign_slice(const MxArray& self, nb::handle begin, nb::handle end, nb::han
   check(released([&] { return self.value.assign_slice(first, last, steps, from); }));
 }
 
-void fill_slice(const MxArray& self, nb::handle begin, nb::handle end, nb::handle step, double value) {
+void fill_slice(const MxArray& self, nb::handle begin, nb::handle end, nb::handle step, nb::handle number) {
+  const double value = number_from(number, "assign");
   const auto first = mx_optional_ints(begin, "begin");
   const auto last = mx_optional_ints(end, "end");
   const auto steps = mx_optional_ints(step, "step");
@@ -161,6 +178,8 @@ void bind_mx_arrays(nb::module_& module) {
           },
           nb::sig("def shares_memory_with(self, other: MxArray) -> bool"),
           "Whether a write to one is seen in the other.")
+      .def("_read", read, nb::sig("def _read(self) -> NDArray"),
+           "The newest version, pinned, once it has been computed; raises why it failed.")
       .def("_reshape", [](const MxArray& a, const Ints& codes,
                           bool reverse) { return mx_object(take(a.value.reshape(codes, reverse))); })
       .def("_rows", [](const MxArray& a, std::int64_t begin,
@@ -188,7 +207,10 @@ void bind_mx_arrays(nb::module_& module) {
           nb::sig("def _as_in(self, device: str) -> typing.Any"))
       .def("_assign", assign)
       .def("_fill",
-           [](const MxArray& a, double value) { check(released([&] { return a.value.fill(value); })); })
+           [](const MxArray& a, nb::handle number) {
+             const double value = number_from(number, "assign");
+             check(released([&] { return a.value.fill(value); }));
+           })
       .def("_assign_slice", assign_slice)
       .def("_fill_slice", fill_slice);
   bind_creation(module);

@@ -42,8 +42,9 @@ nb::object invoke(const std::string& op, nb::handle inputs, nb::handle attribute
   return run(op, mx_arrays(inputs, op.c_str()), mx_attributes(attributes), out);
 }
 
-nb::object invoke_scalar(const std::string& op, nb::handle input, double scalar, nb::handle out) {
-  return run(op, {mx_array(input, op.c_str())}, {{"scalar", number_text(scalar)}}, out);
+nb::object invoke_scalar(const std::string& op, nb::handle input, nb::handle scalar, nb::handle out) {
+  const double number = number_from(scalar, op.c_str());
+  return run(op, {mx_array(input, op.c_str())}, {{"scalar", number_text(number)}}, out);
 }
 
 nb::object invoke_pair(const std::string& op, nb::handle left, nb::handle right, nb::handle out) {
@@ -125,25 +126,28 @@ nb::object pair_of(mx::ArrayFile file) {
 void bind_files(nb::module_& module) {
   module.def(
       "_mx_save",
-      [](const std::string& path, nb::handle arrays, nb::handle names) {
+      [](nb::handle file_name, nb::handle arrays, nb::handle names) {
         check_mx();
+        const std::string path = path_from(file_name, "fname");
         const mx::ArrayFile file = file_of(arrays, names);
         check([&] {
           const WithoutGil release;
           return mx::save(path, file);
         }());
       },
-      nb::arg("path"), nb::arg("arrays"), nb::arg("names").none());
+      nb::arg("path"), nb::arg("arrays"), nb::arg("names").none(),
+      nb::sig("def _mx_save(path: str | os.PathLike[str], arrays: object, names: object | None) -> None"));
   module.def(
       "_mx_load",
-      [](const std::string& path) {
+      [](nb::handle file_name) {
         check_mx();
+        const std::string path = path_from(file_name, "fname");
         return pair_of(take([&] {
           const WithoutGil release;
           return mx::load(path);
         }()));
       },
-      nb::sig("def _mx_load(path: str) -> tuple[list[str], list[typing.Any]]"));
+      nb::sig("def _mx_load(path: str | os.PathLike[str]) -> tuple[list[str], list[typing.Any]]"));
   module.def(
       "_mx_load_bytes",
       [](nb::bytes data) {

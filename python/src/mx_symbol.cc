@@ -75,11 +75,13 @@ nb::tuple infer_type(const MxSymbol& self, const std::map<std::string, std::stri
   return nb::make_tuple(names(found.arguments), names(found.outputs), names(found.auxiliary_states));
 }
 
-void save(const MxSymbol& self, const std::string& path) {
+void save(const MxSymbol& self, nb::handle file_name) {
+  const std::string path = path_from(file_name, "fname");
   check(released([&] { return self.value.save(path); }));
 }
 
-nb::object load(const std::string& path) {
+nb::object load(nb::handle file_name) {
+  const std::string path = path_from(file_name, "fname");
   return mx_object(take(released([&] { return mx::Symbol::load(path); })));
 }
 
@@ -140,7 +142,8 @@ void bind_mx_symbols(nb::module_& module) {
              nb::sig("def _mx_variable(name: str, shape: object, dtype: str | None, attributes: dict[str, "
                      "str]) -> typing.Any"));
   module.def("_mx_group", group, nb::sig("def _mx_group(symbols: object) -> typing.Any"));
-  module.def("_mx_load_symbol", load, nb::sig("def _mx_load_symbol(path: str) -> typing.Any"));
+  module.def("_mx_load_symbol", load,
+             nb::sig("def _mx_load_symbol(path: str | os.PathLike[str]) -> typing.Any"));
   module.def("_mx_symbol_from_json", from_json, nb::sig("def _mx_symbol_from_json(text: str) -> typing.Any"));
 }
 

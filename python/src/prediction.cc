@@ -14,7 +14,7 @@ namespace {
 
 Array output(const PyPrediction& self, nb::handle which) {
   const Prediction& prediction = self.value;
-  if (PyUnicode_Check(which.ptr()) != 0) return Array(take(prediction.output(nb::cast<std::string>(which))));
+  if (PyUnicode_Check(which.ptr()) != 0) return Array(take(prediction.output(string_from(which))));
   if (PyIndex_Check(which.ptr()) == 0) raise_type("output", which, "an index or a name");
   const nb::object number = nb::steal(PyNumber_Index(which.ptr()));
   const auto index = PyLong_AsSsize_t(number.ptr());

@@ -78,7 +78,7 @@ Frame frame_from(const Predictor& predictor, nb::handle given, std::optional<boo
   if (PyDict_Check(given.ptr()) != 0) {
     for (auto [name, array] : nb::borrow<nb::dict>(given)) {
       if (PyUnicode_Check(name.ptr()) == 0) raise_type("frame", name, "the names of inputs as keys");
-      auto text = nb::cast<std::string>(name);
+      auto text = string_from(name);
       const std::string what = "frame[\"" + text + "\"]";
       frame.inputs.push_back({std::move(text), array_from(array, what.c_str(), copy)});
     }

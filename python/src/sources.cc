@@ -172,10 +172,7 @@ class PySource final : public Closable {
 PySource* open(nb::handle text, std::optional<double> fps, std::uint64_t seed, bool rotate,
                std::optional<double> duration) {
   check_startable();
-  if (PyUnicode_Check(text.ptr()) == 0 && !nb::hasattr(text, "__fspath__")) {
-    raise_type("source", text, "a string or an os.PathLike");
-  }
-  const auto words = nb::cast<std::string>(nb::module_::import_("os").attr("fspath")(text));
+  const std::string words = path_from(text, "source");
   std::optional<FrameRate> wanted;
   if (fps) wanted = take(FrameRate::from_double(*fps));
   std::optional<Duration> length;

@@ -4,9 +4,13 @@
 from __future__ import annotations
 
 import builtins
+import os
+import pathlib
+import shutil
 
 import inflight
 import pytest
+from conftest import MODELS
 from inflight import _inflight, errors
 
 
@@ -27,6 +31,20 @@ def test_a_file_that_is_not_there() -> None:
     with pytest.raises(FileNotFoundError, match="absent.onnx") as caught:
         inflight.Model.load("absent.onnx")
     assert isinstance(caught.value, inflight.NotFoundError)
+
+
+def test_names_that_are_not_utf_8(tmp_path: pathlib.Path) -> None:
+    path = os.path.join(tmp_path, os.fsdecode(b"\xff.onnx"))
+    shutil.copy(MODELS / "shapes.onnx", path)
+    for given in (path, pathlib.Path(path)):
+        model = inflight.Model.load(given)
+        assert model.name == os.fsdecode(b"\xff") and os.fsdecode(b"\xff") in repr(model)
+    with pytest.raises(FileNotFoundError, match="no such file"):
+        inflight.Model.load(path + "x")
+    with pytest.raises(inflight.Error):
+        inflight.open_source(path + "x")
+    with pytest.raises(ValueError, match="null"):
+        inflight.Model.load("a\0b")
 
 
 def test_a_file_that_is_no_model(tmp_path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import os
 import pathlib
 import pickle
 import threading
@@ -450,6 +451,28 @@ def test_files(tmp_path: pathlib.Path) -> None:
         mx.nd.save(path, ["text"])  # type: ignore[list-item]
     with pytest.raises(OSError):
         mx.nd.save(str(tmp_path / "no" / "folder"), a)
+
+
+def test_names_of_files(tmp_path: pathlib.Path) -> None:
+    arrays = {"a": mx.nd.ones((2,))}
+    symbol = mx.sym.Variable("x") + 1
+    for path in (tmp_path / "a.params", str(tmp_path / "b.params"), tmp_path / os.fsdecode(b"\xff.params")):
+        mx.nd.save(path, arrays)
+        assert list(mx.nd.load(path)) == ["a"]
+        symbol.save(path)
+        assert mx.sym.load(path).list_arguments() == ["x"]
+    with pytest.raises(TypeError, match="fname: found int, want a string or an os.PathLike"):
+        mx.nd.load(3)
+
+
+def test_integers_that_are_too_large() -> None:
+    a = mx.nd.ones((2,))
+    calls = [lambda: a + 10**400, lambda: 10**400 - a, lambda: mx.sym.Variable("x") * 10**400, lambda: mx.nd.full((2,), 10**400)]
+    calls += [lambda: a.__setitem__(0, -(10**400)), lambda: a.__setitem__(slice(None), 10**400)]
+    for call in calls:
+        with pytest.raises(inflight.InvalidArgumentError, match="found an integer that is too large for a float"):
+            call()
+    assert (a.asnumpy() == 1).all()
 
 
 def test_awaiting() -> None:

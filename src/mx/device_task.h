@@ -53,7 +53,7 @@ class DeviceSlots {
 // The last input of an operator with a number as its attribute.
 struct ScalarInput {
   DType dtype = DType::kF32;
-  std::array<std::byte, 8> bytes{};
+  alignas(8) std::array<std::byte, 8> bytes{};  // as any type wants it
 };
 
 // As push_task(), for a network on a device: one launch of it.

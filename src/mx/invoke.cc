@@ -4,13 +4,16 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
+#include <type_traits>
 #include <utility>
 
 #include "base/user_code.h"
 #include "inflight/mx/ndarray.h"
 #include "mx/device_task.h"
 #include "mx/lower.h"
+#include "mx/pieces.h"
 #include "mx/strided.h"
 
 namespace inflight::mx {
@@ -24,7 +27,7 @@ using detail::OutputSpec;
 
 namespace {
 
-// Less is done before a second thread is awake.
+// Less is done before a second thread is awake. Of operators that are not computed in pieces.
 constexpr std::size_t kElasticBytesMin = std::size_t{1} << 20U;
 
 // What identifies the program: the operator, its attributes as they are written but for the scalar, and the
@@ -72,6 +75,26 @@ Status check_inputs(const OpRow& row, const detail::Params& params, std::size_t 
           fmt::format("operator {}: got {} arrays, want {}", row.name, given, wanted)};
 }
 
+using Scalar = detail::ScalarInput;
+
+template <typename Specs>
+std::size_t bytes_of(const Specs& specs) {
+  std::size_t bytes = 0;
+  for (const TensorSpec& spec : specs) bytes += spec.bytes();
+  return bytes;
+}
+
+bool each_element_stands_alone(const OpRow& row, std::span<const TensorSpec> inputs,
+                               std::span<const OutputSpec> outputs) {
+  return row.elementwise && !inputs.empty() && outputs.size() == 1 &&
+         std::all_of(inputs.begin(), inputs.end(),
+                     [&](const TensorSpec& input) { return input.shape == outputs[0].shape; });
+}
+
+Shape piece_of(const Shape& whole, std::size_t pieces) {
+  return {static_cast<std::int64_t>(whole.elements() / pieces)};
+}
+
 Result<std::shared_ptr<OneOperator>> make_operator(Environment& environment, const OpRow& row,
                                                    Attributes attributes, std::span<const Operand> inputs,
                                                    Device device) {
@@ -84,18 +107,56 @@ Result<std::shared_ptr<OneOperator>> make_operator(Environment& environment, con
   INFLIGHT_TRY_ASSIGN(Model model, detail::lower_operator(row, params, specs, row.scalar));
   auto made = std::make_shared<OneOperator>();
   for (const TensorSpec& output : model.outputs()) made->outputs.push_back({output.dtype, output.shape});
-  std::size_t bytes = 0;
-  for (const TensorSpec& spec : specs) bytes += spec.bytes();
-  for (const TensorSpec& output : model.outputs()) bytes += output.bytes();
-  made->network = std::make_shared<CompiledNetwork>(
-      std::move(model), Precision::kF32, device,
-      bytes >= kElasticBytesMin ? CompiledNetwork::Widths::kElastic : CompiledNetwork::Widths::kNarrow,
-      TuneLevel::kOff);
+  const bool stands_alone = device.is_host() && each_element_stands_alone(row, specs, made->outputs);
+  const std::size_t bytes = bytes_of(specs) + bytes_of(model.outputs());
+  auto widths = CompiledNetwork::Widths::kNarrow;
+  if (stands_alone) {
+    made->pieces = detail::count_pieces(specs[0].shape.elements(), bytes, environment.backend().capacity());
+  } else if (bytes >= kElasticBytesMin) {
+    widths = CompiledNetwork::Widths::kElastic;
+  }
+  if (made->pieces > 1) {
+    for (TensorSpec& spec : specs) spec.shape = piece_of(spec.shape, made->pieces);
+    INFLIGHT_TRY_ASSIGN(model, detail::lower_operator(row, params, specs, row.scalar));
+  }
+  made->network =
+      std::make_shared<CompiledNetwork>(std::move(model), Precision::kF32, device, widths, TuneLevel::kOff);
   INFLIGHT_TRY(environment.start_compiling(made->network));
   return made;
 }
 
-using Scalar = detail::ScalarInput;
+// Moves views of whole arrays to one of their pieces.
+template <typename Views>
+void move_to_piece(Views& views, std::size_t pieces, std::size_t index) {
+  using Byte = std::conditional_t<std::is_const_v<std::remove_pointer_t<decltype(views[0].data)>>,
+                                  const std::byte, std::byte>;
+  for (auto& view : views) {
+    view.shape = piece_of(view.shape, pieces);
+    view.data = static_cast<Byte*>(view.data) + index * view.bytes();
+  }
+}
+
+// Runs the network on the arrays, and the scalar if there is one.
+//   pieces   null: the operator is computed as a whole
+Status run_operator(Environment& environment, const OneOperator& program, detail::Pieces* pieces,
+                    const Scalar* scalar, std::vector<TensorView>& from,
+                    std::span<const MutableTensorView> to) {
+  const auto with_scalar = [scalar](std::vector<TensorView>& inputs) {
+    if (scalar != nullptr) inputs.push_back({scalar->bytes.data(), scalar->dtype, {}});
+  };
+  if (pieces == nullptr) {
+    with_scalar(from);
+    return program.network->run(from, to, environment.is_alone());
+  }
+  return pieces->run(environment, [&](std::size_t index) {
+    std::vector<TensorView> inputs(from);
+    std::vector<MutableTensorView> outputs(to.begin(), to.end());
+    move_to_piece(inputs, program.pieces, index);
+    move_to_piece(outputs, program.pieces, index);
+    with_scalar(inputs);
+    return program.network->run(inputs, outputs);
+  });
+}
 
 // The scalar as an element of a type.
 Result<Scalar> read_scalar(const OpRow& row, const Attributes& attributes, DType dtype) {
@@ -188,18 +249,18 @@ Result<std::vector<NDArray>> invoke(std::string_view op, std::span<const NDArray
     if (row->scalar) {
       INFLIGHT_TRY_ASSIGN(scalar, read_scalar(*row, attributes, reads[0].array.dtype()));
     }
+    const auto pieces = program->pieces > 1 ? std::make_shared<detail::Pieces>(program->pieces) : nullptr;
     const auto push = [&] {
       if (!device.is_host()) {
         return detail::push_launch(*environment, program->outputs, std::move(reads), program->network,
                                    row->scalar ? std::optional(scalar) : std::nullopt);
       }
-      const auto compute = [network = program->network, scalar, has_scalar = row->scalar, environment](
+      const auto compute = [program, pieces, scalar, has_scalar = row->scalar, environment](
                                std::vector<TensorView>& from, std::span<const MutableTensorView> to) {
-        if (has_scalar) from.push_back({scalar.bytes.data(), scalar.dtype, {}});
-        return network->run(from, to, environment->is_alone());
+        return run_operator(*environment, *program, pieces.get(), has_scalar ? &scalar : nullptr, from, to);
       };
       return detail::push_task(*environment, program->outputs, std::move(reads), program->network.get(),
-                               compute);
+                               compute, pieces);
     };
     INFLIGHT_TRY_ASSIGN(auto versions, push());
     std::vector<NDArray> results;

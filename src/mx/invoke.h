@@ -12,7 +12,8 @@ namespace inflight::mx::detail {
 
 // The program of one operator with its attributes and inputs' types and shapes.
 struct OneOperator {
-  std::shared_ptr<CompiledNetwork> network;
+  std::shared_ptr<CompiledNetwork> network;  // of one piece
+  std::size_t pieces = 1;                    // of equal size; more than one where each element stands alone
   std::vector<OutputSpec> outputs;
 };
 

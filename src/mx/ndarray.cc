@@ -167,7 +167,11 @@ bool NDArray::can_read() const noexcept {
   return root_->newest.can_read();
 }
 Status NDArray::status() const { return root_->read().status(); }
-Status NDArray::wait() const { return root_->read().wait(); }
+Status NDArray::wait() const {
+  const inflight::NDArray version = root_->read();
+  help(version);
+  return version.wait();
+}
 
 Result<inflight::NDArray> NDArray::snapshot() const {
   INFLIGHT_TRY_ASSIGN(Environment* const environment, Environment::get());
@@ -349,6 +353,12 @@ Status NDArray::fill_slice(const OptionalInts& begin, const OptionalInts& end, c
                                             dtype_bytes(to[0].dtype), element, true);
                      return Status();
                    });
+}
+
+void help(const inflight::NDArray& version) {
+  if (!version || version.can_read()) return;
+  const std::shared_ptr<detail::Pieces> pieces = detail::pieces_of(version);
+  if (pieces != nullptr) pieces->help_until(version.completion());
 }
 
 void wait_all() {

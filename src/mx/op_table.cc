@@ -48,9 +48,10 @@ struct Table {
   std::unordered_map<std::string_view, const OpRow*> found;
 
   Table() {
-    for (const auto add :
-         {add_elementwise_rows, add_scalar_rows, add_nn_rows, add_norm_rows, add_shape_rows, add_join_rows,
-          add_create_rows, add_conv_rows, add_pool_rows, add_index_rows, add_reduce_rows, add_order_rows})
+    for (const auto add : {add_elementwise_rows, add_scalar_rows}) add(rows);
+    for (OpRow& row : rows) row.elementwise = true;
+    for (const auto add : {add_nn_rows, add_norm_rows, add_shape_rows, add_join_rows, add_create_rows,
+                           add_conv_rows, add_pool_rows, add_index_rows, add_reduce_rows, add_order_rows})
       add(rows);
     for (const OpRow& row : rows) {
       by_name.push_back(&row);

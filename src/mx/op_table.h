@@ -53,6 +53,8 @@ struct OpRow {
   std::uint32_t weights = 0;
   // The attribute "scalar" may come as an input, in imperative calls: one program for all its values.
   bool scalar = false;
+  // Where all inputs have the shape of the output, an element of it depends only on those in the same place.
+  bool elementwise = false;
   bool any_dtype = false;  // moves or converts elements, and never computes with f64
   // Makes the nodes.
   //   errors   kInvalidArgument, kUnsupported: shapes or attributes that do not fit; messages do not name the

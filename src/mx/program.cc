@@ -177,6 +177,18 @@ Result<std::shared_ptr<Backend>> Environment::backend(Device device) {
   return made;
 }
 
+Status Environment::push_helper(std::function<void()> help) {
+  helpers_.fetch_add(1, std::memory_order_relaxed);
+  // Called when the operation ends, if it is cancelled too; or when it is refused.
+  std::shared_ptr<void> ended(nullptr, [this](void*) { helpers_.fetch_sub(1, std::memory_order_relaxed); });
+  return engine_->push(
+      [help = std::move(help), ended = std::move(ended)] {
+        help();
+        return Status();
+      },
+      {.priority = 1});
+}
+
 Status Environment::start_compiling(const std::shared_ptr<CompiledNetwork>& network) {
   INFLIGHT_TRY_ASSIGN(std::shared_ptr<Backend> its, backend(network->device()));
   return engine_->push([network, its = std::move(its)] { return network->compile(its); },

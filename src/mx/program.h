@@ -171,8 +171,11 @@ class Environment {
   Cache<OneOperator>& operators() noexcept { return operators_; }
   Cache<ProgramFamily>& families() noexcept { return families_; }
 
-  // Whether an operation that asks is the only one. A look: others may be pushed at any time.
-  bool is_alone() const { return engine_->pending() <= 1; }
+  // Whether an operation that asks is the only one, but for helpers. A look: others may be pushed at any time.
+  bool is_alone() const { return engine_->pending() <= 1 + helpers_.load(std::memory_order_relaxed); }
+  // Orders a call that helps the operation that is running. It comes before all other operations.
+  //   errors   as Engine::push
+  Status push_helper(std::function<void()> help);
   // Orders the compilation of a network, after everything that is running.
   Status start_compiling(const std::shared_ptr<CompiledNetwork>& network);
 
@@ -186,6 +189,7 @@ class Environment {
   inflight::internal::Mutex mutex_;
   std::vector<std::shared_ptr<Backend>> device_backends_ INFLIGHT_GUARDED_BY(mutex_);
   std::shared_ptr<BufferPool> pool_;
+  std::atomic<std::size_t> helpers_{0};  // pushed, and not ended
   Cache<OneOperator> operators_{kOperatorsMax};
   Cache<ProgramFamily> families_{kFamiliesMax};
 };

@@ -16,8 +16,12 @@ using inflight::internal::Version;
 class Task final : public Version {
  public:
   Task(std::span<const OutputSpec> outputs, std::vector<Operand> reads, Compute compute,
-       std::shared_ptr<BufferPool> pool)
-      : Version(true), reads_(std::move(reads)), compute_(std::move(compute)), pool_(std::move(pool)) {
+       std::shared_ptr<BufferPool> pool, std::shared_ptr<Pieces> pieces = nullptr)
+      : Version(true),
+        reads_(std::move(reads)),
+        compute_(std::move(compute)),
+        pool_(std::move(pool)),
+        pieces_(std::move(pieces)) {
     values.reserve(outputs.size());
     for (const OutputSpec& output : outputs) values.emplace_back(output.dtype, output.shape);
   }
@@ -28,6 +32,7 @@ class Task final : public Version {
     old_named_ = named;
   }
   inflight::NDArray take_old() noexcept { return std::move(old_); }
+  const std::shared_ptr<Pieces>& pieces() const noexcept { return pieces_; }
 
   Status run() {
     // Only the operation's own claim is left: nobody can ever look, so there is nothing to compute.
@@ -84,6 +89,7 @@ class Task final : public Version {
   std::vector<Operand> reads_;
   Compute compute_;
   std::shared_ptr<BufferPool> pool_;
+  const std::shared_ptr<Pieces> pieces_;  // stays as it is: any thread may ask for it
   inflight::NDArray old_;
   bool old_named_ = false;
 };
@@ -129,15 +135,15 @@ bool must_name(const inflight::NDArray& array) {
 Result<std::vector<inflight::NDArray>> push_task(Environment& environment,
                                                  std::span<const OutputSpec> outputs,
                                                  std::vector<Operand> reads, const CompiledNetwork* network,
-                                                 Compute compute) {
+                                                 Compute compute, std::shared_ptr<Pieces> pieces) {
   try {
     OpOptions options;
     if (network != nullptr && !network->is_compiled()) options.reads.push_back(network->compiled_var());
     for (const Operand& read : reads) {
       if (must_name(read.array)) options.reads.push_back(read.array.var());
     }
-    const auto task =
-        Ref<Task>::adopt(new Task(outputs, std::move(reads), std::move(compute), environment.shared_pool()));
+    const auto task = Ref<Task>::adopt(new Task(outputs, std::move(reads), std::move(compute),
+                                                environment.shared_pool(), std::move(pieces)));
     options.writes.push_back(Var(task));
     INFLIGHT_TRY(environment.engine().push([raw = task.get()] { return raw->run(); }, std::move(options)));
     std::vector<inflight::NDArray> arrays;
@@ -147,6 +153,11 @@ Result<std::vector<inflight::NDArray>> push_task(Environment& environment,
   } catch (const std::bad_alloc&) {
     return Status::out_of_memory("operator");
   }
+}
+
+std::shared_ptr<Pieces> pieces_of(const inflight::NDArray& version) {
+  const auto* const task = dynamic_cast<const Task*>(&version.version());
+  return task == nullptr ? nullptr : task->pieces();
 }
 
 Status push_update(Environment& environment, inflight::NDArray& newest, std::vector<Operand> reads,

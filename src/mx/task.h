@@ -3,12 +3,14 @@
 #pragma once
 
 #include <cstddef>
+#include <memory>
 #include <span>
 #include <vector>
 
 #include "inflight/engine.h"
 #include "inflight/ndarray.h"
 #include "inflight/status.h"
+#include "mx/pieces.h"
 #include "mx/program.h"
 
 namespace inflight::mx::detail {
@@ -34,12 +36,15 @@ bool must_name(const inflight::NDArray& array);
 
 // Orders an operation that makes one version of all `outputs`, in memory of the host.
 //   network   what has to be compiled first, or null; lives until then by `compute`
+//   pieces    what `compute` runs, for those who wait to help with; or null
 //   returns   the arrays, still to come
 //   errors    as Engine::push
 Result<std::vector<inflight::NDArray>> push_task(Environment& environment,
                                                  std::span<const OutputSpec> outputs,
                                                  std::vector<Operand> reads, const CompiledNetwork* network,
-                                                 Compute compute);
+                                                 Compute compute, std::shared_ptr<Pieces> pieces = nullptr);
+// The pieces in which a version is computed; null: there are none.
+std::shared_ptr<Pieces> pieces_of(const inflight::NDArray& version);
 
 // Orders an operation that changes a part of an array: `compute` finds the old elements in its one output.
 // The new version has the old one's memory where nobody else can see that when it runs.

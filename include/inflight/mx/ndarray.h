@@ -75,7 +75,7 @@ class NDArray {
   bool can_read() const noexcept;
   // How the newest version came about; kNotReady before that.
   Status status() const;
-  // Waits for the newest version.
+  // Waits for the newest version, after help().
   Status wait() const;
   // The newest version, pinned.
   //   errors   kOutOfMemory; kOverloaded: for a part of an array that is still to come, as Engine::push
@@ -142,6 +142,13 @@ class NDArray {
 Result<std::vector<NDArray>> invoke(std::string_view op, std::span<const NDArray> inputs,
                                     const Attributes& attributes = {}, std::span<const NDArray> out = {});
 
+// Helps with a version that the calling thread is about to wait for. An operator that computes each element by
+// itself, on 1 MiB or more, runs in pieces; this thread takes some of them. For all other versions it returns
+// at once.
+//   thread   any that may compute
+//   bound    looks for 100 us at most for the operation to start, and then computes one piece, of a size such
+//            that there is one for each thread of the engine, or more
+void help(const inflight::NDArray& version);
 // Waits until no operation is pending (MXNet's waitall).
 void wait_all();
 // The engine that runs the operations of this process's arrays and executors.

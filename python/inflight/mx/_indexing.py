@@ -106,22 +106,24 @@ def read_key(whole: tuple[int, ...], key: Any) -> Key:
     parts[place : place + 1] = [slice(None)] * (len(whole) - axes)
     if any(_is_array(part) for part in parts):
         return _read_indices(whole, parts)
-    read = Key(whole, [], [], [], [], (), None)
+    starts: list[int] = []
+    counts: list[int] = []
+    steps: list[int] = []
+    taken: list[bool] = []
     shape: list[int] = []
     for part in parts:
         if part is None:
             shape.append(1)
             continue
-        axis = len(read.starts)
-        start, count, step, taken = _read_axis(axis, whole, part)
-        read.starts.append(start)
-        read.counts.append(count)
-        read.steps.append(step)
-        read.taken.append(taken)
-        if not taken:
+        start, count, step, is_taken = _read_axis(len(starts), whole, part)
+        starts.append(start)
+        counts.append(count)
+        steps.append(step)
+        taken.append(is_taken)
+        if not is_taken:
             shape.append(count)
     # A single element keeps an axis, as in MXNet.
-    return read._replace(shape=tuple(shape) or (1,))
+    return Key(whole, starts, counts, steps, taken, tuple(shape) or (1,), None)
 
 
 class IndexOutOfBounds(errors.InvalidArgumentError, IndexError):

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -157,6 +158,8 @@ class NDArray(_Base):
         return numpy.array(self._on_host().numpy())
 
     def _on_host(self) -> inflight.NDArray:
+        if self.__dlpack_device__()[0] == 1:  # DLPack's number of the CPU
+            return self._read()
         version = self.snapshot().copy_to("cpu")
         version.wait()
         return version
@@ -165,7 +168,7 @@ class NDArray(_Base):
         """The one element, as a scalar of NumPy's; waits for it. InvalidArgumentError: there are more."""
         if self.size != 1:
             raise errors.InvalidArgumentError(f"asscalar(): found {self.size} elements, want 1")
-        return self.asnumpy().reshape(-1)[0]
+        return self._on_host().numpy().reshape(-1)[0]
 
     item = asscalar
 
@@ -186,9 +189,7 @@ class NDArray(_Base):
 
     def __dlpack__(self, **options: Any) -> Any:
         """A capsule with the newest version, read-only, without a copy; waits for it. On a GPU, for others to read there."""
-        version = self.snapshot()
-        version.wait()
-        return version.__dlpack__(**options)
+        return self._read().__dlpack__(**options)
 
     def __dlpack_device__(self) -> tuple[int, int]:
         return self.snapshot().__dlpack_device__()
@@ -284,6 +285,10 @@ class NDArray(_Base):
     # Parts of it.
 
     def __getitem__(self, key: Any) -> NDArray:
+        if type(key) is int:
+            shape = self.shape
+            if shape and -shape[0] <= key < shape[0]:
+                return self._at(key)  # the same as below, and cheap: loops and asscalar() use it
         read = read_key(self.shape, key)
         if read.indices is not None:
             return _gathered(self, read.indices)
@@ -475,7 +480,7 @@ def waitall() -> None:
     _inflight._mx_wait_all()
 
 
-def save(fname: str, data: NDArray | Sequence[NDArray] | Mapping[str, NDArray]) -> None:
+def save(fname: str | os.PathLike[str], data: NDArray | Sequence[NDArray] | Mapping[str, NDArray]) -> None:
     """Writes an array, a list or a dict of them to a file in MXNet's format; waits for them."""
     if isinstance(data, Mapping):
         _inflight._mx_save(fname, list(data.values()), list(data.keys()))
@@ -487,7 +492,7 @@ def _read(names: list[str], arrays: list[NDArray]) -> list[NDArray] | dict[str, 
     return dict(zip(names, arrays)) if names else arrays
 
 
-def load(fname: str) -> list[NDArray] | dict[str, NDArray]:
+def load(fname: str | os.PathLike[str]) -> list[NDArray] | dict[str, NDArray]:
     """What ``save`` or MXNet wrote: a list, or a dict where the arrays have names."""
     return _read(*_inflight._mx_load(fname))
 

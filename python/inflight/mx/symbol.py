@@ -45,7 +45,11 @@ def _apply(op: str, inputs: Sequence[Symbol], attributes: dict[str, str]) -> Any
 
 
 def _scalar(op: str, symbol: Symbol, value: Any) -> Any:
-    return _apply(op, [symbol], {"scalar": repr(float(value))})
+    try:
+        number = float(value)
+    except OverflowError:
+        raise errors.InvalidArgumentError(f"{op}: found an integer that is too large for a float, want one below 1.8e308") from None
+    return _apply(op, [symbol], {"scalar": repr(number)})
 
 
 def _pair(symbol_op: str, scalar_op: str) -> Any:
@@ -208,7 +212,7 @@ class Symbol(_Base):
 
     def save(self, fname: str | os.PathLike[str], remove_amp_cast: bool = True) -> None:
         """Writes ``tojson()`` to a file."""
-        self._save(os.fspath(fname))
+        self._save(fname)
 
     def bind(
         self,
@@ -369,7 +373,7 @@ def load(fname: str | os.PathLike[str]) -> Symbol:
     NotFoundError (a FileNotFoundError); InvalidModelError (a ValueError): damaged, cut short, a cycle;
     UnsupportedError, InvalidArgumentError: an operator or attribute that is not offered.
     """
-    return _inflight._mx_load_symbol(os.fspath(fname))  # type: ignore[no-any-return]
+    return _inflight._mx_load_symbol(fname)  # type: ignore[no-any-return]
 
 
 def load_json(json_str: str) -> Symbol:
