@@ -74,9 +74,6 @@ struct CompileOptions {
   // wide launch alone is not clearly faster than a narrow one (by 1.15). Program::has() tells.
   bool wide_must_pay = false;
   int threads = 0;  // CPU threads in all, at most capacity(); 0: capacity()
-  // The threads of narrow launches may stay on one processor each: the program expects to have them to itself. The
-  // backend does so for one program at a time, and only if that uses every processor of the process.
-  bool fixed_threads = false;
   TuneLevel tune = TuneLevel::kFast;
   // Called now and then while compile() tunes, by the thread that called it or one that it waits for, one call at a
   // time; null: nobody wants to know. If it throws, compile() fails.

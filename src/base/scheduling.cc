@@ -27,14 +27,10 @@ BatchScheduling::~BatchScheduling() {
 
 void wake_on_time() noexcept { prctl(PR_SET_TIMERSLACK, 1UL, 0UL, 0UL, 0UL); }
 
-int allowed_processors() noexcept {
+int usable_processors() noexcept {
   cpu_set_t usable;
   // The call fails if there are more processors than the set has room for.
-  return sched_getaffinity(0, sizeof(usable), &usable) == 0 ? std::max(1, CPU_COUNT(&usable)) : CPU_SETSIZE;
-}
-
-int usable_processors() noexcept {
-  const int allowed = allowed_processors();
+  const int allowed = sched_getaffinity(0, sizeof(usable), &usable) == 0 ? CPU_COUNT(&usable) : CPU_SETSIZE;
   return std::max(1, std::min(allowed, processors_by_quota("").value_or(allowed)));
 }
 

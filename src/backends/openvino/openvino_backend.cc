@@ -5,9 +5,9 @@
 //   wide     one stream of every thread: the soonest result
 //   narrow   as many streams of one thread as there are threads: the most results
 //
-// A launch calls infer(), which returns when it is done. A wide one computes on the calling thread and helpers of
-// OpenVINO's, a narrow one on one of OpenVINO's stream threads. The stream threads of one predictor stay on a
-// processor each (CompileOptions::fixed_threads); all other threads go where the kernel puts them.
+// A launch calls infer() on the calling thread, which computes in that thread's stream and, unlike
+// start_async, passes nothing to another thread. Threads are not pinned: two compiled models would pin theirs
+// to the same cores.
 #include "backends/openvino/openvino_backend.h"
 
 #include <fmt/format.h>
@@ -27,7 +27,6 @@
 #include "backends/openvino/wide_pays.h"
 #include "base/check.h"
 #include "base/scheduling.h"
-#include "inflight/internal/mutex.h"
 #include "model/network.h"
 #include "model/openvino_error.h"
 
@@ -35,8 +34,6 @@ namespace inflight {
 namespace {
 
 using internal::index_of;
-using internal::Mutex;
-using internal::MutexLock;
 using internal::OpenVinoCompiled;
 using internal::OpenVinoCpu;
 using internal::OpenVinoPort;
@@ -148,7 +145,7 @@ constexpr std::array<PrecisionTerms, 3> kPrecisions = {{
 }};
 
 Result<ov::AnyMap> properties_of(const OpenVinoCpu& cpu, Precision precision) {
-  ov::AnyMap properties;
+  ov::AnyMap properties{ov::hint::enable_cpu_pinning(false)};
   if (precision == Precision::kAuto) return properties;
   std::vector<std::string_view> offered;
   for (const PrecisionTerms& terms : kPrecisions) {
@@ -163,19 +160,6 @@ Result<ov::AnyMap> properties_of(const OpenVinoCpu& cpu, Precision precision) {
   return Status(StatusCode::kUnsupported,
                 fmt::format("precision {}: this CPU ({}) does not have it; it has {}",
                             precision_name(precision), cpu.name, fmt::join(offered, ", ")));
-}
-
-// The right to fix threads to processors. Two programs with it would share some processors and leave others idle; where
-// a quota allows fewer than there are, so would two processes. Null: another program has it.
-std::shared_ptr<const void> take_processors(int threads) {
-  static Mutex mutex;
-  static std::weak_ptr<const void>& taken = *new std::weak_ptr<const void>;
-  if (threads < 2 || threads < internal::allowed_processors()) return nullptr;
-  const MutexLock lock(mutex);
-  if (!taken.expired()) return nullptr;
-  const auto right = std::make_shared<const char>();
-  taken = right;
-  return right;
 }
 
 class OpenVinoBackend final : public Backend {
@@ -217,13 +201,11 @@ class OpenVinoBackend final : public Backend {
     const int threads = options.threads == 0 ? cpu_->cores : options.threads;
     auto compiled = std::make_shared<OpenVinoCompiled>();
     compiled->cpu = cpu_;
-    if (options.fixed_threads) compiled->fixed_threads = take_processors(threads);
     try {
       compiled->aliases = aliases_of(*network);
       for (const Width width : options.widths) {
         std::optional<ov::CompiledModel>& place = compiled->models[index_of(width)];
-        if (!place.has_value())
-          place = compile_width(network, properties, width, threads, compiled->fixed_threads != nullptr);
+        if (!place.has_value()) place = compile_width(network, properties, width, threads);
         INFLIGHT_TRY_ASSIGN(compiled->inputs, ports_of(place->inputs(), model.inputs()));
         for (OpenVinoPort& input : compiled->inputs) {
           if (!input.dynamic) continue;
@@ -243,10 +225,8 @@ class OpenVinoBackend final : public Backend {
   }
 
   ov::CompiledModel compile_width(const std::shared_ptr<const ov::Model>& network, ov::AnyMap properties,
-                                  Width width, int threads, bool fixed) {
+                                  Width width, int threads) {
     const bool wide = width == Width::kWide;
-    // The kernel may wake two streams on one processor and leave another one idle until both are done.
-    properties[ov::hint::enable_cpu_pinning.name()] = fixed && !wide;
     properties.insert(ov::inference_num_threads(threads));
     properties.insert(ov::num_streams(wide ? 1 : threads));
     // Two threads of one core share its arithmetic units: this helps many streams and slows down a single

@@ -21,7 +21,6 @@
 #include <random>
 #include <thread>
 
-#include "base/scheduling.h"
 #include "inflight/clock.h"
 #include "model/network.h"
 #include "onnx_writer.h"
@@ -319,39 +318,6 @@ TEST(OpenVinoBackend, ThreadsFollowThisProcessesAffinity) {
   ASSERT_EQ(sched_getaffinity(0, sizeof before, &before), 0);
   EXPECT_EQ(compile(load(small_onnx()))->concurrency(Width::kNarrow), CPU_COUNT(&before));
   EXPECT_EQ(compile(load(small_onnx()), {.threads = 1})->concurrency(Width::kNarrow), 1);
-}
-
-// How many threads of this process may run on one processor only.
-int fixed_threads() {
-  int count = 0;
-  for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
-    cpu_set_t allowed;
-    CPU_ZERO(&allowed);
-    const int thread = std::stoi(task.path().filename());
-    if (sched_getaffinity(thread, sizeof allowed, &allowed) == 0 && CPU_COUNT(&allowed) == 1) ++count;
-  }
-  return count;
-}
-
-TEST(OpenVinoBackend, OneProgramAtATimeFixesItsThreadsToProcessors) {
-  cpu_set_t allowed;
-  CPU_ZERO(&allowed);
-  ASSERT_EQ(sched_getaffinity(0, sizeof allowed, &allowed), 0);
-  const int processors = CPU_COUNT(&allowed);
-  if (processors < 2 || internal::usable_processors() < processors)
-    GTEST_SKIP() << "there is one processor, or a quota";
-  const Model model = load(small_onnx());
-  EXPECT_EQ(fixed_threads(), 0);
-  auto unasked = compile(model);
-  auto one_thread = compile(model, {.threads = 1, .fixed_threads = true});
-  EXPECT_EQ(fixed_threads(), 0);
-  auto first = compile(model, {.widths = {Width::kWide, Width::kNarrow}, .fixed_threads = true});
-  EXPECT_EQ(fixed_threads(), processors);
-  auto second = compile(model, {.fixed_threads = true});
-  EXPECT_EQ(fixed_threads(), processors);
-  Slot slot(first);
-  slot.run();
-  EXPECT_EQ(slot.output<float>()[3], 4.0F);
 }
 
 // ---- The face detector, if its file exists

@@ -52,7 +52,6 @@ struct OpenVinoCompiled {
   std::vector<OpenVinoPort> outputs;
   std::vector<OutputAlias> aliases;  // one an output
   std::array<std::optional<ov::CompiledModel>, kOpenVinoWidths> models;
-  std::shared_ptr<const void> fixed_threads;  // held while the narrow threads stay on a processor each
 };
 
 // A slot of a program, with requests of its own.
