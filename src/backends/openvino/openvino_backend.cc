@@ -5,9 +5,9 @@
 //   wide     one stream of every thread: the soonest result
 //   narrow   as many streams of one thread as there are threads: the most results
 //
-// A launch calls infer() on the calling thread, which computes in that thread's stream and, unlike
-// start_async, passes nothing to another thread. Threads are not pinned: two compiled models would pin theirs
-// to the same cores.
+// A launch calls infer(), which returns when it is done. A wide one computes on the calling thread and helpers of
+// OpenVINO's, a narrow one on one of OpenVINO's stream threads. Threads are not pinned: two compiled models would
+// pin theirs to the same cores.
 #include "backends/openvino/openvino_backend.h"
 
 #include <fmt/format.h>
