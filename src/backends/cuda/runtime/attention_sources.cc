@@ -304,10 +304,10 @@ std::vector<AttentionTile> attention_tiles(const GpuGraph& graph, const Attentio
   if (sizes.depth % kWidthUnit != 0 || sizes.width % kWidthUnit != 0) return tiles;
   for (const AttentionTile tile : {AttentionTile{16, 8}, AttentionTile{16, 4}, AttentionTile{16, 2},
                                    AttentionTile{32, 4}, AttentionTile{32, 2}, AttentionTile{32, 1}}) {
-    const std::int64_t shared = tile.warps * tile.rows * sizes.width * 4;
+    const std::int64_t shared = std::int64_t{4} * tile.warps * tile.rows * sizes.width;
     // More registers than a thread has would go to memory.
     const bool large = tile.rows > 16 && sizes.depth + sizes.width > 128;
-    if (shared > kSharedBytesMax || large || (tile.warps > 1 && sizes.keys < 16 * tile.warps)) continue;
+    if (shared > kSharedBytesMax || large || (tile.warps > 1 && sizes.keys / 16 < tile.warps)) continue;
     tiles.push_back(tile);
   }
   return tiles;
