@@ -111,7 +111,8 @@ Result<std::shared_ptr<OneOperator>> make_operator(Environment& environment, con
   const std::size_t bytes = bytes_of(specs) + bytes_of(model.outputs());
   auto widths = CompiledNetwork::Widths::kNarrow;
   if (stands_alone) {
-    made->pieces = detail::count_pieces(specs[0].shape.elements(), bytes, environment.backend().capacity());
+    INFLIGHT_TRY_ASSIGN(const std::shared_ptr<Backend> backend, environment.backend(device));
+    made->pieces = detail::count_pieces(specs[0].shape.elements(), bytes, backend->capacity());
   } else if (bytes >= kElasticBytesMin) {
     widths = CompiledNetwork::Widths::kElastic;
   }
