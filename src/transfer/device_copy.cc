@@ -32,7 +32,7 @@ class DeviceVersion : public Version, public DeviceWork {
       ref();
     else
       forget();
-    publish_and_release(std::move(status));
+    publish_and_release(status);
   }
 
  protected:
@@ -40,7 +40,7 @@ class DeviceVersion : public Version, public DeviceWork {
   virtual void forget() noexcept = 0;
 
   // The last step: this may be gone when it returns.
-  void publish_and_release(Status status) noexcept {
+  void publish_and_release(const Status& status) noexcept {
     const std::shared_ptr<DeviceArraysCore> keep = std::move(core_);
     mark_.reset();
     const auto self = Ref<DeviceVersion>::adopt(this);
@@ -118,8 +118,9 @@ class DeviceFence final : public DeviceVersion {
 // An array that another library has used.
 class LastUse final : public DeviceWork {
  public:
-  LastUse(std::shared_ptr<DeviceArraysCore> core, NDArray array, std::uintptr_t stream) noexcept
-      : core_(std::move(core)), array_(std::move(array)), stream_(stream) {}
+  LastUse(std::shared_ptr<DeviceArraysCore> core, std::uintptr_t stream) noexcept
+      : core_(std::move(core)), stream_(stream) {}
+  void hold(NDArray array) noexcept { array_ = std::move(array); }
   Status start() noexcept override {
     return call_user([this]() -> Status {
       INFLIGHT_TRY_ASSIGN(mark_, core_->memory().mark_behind(stream_));
@@ -166,8 +167,9 @@ Result<std::shared_ptr<DeviceArraysCore>> DeviceArraysCore::make(std::shared_ptr
 Result<NDArray> order_copy(std::shared_ptr<DeviceArraysCore> core, const NDArray& source, Device to) try {
   const auto copy = Ref<DeviceCopy>::adopt(new DeviceCopy(std::move(core), source, to));
   copy->open();
+  NDArray result(copy, 0);
   copy->await_source();
-  return NDArray(copy, 0);
+  return result;
 } catch (const std::bad_alloc&) {
   return out_of_memory();
 }
@@ -201,12 +203,13 @@ Result<std::uintptr_t> DeviceArrays::remember_stream(std::intptr_t stream) const
 
 void DeviceArrays::release_after_use(NDArray array, std::uintptr_t stream) const noexcept {
   if (!array) return;
-  auto* const use = new (std::nothrow) internal::LastUse(core_, array, stream);
+  auto* const use = new (std::nothrow) internal::LastUse(core_, stream);
   if (use == nullptr) {
     // Without memory to remember it, it stays.
     array.version().ref();
     return;
   }
+  use->hold(std::move(array));
   core_->thread().push(*use);
 }
 
