@@ -97,7 +97,7 @@ def test_one_copy_of_each_library() -> None:
 def test_pins_agree() -> None:
     pins = dict(line.split()[1:3] for line in (ROOT / "dependencies.txt").read_text().splitlines() if line.startswith("pypi"))
     asked = re.findall(r'"([a-z-]+)==([0-9.]+)"', (ROOT / "pyproject.toml").read_text())
-    assert {name for name, _ in asked} == {"openvino", "nanobind", "scikit-build-core"}
+    assert {name for name, _ in asked} == {"openvino", "nanobind", "scikit-build-core", "numpy"}
     for name, version in asked:
         assert pins[name] == version
 

@@ -28,7 +28,7 @@ TEST(MxPieces, AreADivisorOfTheElementsAndWorthACall) {
   EXPECT_EQ(count_pieces(3'000'009, 24 * kMiB, 4), 3U);
   EXPECT_EQ(count_pieces(1'000'003, 8 * kMiB, 2), 1U);  // a prime
   EXPECT_EQ(count_pieces(1'000, kMiB / 2, 2), 1U);      // too little
-  EXPECT_EQ(count_pieces(96, 8 * kMiB, 4), 3U);     // rather 3 pieces of whole cache lines than 4
+  EXPECT_EQ(count_pieces(96, 8 * kMiB, 4), 3U);         // rather 3 pieces of whole cache lines than 4
 }
 
 // What run_pieces() returns when an operation of the engine calls it, and nothing else is pending.
