@@ -136,17 +136,15 @@ Result<bool> DeviceSlots::give(Program& program, DeviceTask& task) {
   }
   // Not under the mutex: it takes the device's time.
   Result<std::unique_ptr<BoundProgram>> bound = program.bind();
-  if (bound.ok()) {
-    if (Status warm = (*bound)->warm_up(); !warm.ok()) bound = std::move(warm);
-  }
-  if (bound.ok()) {
+  const Status bound_status = bound.ok() ? (*bound)->warm_up() : bound.status();
+  if (bound_status.ok()) {
     task.set_slot({std::move(*bound), 0});
     return true;
   }
   const MutexLock lock(mutex_);
   --made_;
   // Fewer slots than there might be serve as well.
-  if (made_ == 0 || bound.status().code() != StatusCode::kOutOfMemory) return bound.status();
+  if (made_ == 0 || bound_status.code() != StatusCode::kOutOfMemory) return bound_status;
   if (!idle_.empty()) {
     task.set_slot(std::move(idle_.back()));
     idle_.pop_back();
