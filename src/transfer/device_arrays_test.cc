@@ -196,8 +196,8 @@ TEST_F(DeviceArraysTest, WhatAnotherLibraryUsedStaysUntilTheDeviceHasComeThatFar
   memory_->go_on();
   EXPECT_FALSE(released) << "while the stream is captured nothing can tell";
   memory_->hold();
+  const std::uint64_t marks = memory_->marks_behind();  // before: one mark after the capture is the last
   memory_->capture(false);
-  const std::uint64_t marks = memory_->marks_behind();
   while (memory_->marks_behind() == marks) std::this_thread::yield();
   EXPECT_EQ(memory_->last_behind(), 1U);
   EXPECT_FALSE(released);
