@@ -41,6 +41,7 @@ constexpr int kLaunchesBetweenProbes = 4096;
 // a queue of at least kFew, which waits anyway. Each doubt that turns out to be wrong makes the next one wait longer.
 constexpr int kLaunchesBetweenDoubts = 64;
 constexpr int kLaunchesBetweenDoubtsPerSlot = 16;
+constexpr int kDoubtsMax = kLaunchesBetweenProbes / kLaunchesBetweenDoubts;
 
 constexpr double eighth_power(double x) {
   const double fourth = x * x * x * x;
@@ -204,8 +205,8 @@ Width WidthRule::choose(const WidthView& view) const noexcept {
 }
 
 void WidthRule::ended(Width width, int together, Duration service) noexcept {
-  if (width == Width::kNarrow && after_wide_ > 0) {
-    --after_wide_;
+  if (width == Width::kNarrow && narrow_after_wide_ > 0) {
+    --narrow_after_wide_;
     times_.add_after_wide(together, ns_of(service));
   } else {
     times_.add(width, together, ns_of(service));
@@ -223,7 +224,7 @@ void WidthRule::started(Width width, TimePoint now) noexcept {
   if (width == Width::kWide) {
     if (wide_is_due() && wide_is_doubtful()) {
       doubted_ = true;
-      wide_doubts_ = std::min(wide_doubts_ + 1, kLaunchesBetweenProbes / kLaunchesBetweenDoubts);
+      wide_doubts_ = std::min(wide_doubts_ + 1, kDoubtsMax);
       wide_to_measure_ = kFew;
       times_.measure_wide_again();
     }
@@ -233,10 +234,10 @@ void WidthRule::started(Width width, TimePoint now) noexcept {
     since_narrow_ = std::min(since_narrow_ + 1, kLaunchesBetweenProbes);
     return;
   }
-  if (wide_was_last_) ++after_wide_;
+  if (wide_was_last_) ++narrow_after_wide_;
   // A measurement is of as many as run together under load: a round that follows a wide launch, and one that does not.
   if (narrow_is_due()) {
-    narrow_doubts_ = std::min(narrow_doubts_ + 1, kLaunchesBetweenDoubts);
+    narrow_doubts_ = std::min(narrow_doubts_ + 1, kDoubtsMax);
     narrow_to_measure_ = 2 * at_once_;
   }
   if (narrow_to_measure_ > 0) --narrow_to_measure_;

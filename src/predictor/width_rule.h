@@ -111,7 +111,7 @@ class WidthRule {
   double narrow_until_ = 0;  // when the narrow launches that run are expected to have ended
   // Of the narrow launches that run, those that started before any other had ended since the last wide one. They are
   // the next to end.
-  int after_wide_ = 0;
+  int narrow_after_wide_ = 0;
   bool wide_was_last_ = false;  // no narrow launch has ended since
   // The shadows. Times are in ns of the predictor's clock.
   double last_arrival_ = 0;

@@ -17,24 +17,6 @@ namespace {
 
 namespace dlpack = internal::dlpack;
 
-Result<DType> dtype_from(dlpack::Element element) {
-  for (int i = 0; i < kDTypes; ++i) {
-    const auto dtype = static_cast<DType>(i);
-    std::uint8_t code = dlpack::kFloat;
-    const std::string_view name = dtype_name(dtype);
-    if (name[0] == 'i') code = dlpack::kInt;
-    if (name[0] == 'u') code = dlpack::kUInt;
-    if (dtype == DType::kBF16) code = dlpack::kBfloat;
-    if (dtype == DType::kBool) code = dlpack::kBool;
-    if (element.code == code && element.bits == 8 * dtype_bytes(dtype) && element.lanes == 1) return dtype;
-  }
-  return Status(
-      StatusCode::kInvalidArgument,
-      fmt::format("from_dlpack: got elements of code {}, {} bits, {} lanes, want bool, u8 to u64, i8 to i64, "
-                  "f16, bf16, f32 or f64",
-                  element.code, element.bits, element.lanes));
-}
-
 dlpack::Element element_of(DType dtype) {
   std::uint8_t code = dlpack::kFloat;
   const std::string_view name = dtype_name(dtype);
@@ -43,6 +25,19 @@ dlpack::Element element_of(DType dtype) {
   if (dtype == DType::kBF16) code = dlpack::kBfloat;
   if (dtype == DType::kBool) code = dlpack::kBool;
   return {code, static_cast<std::uint8_t>(8 * dtype_bytes(dtype)), 1};
+}
+
+Result<DType> dtype_from(dlpack::Element element) {
+  for (int i = 0; i < kDTypes; ++i) {
+    const auto dtype = static_cast<DType>(i);
+    const dlpack::Element own = element_of(dtype);
+    if (element.code == own.code && element.bits == own.bits && element.lanes == own.lanes) return dtype;
+  }
+  return Status(
+      StatusCode::kInvalidArgument,
+      fmt::format("from_dlpack: got elements of code {}, {} bits, {} lanes, want bool, u8 to u64, i8 to i64, "
+                  "f16, bf16, f32 or f64",
+                  element.code, element.bits, element.lanes));
 }
 
 Result<Device> device_from(dlpack::Place place) {
