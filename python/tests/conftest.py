@@ -19,6 +19,10 @@ SANITIZED = bool(os.environ.get("INFLIGHT_TEST_SANITIZE", ""))
 SHARED = pathlib.Path(os.environ.get("INFLIGHT_TEST_SHARED", "/nonexistent"))
 MODELS = pathlib.Path(__file__).resolve().parents[2] / "models"
 
+# The runtime of g++ 12's AddressSanitizer does not release its allocator's locks in the child of a fork: a child whose
+# parent had other threads waits for ever for the first lock that one of them held.
+forks = pytest.mark.skipif(SANITIZED or not hasattr(os, "fork"), reason="a sanitizer's runtime does not survive a fork")
+
 needs_plugin = pytest.mark.skipif(not PLUGINS, reason="the slow device is not built: run these tests with ./dev test")
 
 

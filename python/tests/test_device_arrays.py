@@ -13,6 +13,7 @@ import inflight
 import inflight.mx as mx
 import numpy as np
 import pytest
+from conftest import forks
 
 VALUES = np.arange(12, dtype=np.float32).reshape(3, 4)
 
@@ -291,6 +292,7 @@ def test_a_program_ends_while_copies_are_out(program: Any) -> None:
     )
 
 
+@forks
 def test_the_child_of_a_fork_is_refused(program: Any) -> None:
     program(
         """

@@ -18,7 +18,7 @@ import inflight
 import inflight.mx as mx
 import numpy as np
 import pytest
-from conftest import SANITIZED, Program
+from conftest import SANITIZED, Program, forks
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -65,6 +65,7 @@ def test_exits_from_a_thread_that_works(program: Program) -> None:
     )
 
 
+@forks
 def test_fork(program: Program) -> None:
     done = program(
         """

@@ -7,7 +7,7 @@ import os
 import sys
 
 import pytest
-from conftest import PLUGINS, Program, needs_plugin
+from conftest import PLUGINS, Program, forks, needs_plugin
 
 pytestmark = needs_plugin
 
@@ -116,7 +116,7 @@ def test_after_the_end_nothing_can_be_used(program: Program) -> None:
     assert "took it" not in done.stdout
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@forks
 @pytest.mark.parametrize("end", ["exit", "_exit", "exception"])
 def test_fork_after_import(program: Program, end: str) -> None:
     done = program(
@@ -167,6 +167,7 @@ def test_fork_after_import(program: Program, end: str) -> None:
     assert "child is fine" in done.stdout and "parent is fine" in done.stdout, done.stdout + done.stderr
 
 
+@forks
 def test_multiprocessing(program: Program) -> None:
     program(
         """
