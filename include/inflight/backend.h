@@ -74,6 +74,10 @@ struct CompileOptions {
   // wide launch alone is not clearly faster than a narrow one (by 1.15). Program::has() tells.
   bool wide_must_pay = false;
   int threads = 0;  // CPU threads in all, at most capacity(); 0: capacity()
+  // Each thread that computes a launch may be pinned to one processor for as long as the launch takes: the program
+  // expects to have the processors to itself. A backend does so for one program at a time, and only if that uses every
+  // processor of the process.
+  bool pin_threads = false;
   TuneLevel tune = TuneLevel::kFast;
   // Called now and then while compile() tunes, by the thread that called it or one that it waits for, one call at a
   // time; null: nobody wants to know. If it throws, compile() fails.

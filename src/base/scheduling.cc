@@ -27,10 +27,14 @@ BatchScheduling::~BatchScheduling() {
 
 void wake_on_time() noexcept { prctl(PR_SET_TIMERSLACK, 1UL, 0UL, 0UL, 0UL); }
 
-int usable_processors() noexcept {
+int allowed_processors() noexcept {
   cpu_set_t usable;
   // The call fails if there are more processors than the set has room for.
-  const int allowed = sched_getaffinity(0, sizeof(usable), &usable) == 0 ? CPU_COUNT(&usable) : CPU_SETSIZE;
+  return sched_getaffinity(0, sizeof(usable), &usable) == 0 ? std::max(1, CPU_COUNT(&usable)) : CPU_SETSIZE;
+}
+
+int usable_processors() noexcept {
+  const int allowed = allowed_processors();
   return std::max(1, std::min(allowed, processors_by_quota("").value_or(allowed)));
 }
 

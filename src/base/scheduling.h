@@ -27,6 +27,8 @@ void wake_on_time() noexcept;
 // How many processors' worth of time the process may use: as many as the calling thread may run on, or fewer
 // if the container's quota is smaller (base/cgroup.h). At least 1. Reads files: not for a hot path.
 int usable_processors() noexcept;
+// How many processors the affinity of the calling thread allows, whatever the container's quota; at least 1.
+int allowed_processors() noexcept;
 
 // Names the calling thread, for debuggers and top(1). Linux keeps the first 15 characters.
 void name_thread(const char* name) noexcept;

@@ -5,9 +5,10 @@
 //   wide     one stream of every thread: the soonest result
 //   narrow   as many streams of one thread as there are threads: the most results
 //
-// A launch calls infer(), which returns when it is done. A wide one computes on the calling thread and helpers of
-// OpenVINO's, a narrow one on one of OpenVINO's stream threads. Threads are not pinned: two compiled models would
-// pin theirs to the same cores.
+// A launch calls infer(), which returns when it is done. OpenVINO's own threads compute: for a wide launch all of the
+// only stream, for a narrow one a stream's only thread. While they compute, those of one predictor are pinned to a
+// processor each (CompileOptions::pin_threads): else the kernel wakes two of them on one processor and may leave
+// another one idle for 11 ms.
 #include "backends/openvino/openvino_backend.h"
 
 #include <fmt/format.h>
@@ -27,6 +28,7 @@
 #include "backends/openvino/wide_pays.h"
 #include "base/check.h"
 #include "base/scheduling.h"
+#include "inflight/internal/mutex.h"
 #include "model/network.h"
 #include "model/openvino_error.h"
 
@@ -34,6 +36,8 @@ namespace inflight {
 namespace {
 
 using internal::index_of;
+using internal::Mutex;
+using internal::MutexLock;
 using internal::OpenVinoCompiled;
 using internal::OpenVinoCpu;
 using internal::OpenVinoPort;
@@ -145,7 +149,7 @@ constexpr std::array<PrecisionTerms, 3> kPrecisions = {{
 }};
 
 Result<ov::AnyMap> properties_of(const OpenVinoCpu& cpu, Precision precision) {
-  ov::AnyMap properties{ov::hint::enable_cpu_pinning(false)};
+  ov::AnyMap properties;
   if (precision == Precision::kAuto) return properties;
   std::vector<std::string_view> offered;
   for (const PrecisionTerms& terms : kPrecisions) {
@@ -160,6 +164,19 @@ Result<ov::AnyMap> properties_of(const OpenVinoCpu& cpu, Precision precision) {
   return Status(StatusCode::kUnsupported,
                 fmt::format("precision {}: this CPU ({}) does not have it; it has {}",
                             precision_name(precision), cpu.name, fmt::join(offered, ", ")));
+}
+
+// The right to pin threads to processors. Two programs with it would share some processors and leave others idle; so
+// would a program that uses fewer than there are, and two processes under a quota. Null: a living program has it.
+std::shared_ptr<const void> take_right_to_pin(int threads) {
+  static Mutex mutex;
+  static std::weak_ptr<const void>& taken = *new std::weak_ptr<const void>;
+  if (threads < 2 || threads < internal::allowed_processors()) return nullptr;
+  const MutexLock lock(mutex);
+  if (!taken.expired()) return nullptr;
+  const auto right = std::make_shared<const char>();
+  taken = right;
+  return right;
 }
 
 class OpenVinoBackend final : public Backend {
@@ -201,11 +218,13 @@ class OpenVinoBackend final : public Backend {
     const int threads = options.threads == 0 ? cpu_->cores : options.threads;
     auto compiled = std::make_shared<OpenVinoCompiled>();
     compiled->cpu = cpu_;
+    if (options.pin_threads) compiled->right_to_pin = take_right_to_pin(threads);
     try {
       compiled->aliases = aliases_of(*network);
       for (const Width width : options.widths) {
         std::optional<ov::CompiledModel>& place = compiled->models[index_of(width)];
-        if (!place.has_value()) place = compile_width(network, properties, width, threads);
+        if (!place.has_value())
+          place = compile_width(network, properties, width, threads, compiled->right_to_pin != nullptr);
         INFLIGHT_TRY_ASSIGN(compiled->inputs, ports_of(place->inputs(), model.inputs()));
         for (OpenVinoPort& input : compiled->inputs) {
           if (!input.dynamic) continue;
@@ -225,8 +244,9 @@ class OpenVinoBackend final : public Backend {
   }
 
   ov::CompiledModel compile_width(const std::shared_ptr<const ov::Model>& network, ov::AnyMap properties,
-                                  Width width, int threads) {
+                                  Width width, int threads, bool pin) {
     const bool wide = width == Width::kWide;
+    properties.insert(ov::hint::enable_cpu_pinning(pin));
     properties.insert(ov::inference_num_threads(threads));
     properties.insert(ov::num_streams(wide ? 1 : threads));
     // Two threads of one core share its arithmetic units: this helps many streams and slows down a single

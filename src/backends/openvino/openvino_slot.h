@@ -52,6 +52,7 @@ struct OpenVinoCompiled {
   std::vector<OpenVinoPort> outputs;
   std::vector<OutputAlias> aliases;  // one an output
   std::array<std::optional<ov::CompiledModel>, kOpenVinoWidths> models;
+  std::shared_ptr<const void> right_to_pin;  // null: its threads go where the kernel puts them
 };
 
 // A slot of a program, with requests of its own.
