@@ -16,6 +16,9 @@ constexpr double kMemoryRounds = 300;
 constexpr double kUpper = 1.1;
 // While the rule is wide, a queue runs narrow if wide launches would take this many times as long to clear it.
 constexpr double kBacklog = 1.05;
+// After so many arrivals a slot, in a row, that found nothing waiting or running, what the shadows saw before was another
+// load. With many slots the wide shadow loses much more by phases of a high load than by being late, so they stay known.
+constexpr int kIdleInARowPerSlot = 4;
 // The shadow of a width that cannot keep up falls behind without end. It is cut here, in latencies of the narrow
 // shadow and in narrow service times, so that it comes back soon after the load has gone.
 constexpr double kWideCut = 1.5;
@@ -174,6 +177,11 @@ void WidthRule::arrived(TimePoint when, bool idle) noexcept {
   if (gap_of_late_ > kQuieter * gap_of_long_) {
     gap_of_long_ = gap_of_late_;
     ratios_ = weights_ = 0;
+  }
+  idle_in_a_row_ = idle ? idle_in_a_row_ + 1 : 0;
+  if (idle_in_a_row_ == kIdleInARowPerSlot * at_once_) {
+    idle_in_a_row_ = 0;
+    if (follows_ == Width::kNarrow) ratios_ = weights_ = 0;
   }
   const double fade = (1 - 1 / kMemoryArrivals) / (1 + gap / (kMemoryRounds * round));
   ratios_ = ratios_ * fade + eighth_power(wide / narrow);

@@ -115,6 +115,7 @@ class WidthRule {
   bool wide_was_last_ = false;  // no narrow launch has ended since
   // The shadows. Times are in ns of the predictor's clock.
   double last_arrival_ = 0;
+  int idle_in_a_row_ = 0;
   double gap_of_late_ = 0;  // means, see the constants
   double gap_of_long_ = 0;
   double wide_until_ = 0;            // when the wide shadow has done all that came

@@ -110,6 +110,29 @@ TEST(WidthSimulation, ComesBackToWideSoonAfterAnOverload) {
   }
 }
 
+// Also where arrivals are not four times as rare as before: what finds the device idle again and again is alone.
+TEST(WidthSimulation, OnTwoCoresComesBackToWideAsSoonAsArrivalsFindTheDeviceIdle) {
+  for (const SimulatedModel& model : kModels) {
+    if (model.cores != 2) continue;
+    for (const double arrivals_apart : {0.0, 2.5, 5.0, 10.0, 20.0}) {  // in narrow service times a core
+      LoadSimulator simulator(model, {.limit = 8});
+      for (const double arrival : poisson(2 * model.capacity(), 4000, seed())) {
+        simulator.run_until(arrival);
+        simulator.submit();
+      }
+      simulator.run_until_idle();
+      int until_wide = 0;
+      while (simulator.ends().back().width != Width::kWide && until_wide < 2000) {
+        simulator.run_until(simulator.now() + arrivals_apart / model.capacity());
+        simulator.submit();
+        simulator.run_until_idle();
+        ++until_wide;
+      }
+      EXPECT_LE(until_wide, 9) << model.name << ", " << arrivals_apart;
+    }
+  }
+}
+
 // The engine and the simulator run the same rule: no step may depend on anything but its numbers.
 TEST(WidthRuleTest, TheSameNumbersGiveTheSameWidths) {
   const std::vector<double> arrivals = poisson(kModels[0].capacity() * 0.2, 5000, seed());
