@@ -351,7 +351,7 @@ TEST(OpenVinoBackend, PinsTheThreadsOfOneProgramAtATimeWhileTheyCompute) {
     GTEST_SKIP() << "there is one processor, or a quota";
   const Model model = load(small_onnx());
   ov::CompiledModel asked =
-      ov::Core().compile_model(internal::network(model), "CPU", ov::hint::enable_cpu_pinning(true));
+      ov::Core().compile_model(network(model), "CPU", ov::hint::enable_cpu_pinning(true));
   if (!asked.get_property(ov::hint::enable_cpu_pinning)) GTEST_SKIP() << "OpenVINO pins nothing here";
   const std::chrono::seconds enough(20);  // a launch takes microseconds: it may be missed many times
   const std::chrono::seconds few(1);
