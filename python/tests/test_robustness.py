@@ -167,8 +167,8 @@ def test_fork_after_import(program: Program, end: str) -> None:
     assert "child is fine" in done.stdout and "parent is fine" in done.stdout, done.stdout + done.stderr
 
 
-@forks
-def test_multiprocessing(program: Program) -> None:
+@pytest.mark.parametrize(("kind", "wanted"), [pytest.param("fork", "refused", marks=forks), ("spawn", "worked")])
+def test_multiprocessing(program: Program, kind: str, wanted: str) -> None:
     program(
         """
         import multiprocessing
@@ -181,15 +181,14 @@ def test_multiprocessing(program: Program) -> None:
         if __name__ == "__main__":
             predictor = slow_predictor()
             predictor.submit(frame)
-            for kind, wanted in (("fork", "refused"), ("spawn", "worked")):
-                context = multiprocessing.get_context(kind)
-                answers = context.Queue()
-                process = context.Process(target=child, args=(answers,))
-                process.start()
-                assert answers.get(timeout=60) == wanted, kind
-                process.join(60)
-                assert process.exitcode == 0, process.exitcode
-        """
+            context = multiprocessing.get_context(KIND)
+            answers = context.Queue()
+            process = context.Process(target=child, args=(answers,))
+            process.start()
+            assert answers.get(timeout=60) == WANTED
+            process.join(60)
+            assert process.exitcode == 0, process.exitcode
+        """.replace("KIND", repr(kind)).replace("WANTED", repr(wanted))
     )
 
 
