@@ -192,8 +192,8 @@ Result<DevicePart> compile(std::shared_ptr<internal::RuntimeCore> core, const Mo
                            const PredictorOptions& options) {
   DevicePart part;
   part.width = options.width;
-  CompileOptions wanted{.precision = options.precision, .threads = core->threads(), .tune = options.tune};
-  wanted.pin_threads = true;
+  CompileOptions wanted{
+      .precision = options.precision, .threads = core->threads(), .pin_threads = true, .tune = options.tune};
   wanted.progress = options.tune_progress;
   if (part.width == WidthPolicy::kElastic && core->capacity() == 1) part.width = WidthPolicy::kNarrow;
   if (part.width == WidthPolicy::kWide) wanted.widths = {Width::kWide};

@@ -166,8 +166,8 @@ Result<ov::AnyMap> properties_of(const OpenVinoCpu& cpu, Precision precision) {
                             precision_name(precision), cpu.name, fmt::join(offered, ", ")));
 }
 
-// The right to pin threads to processors. Two programs with it would share some processors and leave others idle; so
-// would a program that uses fewer than there are, and two processes under a quota. Null: a living program has it.
+// The right to pin threads to processors. Null: it is not granted, since a living program has it, or since this one uses
+// fewer processors than there are, also for a quota. In each case some processors could be shared while others are idle.
 std::shared_ptr<const void> take_right_to_pin(int threads) {
   static Mutex mutex;
   static std::weak_ptr<const void>& taken = *new std::weak_ptr<const void>;

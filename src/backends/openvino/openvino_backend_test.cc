@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <atomic>
 #include <chrono>
 #include <cmath>
 #include <cstring>
@@ -336,7 +335,7 @@ bool a_thread_is_pinned() {
 
 // Whether a thread is seen pinned while launches run, at the latest at the deadline.
 bool pins(const std::shared_ptr<Program>& program, Width width, std::chrono::seconds within) {
-  std::atomic<bool> seen{false};
+  bool seen = false;
   std::jthread launches([&](const std::stop_token& stop) {
     Slot slot(program);
     while (!stop.stop_requested()) slot.run(width);

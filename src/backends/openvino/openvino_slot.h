@@ -51,8 +51,9 @@ struct OpenVinoCompiled {
   std::vector<OpenVinoPort> inputs;
   std::vector<OpenVinoPort> outputs;
   std::vector<OutputAlias> aliases;  // one an output
+  // Outlives the models. Null: their threads go where the kernel puts them.
+  std::shared_ptr<const void> right_to_pin;
   std::array<std::optional<ov::CompiledModel>, kOpenVinoWidths> models;
-  std::shared_ptr<const void> right_to_pin;  // null: its threads go where the kernel puts them
 };
 
 // A slot of a program, with requests of its own.
