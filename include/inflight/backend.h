@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "inflight/buffer.h"
+#include "inflight/clock.h"
 #include "inflight/device_memory.h"
 #include "inflight/model.h"
 #include "inflight/status.h"
@@ -158,6 +159,8 @@ class Program {
   virtual int concurrency(Width width) const noexcept = 0;
   // Whether launch() may ask for this width, of those that compile() was asked for.
   virtual bool has(Width /*width*/) const noexcept { return true; }
+  // How long a launch of this width takes alone, as compile() measured it; 0: it did not.
+  virtual Duration alone(Width /*width*/) const noexcept { return Duration(0); }
   virtual Result<std::unique_ptr<BoundProgram>> bind() = 0;
   // What tuning came to; nothing where the backend does not tune.
   virtual std::optional<Tuning> tuning() const { return std::nullopt; }

@@ -8,6 +8,7 @@
 #include "inflight/backend.h"
 #include "inflight/buffer.h"
 #include "inflight/predictor.h"
+#include "predictor/width_rule.h"
 #include "runtime/lane.h"
 #include "runtime/runtime_core.h"
 
@@ -22,6 +23,7 @@ struct DevicePart {
   WidthPolicy width = WidthPolicy::kNarrow;
   int units = 1;  // of the device, that a launch takes; a wide one that was chosen takes all
   int slots = 1;
+  AloneTimes alone;
 };
 
 // What makes the memory for a predictor's outputs.

@@ -2,6 +2,7 @@
 // DeviceSlots: what the scheduler keeps of one device of the predictor.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -14,8 +15,8 @@ namespace inflight::internal {
 //   thread   one at a time: the scheduler's owner has a lock
 struct DeviceSlots {
   //   first   the number of its first slot
-  DeviceSlots(WidthPolicy its_width, int first, int count)
-      : width(its_width), slots(count), width_rule(count) {
+  DeviceSlots(WidthPolicy its_width, int first, int count, const AloneTimes& alone)
+      : width(its_width), slots(count), width_rule(count, alone) {
     // The last one is handed out first, so that a lone frame always runs on the slot whose memory is warm.
     free.reserve(static_cast<std::size_t>(count));
     for (int slot = first + count - 1; slot >= first; --slot) free.push_back(slot);
@@ -24,6 +25,10 @@ struct DeviceSlots {
   bool elastic() const noexcept { return width == WidthPolicy::kElastic; }
   // An elastic wide launch has all of the device.
   int busy() const noexcept { return elastic() && wide_running > 0 ? slots : narrow_running + wide_running; }
+  // For how long nothing has run.
+  Duration idle(TimePoint now) const noexcept {
+    return narrow_running + wide_running > 0 ? Duration(0) : std::max(Duration(0), now - last_end);
+  }
   // Whether a smaller part of its slots is busy than of the other's.
   bool less_busy_than(const DeviceSlots& other) const noexcept {
     return static_cast<std::int64_t>(busy()) * other.slots < static_cast<std::int64_t>(other.busy()) * slots;
@@ -35,6 +40,7 @@ struct DeviceSlots {
   std::vector<int> free;  // none once it is lost
   int narrow_running = 0;
   int wide_running = 0;
+  TimePoint last_end{};  // of a launch
   bool lost = false;
   std::uint64_t completed = 0, failed = 0;  // of those that ran here
 };

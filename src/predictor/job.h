@@ -12,6 +12,7 @@
 #include "inflight/predictor.h"
 #include "predictor/indexed_heap.h"
 #include "predictor/result_age.h"
+#include "predictor/width_rule.h"
 
 namespace inflight::internal {
 
@@ -34,6 +35,7 @@ struct Job : ListLink<>, ListLink<ByAdmission>, ListLink<ByDelivery>, DeadlineLi
   Width width = Width::kNarrow;
   int slot = -1;                          // its own from launch() to finished(); after that, where it ran
   int together = 0;                       // narrow launches that ran when it was launched, itself included
+  Warmth warmth = Warmth::kWarm;          // when it was launched
   TimePoint expected = TimePoint::max();  // forecast() at its admission; max(): none was made
   std::uint64_t id = 0;
   SchedulerStream* stream = nullptr;  // never null between admit() and take(); it outlives the job

@@ -38,6 +38,9 @@ struct RuleView {
 };
 using Rule = std::function<Width(const RuleView&)>;
 
+// For how long after a launch the threads that compute are awake, in ms.
+inline constexpr double kAwake = 1;
+
 struct SimulatedLoad {
   WidthPolicy width = WidthPolicy::kElastic;
   int limit = 1 << 16;
@@ -45,8 +48,10 @@ struct SimulatedLoad {
   bool refuse_late = false;
   double deadline = 0;   // after the arrival; 0: none
   double variation = 0;  // of service times: standard deviation / mean, lognormal
-  double after_wide =
-      0;  // how much longer narrow launches take that start before another ends after a wide one
+  // How much longer narrow launches take that start before another ends after a wide one.
+  double after_wide = 0;
+  double after_idle = 0;  // how much longer a launch takes that finds nothing running for the last kAwake
+  bool measured = true;   // each width alone, when the model was compiled
   unsigned seed = 1;
   Rule rule = {};  // in place of the scheduler's
 };
@@ -167,6 +172,8 @@ class LoadSimulator {
     options.in_flight_limit = load_.limit_auto ? 2 * options.slots : load_.limit;
     options.keep_finished = false;
     options.width = load_.width;
+    if (load_.measured)
+      options.alone = {at_ms(model_.wide) - at_ms(0), at_ms(model_.narrow_alone) - at_ms(0)};
     options.limit_auto = load_.limit_auto;
     return options;
   }
@@ -208,6 +215,7 @@ class LoadSimulator {
       time = model_.narrow_alone + (model_.narrow_full - model_.narrow_alone) * share;
       if (wide_was_last_) time += load_.after_wide;
     }
+    if (running_.empty() && now_ >= last_end_ + kAwake) time += load_.after_idle;
     if (load_.variation == 0) return time;
     const double log_variance = std::log(1 + load_.variation * load_.variation);
     return time * std::lognormal_distribution<double>(-log_variance / 2, std::sqrt(log_variance))(random_);
@@ -216,6 +224,7 @@ class LoadSimulator {
   void finish(Job& job, Outcome outcome) {
     const double deadline = job.deadline == TimePoint::max() ? kNever : ms_of(job.deadline - at_ms(0));
     if (outcome == Outcome::kCompleted) wide_was_last_ = job.width == Width::kWide;
+    if (outcome == Outcome::kCompleted) last_end_ = now_;
     ends_.push_back({ms_of(job.times.submitted - at_ms(0)), now_, job.width, outcome, deadline});
     PlaceWaiters granted;
     scheduler_.finished(job, outcome, at_ms(now_), granted);
@@ -230,6 +239,7 @@ class LoadSimulator {
   double now_ = 0;
   double running_until_ = 0;
   double last_arrival_ = 0;
+  double last_end_ = -kAwake;
   double gap_ = 0;
   int arrivals_ = 0;
   bool wide_was_last_ = false;

@@ -212,6 +212,7 @@ Result<DevicePart> compile(std::shared_ptr<internal::RuntimeCore> core, const Mo
   part.units = capacity / at_once;
   const int wanted_slots = options.slots > 0 ? std::min(options.slots, at_once) : at_once;
   part.slots = std::min(wanted_slots, capacity / part.units);
+  part.alone = {program.alone(Width::kWide), program.alone(Width::kNarrow)};
   part.runtime = std::move(core);
   return part;
 }

@@ -23,10 +23,11 @@ StreamOptions unnamed_options(const SchedulerOptions& options) {
 std::vector<DeviceSlots> make_devices(const SchedulerOptions& options) {
   std::vector<DeviceSlots> devices;
   devices.reserve(std::max<std::size_t>(options.devices.size(), 1));
-  if (options.devices.empty()) devices.emplace_back(options.width, 0, options.slots);
+  if (options.devices.empty()) devices.emplace_back(options.width, 0, options.slots, options.alone);
   int first = 0;
   for (const SchedulerOptions::OfDevice& device : options.devices) {
-    devices.emplace_back(device.width, std::exchange(first, first + device.slots), device.slots);
+    devices.emplace_back(device.width, std::exchange(first, first + device.slots), device.slots,
+                         device.alone);
   }
   return devices;
 }
@@ -296,12 +297,13 @@ void Scheduler::settle(Job& job, Outcome outcome, TimePoint now) noexcept {
     DeviceSlots& device = device_of(job.slot);
     const int together = std::max(job.together, device.narrow_running);
     if (outcome == Outcome::kCompleted) {
-      device.width_rule.ended(job.width, together, now - job.times.launched);
+      device.width_rule.ended(job.width, together, job.warmth, now - job.times.launched);
       ++device.completed;
     } else if (outcome == Outcome::kFailed) {
       ++device.failed;
     }
     --(job.width == Width::kNarrow ? device.narrow_running : device.wide_running);
+    device.last_end = now;
     running_.remove(job);
     if (outcome == Outcome::kCompleted && job.expected != TimePoint::max())
       forecast_.ended(job.expected, now, now - job.times.launched);

@@ -68,10 +68,12 @@ struct SchedulerOptions {
   Delivery delivery = Delivery::kAsCompleted;       // likewise
   WidthPolicy width = WidthPolicy::kNarrow;
   int slots = 1;
-  // The slots of each device and how wide predictions run there, in place of the two above. Empty: one device.
+  AloneTimes alone = {};
+  // The slots of each device and how wide predictions run there, in place of the three above. Empty: one device.
   struct OfDevice {
     int slots = 1;
     WidthPolicy width = WidthPolicy::kNarrow;
+    AloneTimes alone = {};
   };
   std::vector<OfDevice> devices = {};
   bool limit_auto = false;  // find the limit; in_flight_limit is the most

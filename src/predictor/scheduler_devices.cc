@@ -53,7 +53,8 @@ void Scheduler::arrived(TimePoint now, bool none_waits) noexcept {
 Width Scheduler::next_width(std::size_t index, TimePoint now, bool alone) const noexcept {
   const DeviceSlots& device = devices_[index];
   if (!device.elastic()) return only_width(device.width);
-  return device.width_rule.choose({now, waiting_for_one(), device.narrow_running, !has_room(), alone});
+  return device.width_rule.choose(
+      {now, waiting_for_one(), device.narrow_running, !has_room(), alone, device.idle(now)});
 }
 
 Job* Scheduler::launch(std::size_t index, TimePoint now, Width width) noexcept {
@@ -64,12 +65,12 @@ Job* Scheduler::launch(std::size_t index, TimePoint now, Width width) noexcept {
   deadlines_.remove(job);
   job.stage = Stage::kRunning;
   job.width = width;
+  job.warmth = device.width_rule.started(width, now, device.idle(now));
   if (width == Width::kNarrow) {
     job.together = ++device.narrow_running;
   } else {
     ++device.wide_running;
   }
-  device.width_rule.started(width, now);
   job.slot = device.free.back();
   device.free.pop_back();
   --free_slots_;

@@ -46,11 +46,10 @@ inline Latencies latencies(const SimulatedModel& model, const SimulatedLoad& loa
 // multiple of the p50 of the width that has the lower p99.
 class Envelope {
  public:
-  Envelope(const SimulatedModel& model, const std::vector<double>& arrivals, double variation)
-      : wide_(latencies(model, {.width = WidthPolicy::kWide, .variation = variation, .seed = seed()},
-                        arrivals)),
-        narrow_(latencies(model, {.width = WidthPolicy::kNarrow, .variation = variation, .seed = seed()},
-                          arrivals)) {}
+  //   load   of the elastic width
+  Envelope(const SimulatedModel& model, const std::vector<double>& arrivals, const SimulatedLoad& load)
+      : wide_(latencies(model, fixed(load, WidthPolicy::kWide), arrivals)),
+        narrow_(latencies(model, fixed(load, WidthPolicy::kNarrow), arrivals)) {}
 
   bool crossover() const { return std::max(wide_.p99, narrow_.p99) < 2 * std::min(wide_.p99, narrow_.p99); }
   const Latencies& better() const { return wide_.p99 < narrow_.p99 ? wide_ : narrow_; }
@@ -66,6 +65,13 @@ class Envelope {
   }
 
  private:
+  // What a change of width costs, a fixed one does not pay.
+  static SimulatedLoad fixed(SimulatedLoad load, WidthPolicy width) {
+    load.width = width;
+    load.after_wide = 0;
+    return load;
+  }
+
   Latencies wide_, narrow_;
 };
 

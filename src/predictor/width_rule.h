@@ -12,24 +12,39 @@
 
 namespace inflight::internal {
 
+// What a launch finds on its device. kWarm: a launch of the same width has just run. kAfterWide, of a narrow launch: a
+// wide one has, so other threads are awake and other data is in the caches. kAfterIdle: nothing has, so threads and
+// processors are asleep. The last two make it slower.
+enum class Warmth : std::uint8_t { kWarm, kAfterWide, kAfterIdle };
+
+// How long a launch of each width took alone, when the model was compiled; 0: it was not measured.
+struct AloneTimes {
+  Duration wide{0};
+  Duration narrow{0};
+};
+
 // How long a launch runs, measured on line: recent means, in ns. A narrow launch takes longer the more run
 // beside it, so there is a mean for each power of two of them.
 class ServiceTimes {
  public:
+  //   alone   counts for each width until one of its launches has ended
+  explicit ServiceTimes(const AloneTimes& alone = {}) noexcept
+      : wide_{static_cast<double>(alone.wide.count())} {
+    narrow_[0].ns = static_cast<double>(alone.narrow.count());
+  }
   //   together   narrow launches that ran at once, this one included; without meaning for a wide launch
-  void add(Width width, int together, double ns) noexcept;
-  // A narrow launch that followed a wide one took so long.
-  void add_after_wide(int together, double ns) noexcept;
+  void add(Width width, int together, Warmth warmth, double ns) noexcept;
   // The next few measurements of wide launches count as the first ones do.
   void measure_wide_again() noexcept;
-  // 0: never measured.
+  // Of a warm one. 0: never measured.
   double wide() const noexcept { return wide_.ns; }
-  // The mean of the nearest number of launches that was measured, but no more than one after the other would take:
+  // The same: the mean of the nearest number of launches that was measured, but no more than one after the other would take:
   // twice as many need twice the time at most. 0: none was measured.
   double narrow(int together) const noexcept;
-  // How much longer a narrow launch takes that follows a wide one: threads are asleep, and the caches hold what the
-  // wide one used.
+  // How much longer a narrow launch takes that follows a wide one,
   double after_wide() const noexcept { return after_wide_; }
+  // and a launch of this width onto a device that has been idle; of the other width, if this one has not been measured.
+  double after_idle(Width width) const noexcept;
   // How many narrow launches were measured, up to a few.
   int narrow_runs() const noexcept { return narrow_runs_; }
 
@@ -39,11 +54,13 @@ class ServiceTimes {
   double nearest_narrow(std::size_t wanted) const noexcept;
   struct Mean {
     double ns = 0;
-    int few = 0;  // measurements, up to kFew
+    int few = 0;  // warm measurements, up to kFew
+    void add(double measured) noexcept;
   };
   Mean wide_;
   std::array<Mean, kClasses> narrow_;
   double after_wide_ = 0;
+  std::array<double, 2> after_idle_{};
   int narrow_runs_ = 0;
 };
 
@@ -54,6 +71,7 @@ struct WidthView {
   int running = 0;    // launches of this predictor, all narrow: beside a wide one there is no room
   bool full = false;  // every place is taken: more comes than it can do
   bool alone = true;  // no other predictor of the runtime runs or waits
+  Duration idle{0};   // for how long nothing of this predictor has run
 };
 
 // Chooses the width by two *shadow queues*, which see every arrival: in one, all predictions run wide, one after
@@ -68,7 +86,7 @@ struct WidthView {
 class WidthRule {
  public:
   //   at_once   how many narrow launches of the predictor may run together, at least 1
-  explicit WidthRule(int at_once);
+  explicit WidthRule(int at_once, const AloneTimes& alone = {});
 
   // A prediction can run, or could if it had not been refused for want of a place.
   //   idle   nothing of the predictor waited or ran when it came
@@ -76,10 +94,12 @@ class WidthRule {
   // The width of the next launch; the same view gives the same width. If it is kWide while narrow launches run,
   // the launch waits for their end.
   Width choose(const WidthView& view) const noexcept;
-  void started(Width width, TimePoint now) noexcept;
+  //   idle     as of WidthView, before it
+  //   returns  for ended()
+  Warmth started(Width width, TimePoint now, Duration idle) noexcept;
   // A launch has completed.
   //   together   as of ServiceTimes::add
-  void ended(Width width, int together, Duration service) noexcept;
+  void ended(Width width, int together, Warmth warmth, Duration service) noexcept;
 
   const ServiceTimes& times() const noexcept { return times_; }
   // The shadow that the rule follows.
@@ -88,6 +108,7 @@ class WidthRule {
  private:
   static double ns_of(Duration time) noexcept { return static_cast<double>(time.count()); }
   double narrow_time(int together) const noexcept;
+  static bool is_cold(Duration idle) noexcept;
   bool narrow_is_to_measure(int waiting) const noexcept;
   bool narrow_is_doubtful() const noexcept;
   bool narrow_is_due() const noexcept;  // to be measured again
@@ -108,11 +129,8 @@ class WidthRule {
   // One more than the doubts in a row that were wrong.
   int wide_doubts_ = 1;
   int narrow_doubts_ = 1;
-  double narrow_until_ = 0;  // when the narrow launches that run are expected to have ended
-  // Of the narrow launches that run, those that started before any other had ended since the last wide one. They are
-  // the next to end.
-  int narrow_after_wide_ = 0;
-  bool wide_was_last_ = false;  // no narrow launch has ended since
+  double narrow_until_ = 0;     // when the narrow launches that run are expected to have ended
+  bool wide_was_last_ = false;  // no narrow launch has ended since the last wide one
   // The shadows. Times are in ns of the predictor's clock.
   double last_arrival_ = 0;
   int idle_in_a_row_ = 0;
@@ -121,7 +139,8 @@ class WidthRule {
   double wide_until_ = 0;            // when the wide shadow has done all that came
   std::vector<double> narrow_ends_;  // of the last at_once_ arrivals in the narrow shadow, a ring
   std::size_t narrow_oldest_ = 0;
-  int narrow_busy_ = 0;  // of narrow_ends_, those still to come, counted from the newest
+  int narrow_busy_ = 0;     // of narrow_ends_, those still to come, counted from the newest
+  double narrow_last_ = 0;  // the latest of them
   // Of the eighth powers: their sum and that of their weights, both of which fade.
   double ratios_ = 0;
   double weights_ = 0;

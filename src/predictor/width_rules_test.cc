@@ -60,7 +60,7 @@ TEST(WidthRules, TheShadowQueuesAreOutsideTheEnvelopeLeastOften) {
     for (const Point& point : all) {
       for (const int varies : {0, 1}) {
         const double variation = 0.2 * varies;
-        const Envelope envelope(model, point.arrivals, variation);
+        const Envelope envelope(model, point.arrivals, {.variation = variation, .seed = seed()});
         for (Candidate& rule : candidates) {
           const Latencies ended =
               latencies(model, {.variation = variation, .seed = seed(), .rule = rule.make()}, point.arrivals);

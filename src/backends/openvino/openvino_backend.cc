@@ -58,6 +58,7 @@ class OpenVinoProgram final : public Program {
   int concurrency(Width width) const noexcept override { return width == Width::kWide ? 1 : threads_; }
 
   bool has(Width width) const noexcept override { return compiled_->models[index_of(width)].has_value(); }
+  Duration alone(Width width) const noexcept override { return compiled_->alone[index_of(width)]; }
 
   Result<std::unique_ptr<BoundProgram>> bind() override {
     Result<std::unique_ptr<BoundProgram>> slot = internal::bind_openvino(compiled_);
@@ -234,7 +235,10 @@ class OpenVinoBackend final : public Backend {
         INFLIGHT_TRY_ASSIGN(compiled->outputs, ports_of(place->outputs(), model.outputs()));
       }
       std::optional<ov::CompiledModel>& wide = compiled->models[index_of(Width::kWide)];
-      if (options.wide_must_pay && wide.has_value() && !internal::wide_pays(*compiled)) wide.reset();
+      if (options.wide_must_pay && wide.has_value()) {
+        compiled->alone = internal::measure_alone(*compiled);
+        if (!internal::wide_pays(compiled->alone)) wide.reset();
+      }
     } catch (const std::exception& error) {
       return Status(StatusCode::kInvalidModel, internal::distil_openvino_error(error.what()));
     } catch (...) {

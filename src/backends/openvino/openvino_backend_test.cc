@@ -2,7 +2,6 @@
 #include "backends/openvino/openvino_backend.h"
 
 #include <gtest/gtest.h>
-#include <sched.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -17,12 +16,10 @@
 #include <openvino/op/parameter.hpp>
 #include <openvino/op/result.hpp>
 #include <openvino/runtime/core.hpp>
-#include <openvino/runtime/properties.hpp>
 #include <random>
-#include <stop_token>
 #include <thread>
 
-#include "base/scheduling.h"
+#include "backends/openvino/openvino_test_support.h"
 #include "inflight/clock.h"
 #include "model/network.h"
 #include "onnx_writer.h"
@@ -30,19 +27,13 @@
 namespace inflight {
 namespace {
 
+using testing::compile;
+using testing::load;
 using testing::onnx_node;
 using testing::onnx_value;
 using testing::OnnxModel;
+using testing::Slot;
 using testing::small_onnx;
-
-Model load(const OnnxModel& onnx, const ModelOptions& options = {}) {
-  const std::string bytes = onnx.bytes();
-  return Model::load_bytes(std::as_bytes(std::span(bytes.data(), bytes.size())), "m", options).value();
-}
-
-std::shared_ptr<Program> compile(const Model& model, const CompileOptions& options = {}) {
-  return make_openvino_backend().value()->compile(model, options).value();
-}
 
 void expect_clear(const Status& status, StatusCode code, std::string_view wanted) {
   const std::string message(status.message());
@@ -52,49 +43,6 @@ void expect_clear(const Status& status, StatusCode code, std::string_view wanted
     EXPECT_EQ(message.find(noise), std::string::npos) << message;
   }
 }
-
-// One bound program with memory for its inputs and static outputs.
-class Slot {
- public:
-  explicit Slot(const std::shared_ptr<Program>& program)
-      : program_(program), bound_(program->bind().value()) {
-    for (const TensorSpec& spec : program->inputs()) {
-      memory_.emplace_back(spec.bytes() + 1);
-      inputs_.push_back({memory_.back().data(), spec.dtype, spec.shape});
-    }
-    for (const TensorSpec& spec : program->outputs()) {
-      memory_.emplace_back(spec.shape.is_static() ? spec.bytes() + 1 : 0);
-      outputs_.push_back({spec.shape.is_static() ? memory_.back().data() : nullptr, spec.dtype, spec.shape});
-    }
-  }
-  // Launches and expects that it ended well.
-  void run(Width width = Width::kNarrow) {
-    const Status launched = bound_->launch(launch(width));
-    ASSERT_TRUE(launched.ok()) << launched.to_string();
-    ASSERT_EQ(bound_->completion_word().load(std::memory_order_acquire), generation_);
-    ASSERT_TRUE(bound_->outcome().ok()) << bound_->outcome().to_string();
-  }
-  Launch launch(Width width = Width::kNarrow) { return {inputs_, outputs_, width, ++generation_}; }
-  template <typename T>
-  T* input(std::size_t index = 0) {
-    return reinterpret_cast<T*>(memory_[index].data());
-  }
-  template <typename T>
-  std::vector<T> output(std::size_t index = 0) {
-    const auto* data = static_cast<const T*>(outputs_[index].data);
-    return {data, data + outputs_[index].shape.elements()};
-  }
-  BoundProgram& bound() { return *bound_; }
-
-  std::vector<TensorView> inputs_;
-  std::vector<MutableTensorView> outputs_;
-
- private:
-  std::shared_ptr<Program> program_;
-  std::unique_ptr<BoundProgram> bound_;
-  std::vector<std::vector<std::byte>> memory_;
-  std::uint64_t generation_ = 0;
-};
 
 CompileOptions f32_both() { return {Precision::kF32, {Width::kWide, Width::kNarrow}, 0}; }
 
@@ -106,6 +54,7 @@ TEST(OpenVinoBackend, LeavesOutAWideWidthThatDoesNotPay) {
   const std::shared_ptr<Program> program = compile(load(small_onnx()), options);
   EXPECT_FALSE(program->has(Width::kWide));
   EXPECT_TRUE(program->has(Width::kNarrow));
+  EXPECT_GT(program->alone(Width::kNarrow), Duration(0)) << "it was measured";
   Slot slot(program);
   slot.run(Width::kNarrow);
 }
@@ -312,56 +261,6 @@ TEST(OpenVinoBackend, AProgramOutlivesItsBackendAndItsModel) {
   program.reset();
   slot.run();
   EXPECT_EQ(slot.output<float>()[3], 4.0F);
-}
-
-TEST(OpenVinoBackend, ThreadsFollowThisProcessesAffinity) {
-  cpu_set_t before;
-  CPU_ZERO(&before);
-  ASSERT_EQ(sched_getaffinity(0, sizeof before, &before), 0);
-  EXPECT_EQ(compile(load(small_onnx()))->concurrency(Width::kNarrow), CPU_COUNT(&before));
-  EXPECT_EQ(compile(load(small_onnx()), {.threads = 1})->concurrency(Width::kNarrow), 1);
-}
-
-// Whether a thread of this process may run on one processor only.
-bool a_thread_is_pinned() {
-  for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
-    cpu_set_t allowed;
-    CPU_ZERO(&allowed);
-    const int thread = std::stoi(task.path().filename());
-    if (sched_getaffinity(thread, sizeof allowed, &allowed) == 0 && CPU_COUNT(&allowed) == 1) return true;
-  }
-  return false;
-}
-
-// Whether a thread is seen pinned while launches run, at the latest at the deadline.
-bool pins(const std::shared_ptr<Program>& program, Width width, std::chrono::seconds within) {
-  bool seen = false;
-  std::jthread launches([&](const std::stop_token& stop) {
-    Slot slot(program);
-    while (!stop.stop_requested()) slot.run(width);
-  });
-  const TimePoint deadline = steady_clock().now() + within;
-  while (!seen && steady_clock().now() < deadline) seen = a_thread_is_pinned();
-  return seen;
-}
-
-TEST(OpenVinoBackend, PinsTheThreadsOfOneProgramAtATimeWhileTheyCompute) {
-  if (internal::allowed_processors() < 2 || internal::usable_processors() < internal::allowed_processors())
-    GTEST_SKIP() << "there is one processor, or a quota";
-  const Model model = load(small_onnx());
-  ov::CompiledModel asked =
-      ov::Core().compile_model(network(model), "CPU", ov::hint::enable_cpu_pinning(true));
-  if (!asked.get_property(ov::hint::enable_cpu_pinning)) GTEST_SKIP() << "OpenVINO pins nothing here";
-  const std::chrono::seconds enough(20);  // a launch takes microseconds: it may be missed many times
-  const std::chrono::seconds few(1);
-  EXPECT_FALSE(pins(compile(model), Width::kNarrow, few));
-  EXPECT_FALSE(pins(compile(model, {.threads = 1, .pin_threads = true}), Width::kNarrow, few));
-  auto first = compile(model, {.widths = {Width::kWide, Width::kNarrow}, .pin_threads = true});
-  EXPECT_TRUE(pins(first, Width::kNarrow, enough));
-  EXPECT_TRUE(pins(first, Width::kWide, enough));
-  EXPECT_FALSE(pins(compile(model, {.pin_threads = true}), Width::kNarrow, few));
-  first.reset();
-  EXPECT_TRUE(pins(compile(model, {.pin_threads = true}), Width::kNarrow, enough));
 }
 
 // ---- The face detector, if its file exists

@@ -45,6 +45,9 @@ struct OutputAlias {
   std::size_t index = 0;  // of the input, or of the earlier output
 };
 
+// How long a launch of each width takes alone; 0: it was not measured.
+using AloneDurations = std::array<Duration, kOpenVinoWidths>;
+
 // What all slots of a program share; never changes.
 struct OpenVinoCompiled {
   std::shared_ptr<OpenVinoCpu> cpu;
@@ -54,6 +57,7 @@ struct OpenVinoCompiled {
   // Outlives the models. Null: their threads go where the kernel puts them.
   std::shared_ptr<const void> right_to_pin;
   std::array<std::optional<ov::CompiledModel>, kOpenVinoWidths> models;
+  AloneDurations alone{};
 };
 
 // A slot of a program, with requests of its own.

@@ -37,14 +37,14 @@ Duration fastest_run(ov::CompiledModel model, const std::vector<OpenVinoPort>& i
 
 }  // namespace
 
-bool wide_pays(const OpenVinoCompiled& compiled) {
+AloneDurations measure_alone(const OpenVinoCompiled& compiled) {
+  AloneDurations alone{};
   try {
-    const Duration wide = fastest_run(*compiled.models[index_of(Width::kWide)], compiled.inputs);
-    const Duration narrow = fastest_run(*compiled.models[index_of(Width::kNarrow)], compiled.inputs);
-    return narrow - wide >= kWideMustSave &&
-           static_cast<double>(narrow.count()) >= kWideMustGain * static_cast<double>(wide.count());
+    for (std::size_t i = 0; i < kOpenVinoWidths; ++i)
+      alone[i] = fastest_run(*compiled.models[i], compiled.inputs);
+    return alone;
   } catch (const std::exception&) {
-    return false;  // it refuses zeros: nothing tells that wide pays
+    return {};  // it refuses zeros: nothing tells that wide pays
   }
 }
 

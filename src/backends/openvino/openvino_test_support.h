@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+// Models from memory, and a slot to run them on, for the tests of the CPU's backend.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "backends/openvino/openvino_backend.h"
+#include "onnx_writer.h"
+
+namespace inflight::testing {
+
+inline Model load(const OnnxModel& onnx, const ModelOptions& options = {}) {
+  const std::string bytes = onnx.bytes();
+  return Model::load_bytes(std::as_bytes(std::span(bytes.data(), bytes.size())), "m", options).value();
+}
+
+inline std::shared_ptr<Program> compile(const Model& model, const CompileOptions& options = {}) {
+  return make_openvino_backend().value()->compile(model, options).value();
+}
+
+// One bound program with memory for its inputs and static outputs.
+class Slot {
+ public:
+  explicit Slot(const std::shared_ptr<Program>& program)
+      : program_(program), bound_(program->bind().value()) {
+    for (const TensorSpec& spec : program->inputs()) {
+      memory_.emplace_back(spec.bytes() + 1);
+      inputs_.push_back({memory_.back().data(), spec.dtype, spec.shape});
+    }
+    for (const TensorSpec& spec : program->outputs()) {
+      memory_.emplace_back(spec.shape.is_static() ? spec.bytes() + 1 : 0);
+      outputs_.push_back({spec.shape.is_static() ? memory_.back().data() : nullptr, spec.dtype, spec.shape});
+    }
+  }
+  // Launches and expects that it ended well.
+  void run(Width width = Width::kNarrow) {
+    const Status launched = bound_->launch(launch(width));
+    ASSERT_TRUE(launched.ok()) << launched.to_string();
+    ASSERT_EQ(bound_->completion_word().load(std::memory_order_acquire), generation_);
+    ASSERT_TRUE(bound_->outcome().ok()) << bound_->outcome().to_string();
+  }
+  Launch launch(Width width = Width::kNarrow) { return {inputs_, outputs_, width, ++generation_}; }
+  template <typename T>
+  T* input(std::size_t index = 0) {
+    return reinterpret_cast<T*>(memory_[index].data());
+  }
+  template <typename T>
+  std::vector<T> output(std::size_t index = 0) {
+    const auto* data = static_cast<const T*>(outputs_[index].data);
+    return {data, data + outputs_[index].shape.elements()};
+  }
+  BoundProgram& bound() { return *bound_; }
+
+  std::vector<TensorView> inputs_;
+  std::vector<MutableTensorView> outputs_;
+
+ private:
+  std::shared_ptr<Program> program_;
+  std::unique_ptr<BoundProgram> bound_;
+  std::vector<std::vector<std::byte>> memory_;
+  std::uint64_t generation_ = 0;
+};
+
+}  // namespace inflight::testing

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+// How many threads a program has, and where they may run.
+#include <sched.h>
+
+#include <chrono>
+#include <filesystem>
+#include <openvino/runtime/core.hpp>
+#include <openvino/runtime/properties.hpp>
+#include <stop_token>
+#include <thread>
+
+#include "backends/openvino/openvino_test_support.h"
+#include "base/scheduling.h"
+#include "inflight/clock.h"
+#include "model/network.h"
+
+namespace inflight {
+namespace {
+
+using testing::compile;
+using testing::load;
+using testing::Slot;
+using testing::small_onnx;
+
+TEST(OpenVinoThreads, FollowThisProcessesAffinity) {
+  cpu_set_t before;
+  CPU_ZERO(&before);
+  ASSERT_EQ(sched_getaffinity(0, sizeof before, &before), 0);
+  EXPECT_EQ(compile(load(small_onnx()))->concurrency(Width::kNarrow), CPU_COUNT(&before));
+  EXPECT_EQ(compile(load(small_onnx()), {.threads = 1})->concurrency(Width::kNarrow), 1);
+}
+
+// Whether a thread of this process may run on one processor only.
+bool a_thread_is_pinned() {
+  for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
+    cpu_set_t allowed;
+    CPU_ZERO(&allowed);
+    const int thread = std::stoi(task.path().filename());
+    if (sched_getaffinity(thread, sizeof allowed, &allowed) == 0 && CPU_COUNT(&allowed) == 1) return true;
+  }
+  return false;
+}
+
+// Whether a thread is seen pinned while launches run, at the latest at the deadline.
+bool pins(const std::shared_ptr<Program>& program, Width width, std::chrono::seconds within) {
+  bool seen = false;
+  std::jthread launches([&](const std::stop_token& stop) {
+    Slot slot(program);
+    while (!stop.stop_requested()) slot.run(width);
+  });
+  const TimePoint deadline = steady_clock().now() + within;
+  while (!seen && steady_clock().now() < deadline) seen = a_thread_is_pinned();
+  return seen;
+}
+
+TEST(OpenVinoThreads, ArePinnedWhileTheyComputeForOneProgramAtATime) {
+  if (internal::allowed_processors() < 2 || internal::usable_processors() < internal::allowed_processors())
+    GTEST_SKIP() << "there is one processor, or a quota";
+  const Model model = load(small_onnx());
+  ov::CompiledModel asked =
+      ov::Core().compile_model(network(model), "CPU", ov::hint::enable_cpu_pinning(true));
+  if (!asked.get_property(ov::hint::enable_cpu_pinning)) GTEST_SKIP() << "OpenVINO pins nothing here";
+  const std::chrono::seconds enough(20);  // a launch takes microseconds: it may be missed many times
+  const std::chrono::seconds few(1);
+  EXPECT_FALSE(pins(compile(model), Width::kNarrow, few));
+  EXPECT_FALSE(pins(compile(model, {.threads = 1, .pin_threads = true}), Width::kNarrow, few));
+  auto first = compile(model, {.widths = {Width::kWide, Width::kNarrow}, .pin_threads = true});
+  EXPECT_TRUE(pins(first, Width::kNarrow, enough));
+  EXPECT_TRUE(pins(first, Width::kWide, enough));
+  EXPECT_FALSE(pins(compile(model, {.pin_threads = true}), Width::kNarrow, few));
+  first.reset();
+  EXPECT_TRUE(pins(compile(model, {.pin_threads = true}), Width::kNarrow, enough));
+}
+
+}  // namespace
+}  // namespace inflight
