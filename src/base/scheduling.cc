@@ -4,6 +4,8 @@
 #include <pthread.h>
 #include <sched.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -13,16 +15,26 @@
 
 namespace inflight::internal {
 
-BatchScheduling::BatchScheduling() noexcept {
-  int policy = 0;
-  sched_param parameters{};
-  changed_ = pthread_getschedparam(pthread_self(), &policy, &parameters) == 0 && policy == SCHED_OTHER &&
-             pthread_setschedparam(pthread_self(), SCHED_BATCH, &parameters) == 0;
+bool BatchScheduling::get(Attributes& attributes) noexcept {
+  return syscall(SYS_sched_getattr, 0, &attributes, sizeof attributes, 0) == 0;
+}
+
+bool BatchScheduling::set(Attributes attributes) noexcept {
+  attributes.size = sizeof attributes;
+  return syscall(SYS_sched_setattr, 0, &attributes, 0) == 0;
+}
+
+BatchScheduling::BatchScheduling(BatchWork work) noexcept {
+  if (!get(before_) || before_.policy != SCHED_OTHER) return;
+  Attributes batch = before_;
+  batch.policy = SCHED_BATCH;
+  if (work == BatchWork::kLong)
+    batch.runtime = static_cast<std::uint64_t>(std::chrono::nanoseconds(kLongSlice).count());
+  changed_ = set(batch);
 }
 
 BatchScheduling::~BatchScheduling() {
-  const sched_param parameters{};
-  if (changed_) pthread_setschedparam(pthread_self(), SCHED_OTHER, &parameters);
+  if (changed_) set(before_);
 }
 
 void wake_on_time() noexcept { prctl(PR_SET_TIMERSLACK, 1UL, 0UL, 0UL, 0UL); }

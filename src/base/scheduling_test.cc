@@ -5,19 +5,21 @@
 #include <pthread.h>
 #include <sched.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <array>
+#include <cerrno>
+#include <chrono>
+#include <cstdint>
 #include <thread>
 
 namespace inflight::internal {
 namespace {
 
-int policy_here() {
-  int policy = -1;
-  sched_param parameters{};
-  EXPECT_EQ(pthread_getschedparam(pthread_self(), &policy, &parameters), 0);
-  return policy;
-}
+// The kernel's answer: the C library remembers what it was told last.
+int policy_here() { return sched_getscheduler(0); }
 
 int policy_of_a_new_thread() {
   int policy = -1;
@@ -38,6 +40,48 @@ TEST(BatchScheduling, HoldsForItsScopeAndForThreadsStartedInIt) {
   }
   EXPECT_EQ(policy_here(), SCHED_OTHER);
   EXPECT_EQ(policy_of_a_new_thread(), SCHED_OTHER);
+}
+
+// The slice of the calling thread; 0: this kernel has none for threads of this kind.
+std::chrono::nanoseconds slice_here() {
+  struct {
+    std::uint32_t size, policy;
+    std::uint64_t flags;
+    std::int32_t nice;
+    std::uint32_t priority;
+    std::uint64_t runtime, deadline, period;
+  } attributes{};
+  EXPECT_EQ(syscall(SYS_sched_getattr, 0, &attributes, sizeof attributes, 0), 0);
+  return std::chrono::nanoseconds(attributes.runtime);
+}
+
+TEST(BatchScheduling, LongWorkHasALongSliceWhereTheKernelHasSlices) {
+  if (policy_here() != SCHED_OTHER) GTEST_SKIP() << "this process was given another policy";
+  const std::chrono::nanoseconds before = slice_here();
+  const std::chrono::nanoseconds wanted = before.count() == 0 ? before : kLongSlice;
+  {
+    const BatchScheduling scope(BatchWork::kLong);
+    EXPECT_EQ(policy_here(), SCHED_BATCH);
+    EXPECT_EQ(slice_here(), wanted);
+    std::thread([&] { EXPECT_EQ(slice_here(), wanted); }).join();
+  }
+  EXPECT_EQ(slice_here(), before);
+  {
+    const BatchScheduling scope;
+    EXPECT_EQ(slice_here(), before);
+  }
+}
+
+TEST(BatchScheduling, KeepsTheNiceValue) {
+  std::thread([] {
+    const auto nice_here = [] { return getpriority(PRIO_PROCESS, static_cast<id_t>(gettid())); };
+    ASSERT_EQ(setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), 19), 0);
+    {
+      const BatchScheduling scope;
+      EXPECT_EQ(nice_here(), 19);
+    }
+    EXPECT_EQ(nice_here(), 19);
+  }).join();
 }
 
 TEST(Scheduling, WakesOnTime) {

@@ -123,7 +123,7 @@ Result<Environment*> Environment::get() {
         return;
       }
       // They compute: they must not take the processor from whoever pushes.
-      const inflight::internal::BatchScheduling batch;
+      const inflight::internal::BatchScheduling batch(inflight::internal::BatchWork::kLong);
       Result<std::unique_ptr<Engine>> engine =
           make_threaded_engine({.threads = made->backend_->capacity(), .pending_limit = kPendingMax});
       if (!engine.ok()) {

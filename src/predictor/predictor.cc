@@ -324,7 +324,7 @@ Result<Predictor> Predictor::create(const Model& model, PredictorOptions options
       INFLIGHT_TRY_ASSIGN(runtime, Runtime::open(devices, {.threads = options.threads}));
     }
     // For the threads that the backend starts in what follows.
-    const internal::BatchScheduling batch;
+    const internal::BatchScheduling batch(internal::BatchWork::kLong);
     INFLIGHT_TRY_ASSIGN(std::vector<DevicePart> parts, compile_all(*runtime.owner_, model, options));
     const bool limit_auto = options.in_flight_limit == kInFlightLimitAuto;
     if (limit_auto) {
