@@ -223,8 +223,10 @@ class LoadSimulator {
 
   void finish(Job& job, Outcome outcome) {
     const double deadline = job.deadline == TimePoint::max() ? kNever : ms_of(job.deadline - at_ms(0));
-    if (outcome == Outcome::kCompleted) wide_was_last_ = job.width == Width::kWide;
-    if (outcome == Outcome::kCompleted) last_end_ = now_;
+    if (outcome == Outcome::kCompleted) {
+      wide_was_last_ = job.width == Width::kWide;
+      last_end_ = now_;
+    }
     ends_.push_back({ms_of(job.times.submitted - at_ms(0)), now_, job.width, outcome, deadline});
     PlaceWaiters granted;
     scheduler_.finished(job, outcome, at_ms(now_), granted);

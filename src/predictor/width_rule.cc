@@ -77,9 +77,7 @@ void ServiceTimes::add(Width width, int together, Warmth warmth, double ns) noex
   } else if (warm == 0) {
     mean.ns = ns;  // until a warm one was measured
   } else if (ns < warm) {
-    // One that is not warm is no faster for it.
-    if (mean.few == 0) mean.ns = ns;
-    mean.add(ns);
+    mean.add(ns);  // one that is not warm is no faster for it
   } else {
     longer += (std::min(ns, kOutlier * (warm + longer)) - warm - longer) * kGain;
   }
