@@ -110,9 +110,10 @@ Status GpuProgram::upload_constants() {
 
 Status GpuProgram::compile_kernels() {
   std::vector<CUfunction> functions;
-  INFLIGHT_TRY(kernels_.add_module(copy_source(), {"copy_in", "copy_out"}, options_.cache, functions));
-  copy_in_ = functions[0];
-  copy_out_ = functions[1];
+  INFLIGHT_TRY(kernels_.add_module(copy_source(), {"fetch", "copy_in", "copy_out"}, options_.cache, functions));
+  fetch_ = functions[0];
+  copy_in_ = functions[1];
+  copy_out_ = functions[2];
   std::vector<std::string> sources;
   for (const Step& step : graph_.steps) {
     if (const auto* kernel = std::get_if<KernelStep>(&step)) sources.push_back(kernel->source);

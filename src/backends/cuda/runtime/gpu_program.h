@@ -109,6 +109,7 @@ class GpuProgram : public std::enable_shared_from_this<GpuProgram> {
   std::size_t workspace_bytes_ = 0;
   GpuMemory constants_;
   Kernels kernels_;
+  CUfunction fetch_ = nullptr;
   CUfunction copy_in_ = nullptr;
   CUfunction copy_out_ = nullptr;
   std::vector<std::shared_ptr<StepPlan>> plans_;
@@ -153,6 +154,7 @@ class GpuSlot final : public BoundProgram {
   Status try_steps();
   Status capture(Width width);
   Status enqueue_all(Width width, CUstream stream);
+  Status enqueue_fetch(CUstream stream);
   Status enqueue_copies_in(CUstream stream);
   Status enqueue_copies_out(CUstream stream);
   Status wait_for(std::span<const LaunchPoint> after);
@@ -163,7 +165,8 @@ class GpuSlot final : public BoundProgram {
   const std::shared_ptr<GpuProgram> program_;
   GpuMemory arena_;
   GpuMemory workspace_;
-  GpuMemory copies_;  // CopyEntry for each input, for each output; then the counter of copy_out
+  GpuMemory fetched_;  // the table but for the word, as of this launch, in device memory
+  GpuMemory copies_;   // CopyEntry for each input, for each output; then the counter of copy_out
   GpuMemory
       table_;  // pinned: addresses of inputs, of outputs, the generation; then the word, in a line of its own
   GpuMemory staging_;                         // pinned

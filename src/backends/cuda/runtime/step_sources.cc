@@ -29,26 +29,6 @@ std::string store(DType dtype, const std::string& place, const std::string& valu
   return fmt::format("{}(&{}, {});", dtype == DType::kF16 ? "store_f16" : "store_bf16", place, value);
 }
 
-std::string activated(Activation activation, const std::string& v) {
-  switch (activation) {
-    case Activation::kNone:
-      return v;
-    case Activation::kRelu:
-      return fmt::format("m_max({}, 0.0f)", v);
-    case Activation::kRelu6:
-      return fmt::format("m_min(m_max({}, 0.0f), 6.0f)", v);
-    case Activation::kSigmoid:
-      return fmt::format("m_sigmoid({})", v);
-    case Activation::kTanh:
-      return fmt::format("m_tanh({})", v);
-    case Activation::kSilu:
-      return fmt::format("({0} * m_sigmoid({0}))", v);
-    case Activation::kGelu:
-      return fmt::format("m_gelu({})", v);
-  }
-  return v;
-}
-
 std::int64_t product(const Extents& extents) {
   std::int64_t all = 1;
   for (const std::int64_t extent : extents) all *= extent;
@@ -57,7 +37,7 @@ std::int64_t product(const Extents& extents) {
 
 StepSource finished(std::string source, std::int64_t work) {
   return {std::move(source), std::clamp<std::int64_t>((work + kThreads - 1) / kThreads, 1, kBlocksMax),
-          kThreads};
+          kThreads, 0};
 }
 
 std::string head(const std::string& parameters, std::int64_t work) {
@@ -127,6 +107,26 @@ std::string sum_head(const GpuGraph& graph, const AnyStep& step, const std::arra
 
 }  // namespace
 
+std::string activated(Activation activation, const std::string& v) {
+  switch (activation) {
+    case Activation::kNone:
+      return v;
+    case Activation::kRelu:
+      return fmt::format("m_max({}, 0.0f)", v);
+    case Activation::kRelu6:
+      return fmt::format("m_min(m_max({}, 0.0f), 6.0f)", v);
+    case Activation::kSigmoid:
+      return fmt::format("m_sigmoid({})", v);
+    case Activation::kTanh:
+      return fmt::format("m_tanh({})", v);
+    case Activation::kSilu:
+      return fmt::format("({0} * m_sigmoid({0}))", v);
+    case Activation::kGelu:
+      return fmt::format("m_gelu({})", v);
+  }
+  return v;
+}
+
 std::string copy_source() {
   return R"(
 typedef unsigned long long u64;
@@ -152,21 +152,17 @@ __device__ __forceinline__ void copy(u64 to, u64 from, u64 bytes) {
   }
   for (u64 i = done + first; i < bytes; i += step) ((unsigned char*)to)[i] = ((const unsigned char*)from)[i];
 }
-extern "C" __global__ void __launch_bounds__(256) copy_in(const u64* table, const Copy* copies) {
-  __shared__ u64 from;
-  if (threadIdx.x == 0) from = now(table + blockIdx.y);
-  __syncthreads();
-  copy(copies[blockIdx.y].tensor, from, copies[blockIdx.y].bytes);
+extern "C" __global__ void fetch(const u64* table, u64* fetched, int count) {
+  for (int i = threadIdx.x; i < count; i += blockDim.x) fetched[i] = now(table + i);
+}
+extern "C" __global__ void __launch_bounds__(256) copy_in(const u64* fetched, const Copy* copies) {
+  copy(copies[blockIdx.y].tensor, fetched[blockIdx.y], copies[blockIdx.y].bytes);
 }
 extern "C" __global__ void __launch_bounds__(256)
-copy_out(const u64* table, const Copy* copies, int count, const u64* generation, u64* word, unsigned* counter) {
-  __shared__ u64 to, number;
-  if (threadIdx.x == 0) {
-    number = now(generation);
-    to = (int)blockIdx.y < count ? now(table + blockIdx.y) : 0;
-  }
-  __syncthreads();
-  if ((int)blockIdx.y < count) copy(to, copies[blockIdx.y].tensor, copies[blockIdx.y].bytes);
+copy_out(const u64* fetched, const Copy* copies, int count, const u64* generation, u64* word, unsigned* counter) {
+  u64 number = 0;
+  if (threadIdx.x == 0) number = now(generation);
+  if ((int)blockIdx.y < count) copy(fetched[blockIdx.y], copies[blockIdx.y].tensor, copies[blockIdx.y].bytes);
   __threadfence_system();
   __syncthreads();
   if (threadIdx.x != 0) return;

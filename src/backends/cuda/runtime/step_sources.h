@@ -15,17 +15,23 @@ struct StepSource {
   std::string source;
   std::int64_t blocks = 1;
   int threads = 128;
+  std::size_t shared_bytes = 0;  // beside what the source declares
 };
 
-// Functions `copy_in` and `copy_out` for NVRTC, without a prelude.
+// The expression for an activation of `v`.
+std::string activated(Activation activation, const std::string& v);
+
+// Functions `fetch`, `copy_in` and `copy_out` for NVRTC, without a prelude.
 //
-//   copy_in(table, copies)                       copies[i].bytes bytes from table[i] to copies[i].tensor
-//   copy_out(table, copies, count, generation, word, counter)
-//                                                from copies[i].tensor to table[i]; then the last block stores
+//   fetch(table, fetched, count)                 fetched[i] = table[i]. One block: reads of host memory at the same place
+//                                                come one after another, at about 1 us each, so no other block reads it
+//   copy_in(fetched, copies)                     copies[i].bytes bytes from fetched[i] to copies[i].tensor
+//   copy_out(fetched, copies, count, generation, word, counter)
+//                                                from copies[i].tensor to fetched[i]; then the last block stores
 //                                                *generation to *word, after all of them, for the host to see
 //
-// blockIdx.y is i. `table` and `generation` are read when the kernel runs, so a launch changes them without a
-// change to its graph.
+// blockIdx.y is i. `table` is in host memory and read when the kernel runs, so a launch changes it without a change to
+// its graph.
 std::string copy_source();
 // An entry of `copies`, in device memory.
 struct CopyEntry {
