@@ -6,6 +6,7 @@
 #include "backends/cuda/runtime/cudnn_graph.h"
 #include "backends/cuda/runtime/step_plan.h"
 #include "backends/cuda/runtime/step_sources.h"
+#include "backends/cuda/runtime/tile_kernels.h"
 #include "base/user_code.h"
 
 namespace inflight::cuda {
@@ -101,7 +102,8 @@ Status CudnnConvolution::run(cudnnHandle_t handle, std::size_t plan, const Opera
   return execute(handle, plan, uids, workspace);
 }
 
-// Candidates: fused plans, then plans of the bare convolution with a kernel after it, then our own kernel.
+// Candidates: fused plans of cuDNN and our tiles, then plans of the bare convolution with a kernel after it, then the
+// kernel that runs everywhere.
 class ConvolutionPlan final : public StepPlan {
  public:
   ConvolutionPlan(std::shared_ptr<GpuDevice> device, const GpuGraph& graph, const ConvolutionStep& step,
@@ -116,56 +118,66 @@ class ConvolutionPlan final : public StepPlan {
         direct_(convolution_source(graph, step)),
         fused_(step, tensors_, true),
         bare_(step, tensors_, false),
+        tiles_(device_, product_shape(graph, step), cache),
         own_(device_, cache) {}
 
   // A pattern that cuDNN does not take is no error: its candidates are left out.
   Status describe() {
     INFLIGHT_TRY_ASSIGN(const BorrowedHandle handle, BorrowedHandle::take(*device_));
     const bool exact = tensors_.x.dtype == DType::kF32;
-    refused_ = internal::call_user([&] { return fused_.describe(handle.get(), exact); });
-    fused_count_ = refused_.ok() ? fused_.count() : 0;
-    if (!needs_epilogue_) return Status();
-    const Status bare = internal::call_user([&] { return bare_.describe(handle.get(), exact); });
-    bare_count_ = bare.ok() ? bare_.count() : 0;
+    const Status fused = internal::call_user([&] { return fused_.describe(handle.get(), exact); });
+    std::size_t bare_count = 0;
+    if (needs_epilogue_) {
+      const Status bare = internal::call_user([&] { return bare_.describe(handle.get(), exact); });
+      if (bare.ok()) bare_count = bare_.count();
+    }
+    ways_ = Ways(fused.ok() ? fused_.count() : 0, tiles_.count(), bare_count);
     return Status();
   }
 
-  std::size_t candidates() const override { return fused_count_ + bare_count_ + 1; }
-  int candidate_rank(std::size_t candidate) const override {
-    return candidate < fused_count_ ? 0 : candidate < fused_count_ + bare_count_ ? 1 : 2;
-  }
+  std::size_t candidates() const override { return ways_.count(); }
+  int candidate_rank(std::size_t candidate) const override { return ways_.at(candidate).rank; }
   std::string candidate_name(std::size_t candidate) const override {
-    switch (candidate_rank(candidate)) {
-      case 0:
-        return fmt::format("fused {} {}", candidate, fused_.name(candidate));
-      case 1:
-        return fmt::format("split {} {}", candidate, bare_.name(candidate - fused_count_));
-      default:
-        return "direct";
+    const Ways::Way way = ways_.at(candidate);
+    switch (way.kind) {
+      case Ways::Kind::kFused:
+        return fmt::format("fused {} {}", way.index, fused_.name(way.index));
+      case Ways::Kind::kTile:
+        return tiles_.name(way.index);
+      case Ways::Kind::kSplit:
+        return fmt::format("split {} {}", way.index, bare_.name(way.index));
+      case Ways::Kind::kDirect:
+        break;
     }
+    return "direct";
   }
   Status prepare(std::size_t candidate) override {
-    if (candidate_rank(candidate) == 2) return own_.prepare_direct(direct_);
+    const Ways::Way way = ways_.at(candidate);
+    if (way.kind == Ways::Kind::kDirect) return own_.prepare_direct(direct_);
+    if (way.kind == Ways::Kind::kTile) return tiles_.prepare(way.index);
     INFLIGHT_TRY_ASSIGN(const BorrowedHandle handle, BorrowedHandle::take(*device_));
     return internal::call_user([&]() -> Status {
-      if (candidate < fused_count_) return fused_.build(handle.get(), candidate);
-      INFLIGHT_TRY(bare_.build(handle.get(), candidate - fused_count_));
+      if (way.kind == Ways::Kind::kFused) return fused_.build(handle.get(), way.index);
+      INFLIGHT_TRY(bare_.build(handle.get(), way.index));
       return own_.prepare_epilogue(epilogue_);
     });
   }
   std::size_t workspace_bytes(std::size_t candidate) const override {
-    if (candidate_rank(candidate) == 2) return 0;
-    return candidate < fused_count_ ? fused_.workspace(candidate) : bare_.workspace(candidate - fused_count_);
+    const Ways::Way way = ways_.at(candidate);
+    if (way.kind == Ways::Kind::kFused) return fused_.workspace(way.index);
+    return way.kind == Ways::Kind::kSplit ? bare_.workspace(way.index) : 0;
   }
   Status enqueue(std::size_t candidate, CUstream stream, const Operands& operands,
                  CUdeviceptr workspace) override {
-    if (candidate_rank(candidate) == 2) return own_.enqueue_direct(stream, operands);
+    const Ways::Way way = ways_.at(candidate);
+    if (way.kind == Ways::Kind::kDirect) return own_.enqueue_direct(stream, operands);
+    if (way.kind == Ways::Kind::kTile) return tiles_.enqueue(way.index, stream, operands);
     INFLIGHT_TRY_ASSIGN(const BorrowedHandle handle, BorrowedHandle::take(*device_));
     return internal::call_user([&]() -> Status {
       if (fe::detail::set_stream(handle.get(), stream) != CUDNN_STATUS_SUCCESS)
         return Status(StatusCode::kDeviceError, "cudnnSetStream failed");
-      if (candidate < fused_count_) return fused_.run(handle.get(), candidate, operands, workspace);
-      INFLIGHT_TRY(bare_.run(handle.get(), candidate - fused_count_, operands, workspace));
+      if (way.kind == Ways::Kind::kFused) return fused_.run(handle.get(), way.index, operands, workspace);
+      INFLIGHT_TRY(bare_.run(handle.get(), way.index, operands, workspace));
       return own_.enqueue_epilogue(stream, operands);
     });
   }
@@ -178,10 +190,9 @@ class ConvolutionPlan final : public StepPlan {
   const StepSource direct_;
   CudnnConvolution fused_;
   CudnnConvolution bare_;
+  TileKernels tiles_;
   OwnKernels own_;
-  Status refused_;  // why there is no fused candidate
-  std::size_t fused_count_ = 0;
-  std::size_t bare_count_ = 0;
+  Ways ways_;
 };
 
 Status check_convolution(const GpuGraph& graph, const ConvolutionStep& step) {

@@ -16,6 +16,7 @@
 #include "backends/cuda/runtime/disk_cache.h"
 #include "backends/cuda/runtime/gpu_program.h"
 #include "backends/cuda/runtime/pinned_ranges.h"
+#include "backends/cuda/runtime/product_tiles.h"
 #include "backends/cuda/runtime/step_plan.h"
 #include "backends/cuda/runtime/step_sources.h"
 #include "backends/cuda/runtime/tuner.h"
@@ -305,6 +306,37 @@ TEST(Kernels, NvrtcCompilesEverySourceOfAttention) {
       sources.push_back(attention_tile_source(graph, step, tile).source);
     const Result<std::string> cubin = compile_source(join_kernels(cuda_prelude(), sources), 80);
     EXPECT_TRUE(cubin.ok()) << one.name << ": " << cubin.status().to_string();
+  }
+}
+
+// As the steps' kinds and capabilities ask for; returns how many there are.
+std::size_t compile_tiles(const std::optional<ProductShape>& shape, const char* name, int capability) {
+  if (!shape) return 0;
+  std::vector<std::string> sources;
+  for (const ProductTile& tile : product_tiles(*shape, 132, capability))
+    sources.push_back(product_source(*shape, tile).source);
+  const Result<std::string> cubin = compile_source(join_kernels(cuda_prelude(), sources), capability);
+  EXPECT_TRUE(cubin.ok()) << name << ": " << cubin.status().to_string();
+  return sources.size();
+}
+
+TEST(Kernels, NvrtcCompilesEveryTileOfProducts) {
+  if (!nvrtc_api().ok()) GTEST_SKIP() << nvrtc_api().status().to_string();
+  for (const int capability : {80, 90}) {
+    for (const ConvCase& one : conv_cases()) {
+      const GpuGraph graph = graph_of(one);
+      const auto shape = product_shape(graph, std::get<ConvolutionStep>(graph.steps[0]));
+      EXPECT_EQ(shape.has_value(), one.dtype != DType::kF32 && one.groups == 1 && one.c % 8 == 0) << one.name;
+      EXPECT_EQ(compile_tiles(shape, one.name, capability) > 0, shape.has_value()) << one.name;
+    }
+    for (const MatmulCase& one : matmul_cases()) {
+      const GpuGraph graph = graph_of(one);
+      const auto shape = product_shape(graph, std::get<MatmulStep>(graph.steps[0]));
+      const bool fits =
+          one.dtype != DType::kF32 && one.batch == 1 && !one.transpose_a && one.n % 8 == 0 && one.k % 8 == 0;
+      EXPECT_EQ(shape.has_value(), fits) << one.name;
+      EXPECT_EQ(compile_tiles(shape, one.name, capability) > 0, fits) << one.name;
+    }
   }
 }
 

@@ -9,6 +9,7 @@
 #include "backends/cuda/runtime/compiler.h"
 #include "backends/cuda/runtime/step_plan.h"
 #include "backends/cuda/runtime/step_sources.h"
+#include "backends/cuda/runtime/tile_kernels.h"
 
 namespace inflight::cuda {
 namespace {
@@ -231,8 +232,8 @@ Status Product::run(cublasLtHandle_t handle, const Algorithm& algorithm, CUstrea
       "matmul");
 }
 
-// Candidates: the library's algorithms with the epilogue in them, then those of the bare product with a kernel
-// after it, then our own kernel.
+// Candidates: the library's algorithms with the epilogue in them and our tiles, then those of the bare product with a
+// kernel after it, then the kernel that runs everywhere.
 class MatmulPlan final : public StepPlan {
  public:
   MatmulPlan(std::shared_ptr<GpuDevice> device, const CublasLtApi& api, cublasLtHandle_t handle,
@@ -244,59 +245,78 @@ class MatmulPlan final : public StepPlan {
         direct_(matmul_source(graph, step)),
         fused_(api),
         bare_(api),
+        tiles_(device_, product_shape(graph, step), cache),
         own_(device_, cache) {}
 
   void describe(const GpuGraph& graph, const MatmulStep& step) {
     const Epilogue whole = epilogue_for(step, epilogue_.dtype);
     if (whole.whole && fused_.describe(graph, step, whole).ok())
-      fused_.ask(handle_, device_->multiprocessors(), algorithms_);
-    fused_count_ = algorithms_.size();
+      fused_.ask(handle_, device_->multiprocessors(), fused_algorithms_);
     const bool plain =
         step.bias == kNoTensor && step.residual == kNoTensor && step.activation == Activation::kNone;
-    if (plain || fused_count_ > 0) return;
-    std::vector<Algorithm> more;
-    if (bare_.describe(graph, step, {CUBLASLT_EPILOGUE_DEFAULT, false}).ok())
-      bare_.ask(handle_, device_->multiprocessors(), more);
-    algorithms_.insert(algorithms_.end(), more.begin(), more.end());
+    if (!plain && fused_algorithms_.empty() &&
+        bare_.describe(graph, step, {CUBLASLT_EPILOGUE_DEFAULT, false}).ok())
+      bare_.ask(handle_, device_->multiprocessors(), bare_algorithms_);
+    ways_ = Ways(fused_algorithms_.size(), tiles_.count(), bare_algorithms_.size());
   }
 
-  std::size_t candidates() const override { return algorithms_.size() + 1; }
-  int candidate_rank(std::size_t candidate) const override {
-    return candidate < fused_count_ ? 0 : candidate < algorithms_.size() ? 1 : 2;
-  }
+  std::size_t candidates() const override { return ways_.count(); }
+  int candidate_rank(std::size_t candidate) const override { return ways_.at(candidate).rank; }
   std::string candidate_name(std::size_t candidate) const override {
-    if (candidate == algorithms_.size()) return "direct";
-    std::string name = candidate < fused_count_ ? "fused" : "split";
-    for (const std::uint64_t word : algorithms_[candidate].algorithm.data) name += fmt::format(" {:x}", word);
+    const Ways::Way way = ways_.at(candidate);
+    if (way.kind == Ways::Kind::kDirect) return "direct";
+    if (way.kind == Ways::Kind::kTile) return tiles_.name(way.index);
+    std::string name = way.kind == Ways::Kind::kFused ? "fused" : "split";
+    for (const std::uint64_t word : algorithm(way).algorithm.data) name += fmt::format(" {:x}", word);
     return name;
   }
   Status prepare(std::size_t candidate) override {
-    if (candidate == algorithms_.size()) return own_.prepare_direct(direct_);
-    return candidate < fused_count_ ? Status() : own_.prepare_epilogue(epilogue_);
+    const Ways::Way way = ways_.at(candidate);
+    switch (way.kind) {
+      case Ways::Kind::kFused:
+        break;
+      case Ways::Kind::kTile:
+        return tiles_.prepare(way.index);
+      case Ways::Kind::kSplit:
+        return own_.prepare_epilogue(epilogue_);
+      case Ways::Kind::kDirect:
+        return own_.prepare_direct(direct_);
+    }
+    return Status();
   }
   std::size_t workspace_bytes(std::size_t candidate) const override {
-    return candidate == algorithms_.size() ? 0 : algorithms_[candidate].workspace;
+    const Ways::Way way = ways_.at(candidate);
+    const bool own = way.kind == Ways::Kind::kTile || way.kind == Ways::Kind::kDirect;
+    return own ? 0 : algorithm(way).workspace;
   }
   Status enqueue(std::size_t candidate, CUstream stream, const Operands& operands,
                  CUdeviceptr workspace) override {
-    if (candidate == algorithms_.size()) return own_.enqueue_direct(stream, operands);
-    const Algorithm& algorithm = algorithms_[candidate];
-    if (candidate < fused_count_)
-      return fused_.run(handle_, algorithm, stream, operands, workspace, algorithm.workspace);
-    INFLIGHT_TRY(bare_.run(handle_, algorithm, stream, operands, workspace, algorithm.workspace));
+    const Ways::Way way = ways_.at(candidate);
+    if (way.kind == Ways::Kind::kDirect) return own_.enqueue_direct(stream, operands);
+    if (way.kind == Ways::Kind::kTile) return tiles_.enqueue(way.index, stream, operands);
+    const Algorithm& chosen = algorithm(way);
+    if (way.kind == Ways::Kind::kFused)
+      return fused_.run(handle_, chosen, stream, operands, workspace, chosen.workspace);
+    INFLIGHT_TRY(bare_.run(handle_, chosen, stream, operands, workspace, chosen.workspace));
     return own_.enqueue_epilogue(stream, operands);
   }
 
  private:
+  // Of the library.
+  const Algorithm& algorithm(const Ways::Way& way) const {
+    return (way.kind == Ways::Kind::kFused ? fused_algorithms_ : bare_algorithms_)[way.index];
+  }
+
   const std::shared_ptr<GpuDevice> device_;
   const cublasLtHandle_t handle_;
   const EpilogueShape epilogue_;
   const StepSource direct_;
   Product fused_;
   Product bare_;
+  TileKernels tiles_;
   OwnKernels own_;
-  std::vector<Algorithm> algorithms_;
-  std::size_t fused_count_ = 0;
+  std::vector<Algorithm> fused_algorithms_, bare_algorithms_;
+  Ways ways_;
 };
 
 }  // namespace

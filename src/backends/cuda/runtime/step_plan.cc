@@ -71,13 +71,13 @@ OperandBytes bytes_of(const GpuGraph& graph, const AttentionStep& step) {
 }
 
 Status launch_kernel(GpuDevice& device, CUfunction function, std::int64_t blocks, int threads,
-                     CUstream stream, std::vector<CUdeviceptr> addresses) {
+                     CUstream stream, std::vector<CUdeviceptr> addresses, std::size_t shared_bytes) {
   std::vector<void*> parameters;
   parameters.reserve(addresses.size());
   for (CUdeviceptr& address : addresses) parameters.push_back(&address);
-  return device.check(device.api().cuLaunchKernel(function, static_cast<unsigned>(blocks), 1, 1,
-                                                  static_cast<unsigned>(threads), 1, 1, 0, stream,
-                                                  parameters.data(), nullptr),
+  return device.check(device.api().cuLaunchKernel(
+                          function, static_cast<unsigned>(blocks), 1, 1, static_cast<unsigned>(threads), 1, 1,
+                          static_cast<unsigned>(shared_bytes), stream, parameters.data(), nullptr),
                       "cuLaunchKernel");
 }
 
@@ -91,7 +91,14 @@ Status OwnKernels::compile(const StepSource& source, Compiled& compiled) {
   auto kernels = std::make_unique<Kernels>(device_);
   std::vector<CUfunction> functions;
   INFLIGHT_TRY(kernels->add({source.source}, cache_, functions));
-  compiled = {functions[0], source.blocks, source.threads};
+  if (source.shared_bytes != 0) {
+    const CUresult allowed = device_->api().cuFuncSetAttribute(
+        functions[0], CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, static_cast<int>(source.shared_bytes));
+    if (allowed == CUDA_ERROR_INVALID_VALUE)
+      return Status(StatusCode::kUnsupported, "the device has too little shared memory");
+    INFLIGHT_TRY(device_->check(allowed, "cuFuncSetAttribute"));
+  }
+  compiled = {functions[0], source.blocks, source.threads, source.shared_bytes};
   kernels_.push_back(std::move(kernels));
   return Status();
 }
@@ -122,7 +129,7 @@ Status OwnKernels::enqueue_direct(CUstream stream, const Operands& operands) con
 
 Status OwnKernels::enqueue_direct(CUstream stream, std::vector<CUdeviceptr> addresses) const {
   return launch_kernel(*device_, direct_.function, direct_.blocks, direct_.threads, stream,
-                       std::move(addresses));
+                       std::move(addresses), direct_.shared_bytes);
 }
 
 }  // namespace inflight::cuda

@@ -87,7 +87,7 @@ std::string library_versions();
 
 // A launch of a kernel with addresses for parameters.
 Status launch_kernel(GpuDevice& device, CUfunction function, std::int64_t blocks, int threads,
-                     CUstream stream, std::vector<CUdeviceptr> addresses);
+                     CUstream stream, std::vector<CUdeviceptr> addresses, std::size_t shared_bytes = 0);
 
 // The kernels of one step that are made by NVRTC: what follows a product that the library leaves bare, and what
 // stands in for it as a whole.
@@ -107,6 +107,7 @@ class OwnKernels {
     CUfunction function = nullptr;
     std::int64_t blocks = 1;
     int threads = 128;
+    std::size_t shared_bytes = 0;
   };
   Status compile(const struct StepSource& source, Compiled& compiled);
   const std::shared_ptr<GpuDevice> device_;

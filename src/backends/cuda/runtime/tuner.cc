@@ -30,8 +30,8 @@ Tuner::Tuner(std::unique_ptr<PlanTimer> timer, const DiskCache& cache, TuneOptio
     : timer_(std::move(timer)), cache_(cache), options_(std::move(options)) {}
 
 std::string Tuner::key_of(const StepPlan& plan, TuneLevel level) const {
-  return fmt::format("{}\n{}\n{}", timer_->versions(), level == TuneLevel::kFull ? "full" : "fast",
-                     plan.signature());
+  return fmt::format("{}\n{}\n{} ways\n{}", timer_->versions(), level == TuneLevel::kFull ? "full" : "fast",
+                     plan.candidates(), plan.signature());
 }
 
 bool Tuner::choose_cached(StepPlan& plan, Candidates& candidates, std::initializer_list<TuneLevel> levels) {
