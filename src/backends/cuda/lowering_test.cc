@@ -139,6 +139,20 @@ TEST(Lowering, DepthwiseIsAKernelWithWhatFollows) {
   expect(model({c}, {x}), {3, 2, 0});
 }
 
+TEST(Lowering, MinimumAndMaximumAreTheClampOfAConvolution) {
+  const auto scalar = [](float value) { return op::v0::Constant::create(ov::element::f32, {}, {value}); };
+  const auto x = input({1, 16, 10, 10});
+  const Value a =
+      made<op::v1::Minimum>(made<op::v1::Maximum>(convolution(x, 24, 1, 1), scalar(0)), scalar(6));
+  const Value b =
+      made<op::v1::Maximum>(scalar(0), made<op::v1::Minimum>(convolution(a, 16, 1, 3), scalar(6)));
+  expect(model({convolution(b, 16, 1, 4)}, {x}), {2, 3, 0});
+  // An empty range stays what it is.
+  const Value c =
+      made<op::v1::Minimum>(made<op::v1::Maximum>(convolution(x, 24, 1, 1), scalar(6)), scalar(0));
+  expect(model({convolution(c, 16, 1, 3)}, {x}), {3, 2, 0});
+}
+
 TEST(Lowering, GroupsBecomeDenseOrStay) {
   const auto x = input({1, 12, 6, 6});
   const auto y = input({1, 32, 6, 6});

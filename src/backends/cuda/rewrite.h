@@ -55,6 +55,7 @@ bool raise_scale(const NodePtr& node);       // a scalar on an operand of a matm
 
 // What exporters decompose, or what has a shorter form here.
 bool fuse_swish(const NodePtr& node);
+bool fuse_clamp(const NodePtr& node);  // Minimum and Maximum with a scalar each, as exporters write Clip
 bool fuse_gelu(const NodePtr& node);
 bool fuse_layer_norm(const NodePtr& node);
 bool split_attention(const NodePtr& node);

@@ -136,6 +136,22 @@ bool fuse_swish(const NodePtr& node) {
   return false;
 }
 
+bool fuse_clamp(const NodePtr& node) {
+  const bool outer_is_minimum = ov::is_type<op::v1::Minimum>(node);
+  if ((!outer_is_minimum && !ov::is_type<op::v1::Maximum>(node)) || !is_float(node->output(0))) return false;
+  const auto outer = constant_operand(*node);
+  if (!outer || !has_one_reader(outer->other)) return false;
+  const NodePtr within = outer->other.get_node_shared_ptr();
+  if (outer_is_minimum ? !ov::is_type<op::v1::Maximum>(within) : !ov::is_type<op::v1::Minimum>(within))
+    return false;
+  const auto inner = constant_operand(*within);
+  if (!inner) return false;
+  const auto low = scalar_of((outer_is_minimum ? inner : outer)->constant);
+  const auto high = scalar_of((outer_is_minimum ? outer : inner)->constant);
+  if (!low || !high || !(*low <= *high)) return false;
+  return replace(node, std::make_shared<op::v0::Clamp>(inner->other, *low, *high));
+}
+
 bool fuse_gelu(const NodePtr& node) {
   if (!ov::is_type<op::v1::Multiply>(node) || !is_float(node->output(0))) return false;
   Product product;
