@@ -16,6 +16,15 @@ constexpr std::string_view kCudaWords = R"(
 #define SHARED __shared__
 #define UNROLL _Pragma("unroll")
 #define ON_DEVICE(gpu, host) gpu
+// A kernel may be launched before the one ahead of it has ended, for which it waits before it reads or writes; and it says
+// from when on the next one may be launched.
+#if __CUDA_ARCH__ >= 900
+#define WAIT_FOR_WORK_AHEAD() asm volatile("griddepcontrol.wait;" ::: "memory")
+#define LET_NEXT_COME() asm volatile("griddepcontrol.launch_dependents;" ::: "memory")
+#else
+#define WAIT_FOR_WORK_AHEAD()
+#define LET_NEXT_COME()
+#endif
 DEVICE float load_f16(const unsigned short* p) {
   float value; asm("cvt.f32.f16 %0, %1;" : "=f"(value) : "h"(*p)); return value;
 }

@@ -67,6 +67,16 @@ Result<std::string> cubin_of(const std::string& source, int compute_capability, 
   return cubin;
 }
 
+// The source, with a wait at its start unless it has one. The next kernel comes at once: these are small, so that it finds
+// room.
+std::string waiting(std::string source) {
+  const std::string wait = "LET_NEXT_COME(); WAIT_FOR_WORK_AHEAD();";
+  if (source.find("WAIT_FOR_WORK_AHEAD();") != std::string::npos) return source;
+  const std::size_t body = source.find('{', source.find("run("));
+  if (body != std::string::npos) source.insert(body + 1, " " + wait);
+  return source;
+}
+
 }  // namespace
 
 Result<std::string> compile_source(const std::string& source, int compute_capability) {
@@ -129,7 +139,7 @@ Status Kernels::add(const std::vector<std::string>& sources, const DiskCache& ca
   std::map<std::string_view, std::size_t> index_of;
   std::vector<std::string> unique;
   for (const std::string& source : sources) {
-    if (index_of.emplace(source, unique.size()).second) unique.push_back(source);
+    if (index_of.emplace(source, unique.size()).second) unique.push_back(waiting(source));
   }
   const std::size_t modules = (unique.size() + kSourcesInModule - 1) / kSourcesInModule;
   std::vector<std::string> cubins(modules);

@@ -309,25 +309,28 @@ TEST(Kernels, NvrtcCompilesEverySourceOfAttention) {
   }
 }
 
-// As the steps' kinds and capabilities ask for; returns how many there are.
-std::size_t compile_tiles(const std::optional<ProductShape>& shape, const char* name, int capability) {
+// The first and the last, or all of them; returns how many there are.
+std::size_t compile_tiles(const std::optional<ProductShape>& shape, const char* name, int capability,
+                          bool all) {
   if (!shape) return 0;
+  std::vector<ProductTile> tiles = product_tiles(*shape, 132, capability);
+  if (!all && tiles.size() > 2) tiles.erase(tiles.begin() + 1, tiles.end() - 1);
   std::vector<std::string> sources;
-  for (const ProductTile& tile : product_tiles(*shape, 132, capability))
-    sources.push_back(product_source(*shape, tile).source);
+  for (const ProductTile& tile : tiles) sources.push_back(product_source(*shape, tile).source);
   const Result<std::string> cubin = compile_source(join_kernels(cuda_prelude(), sources), capability);
   EXPECT_TRUE(cubin.ok()) << name << ": " << cubin.status().to_string();
   return sources.size();
 }
 
-TEST(Kernels, NvrtcCompilesEveryTileOfProducts) {
+TEST(Kernels, NvrtcCompilesTilesOfEveryProduct) {
   if (!nvrtc_api().ok()) GTEST_SKIP() << nvrtc_api().status().to_string();
   for (const int capability : {80, 90}) {
     for (const ConvCase& one : conv_cases()) {
       const GpuGraph graph = graph_of(one);
       const auto shape = product_shape(graph, std::get<ConvolutionStep>(graph.steps[0]));
       EXPECT_EQ(shape.has_value(), one.dtype != DType::kF32 && one.groups == 1 && one.c % 8 == 0) << one.name;
-      EXPECT_EQ(compile_tiles(shape, one.name, capability) > 0, shape.has_value()) << one.name;
+      const bool all = &one == &conv_cases()[4];
+      EXPECT_EQ(compile_tiles(shape, one.name, capability, all) > 0, shape.has_value()) << one.name;
     }
     for (const MatmulCase& one : matmul_cases()) {
       const GpuGraph graph = graph_of(one);
@@ -335,7 +338,8 @@ TEST(Kernels, NvrtcCompilesEveryTileOfProducts) {
       const bool fits =
           one.dtype != DType::kF32 && one.batch == 1 && !one.transpose_a && one.n % 8 == 0 && one.k % 8 == 0;
       EXPECT_EQ(shape.has_value(), fits) << one.name;
-      EXPECT_EQ(compile_tiles(shape, one.name, capability) > 0, fits) << one.name;
+      EXPECT_EQ(compile_tiles(shape, one.name, capability, &one == matmul_cases().data()) > 0, fits)
+          << one.name;
     }
   }
 }

@@ -32,7 +32,7 @@ inline GpuGraph graph_of(const ConvCase& one) {
   const std::int64_t oh = out_extent(one.h, one.r, one);
   const std::int64_t ow = out_extent(one.w, one.s, one);
   step.x = builder.image(Storage::kScratch, one.dtype, one.n, one.c, one.h, one.w);
-  step.w = builder.image(Storage::kScratch, one.dtype, one.k, one.c / one.groups, one.r, one.s);
+  step.w = builder.image(Storage::kConstant, one.dtype, one.k, one.c / one.groups, one.r, one.s);
   if (one.bias)
     step.bias = builder.tensor(Storage::kScratch, one.dtype, {1, one.k, 1, 1}, {one.k, 1, one.k, one.k});
   if (one.residual) step.residual = builder.image(Storage::kScratch, one.dtype, one.n, one.k, oh, ow);
@@ -104,10 +104,13 @@ inline GpuGraph graph_of(const MatmulCase& one) {
   Builder builder;
   MatmulStep step;
   step.label = one.name;
-  const auto matrix = [&](std::int64_t rows, std::int64_t columns, bool transposed) {
+  // A classifier's weights are constant; the products of attention have none.
+  const Storage weights = one.transpose_b ? Storage::kConstant : Storage::kScratch;
+  const auto matrix = [&](std::int64_t rows, std::int64_t columns, bool transposed,
+                          Storage storage = Storage::kScratch) {
     const Extents strides =
         transposed ? Extents{rows * columns, 1, rows} : Extents{rows * columns, columns, 1};
-    return builder.tensor(Storage::kScratch, one.dtype, {one.batch, rows, columns}, strides);
+    return builder.tensor(storage, one.dtype, {one.batch, rows, columns}, strides);
   };
   step.a = matrix(one.m, one.k, one.transpose_a);
   step.b = one.shared_b ? builder.tensor(Storage::kScratch, one.dtype, {one.k, one.n},

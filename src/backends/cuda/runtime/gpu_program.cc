@@ -110,7 +110,8 @@ Status GpuProgram::upload_constants() {
 
 Status GpuProgram::compile_kernels() {
   std::vector<CUfunction> functions;
-  INFLIGHT_TRY(kernels_.add_module(copy_source(), {"fetch", "copy_in", "copy_out"}, options_.cache, functions));
+  INFLIGHT_TRY(
+      kernels_.add_module(copy_source(), {"fetch", "copy_in", "copy_out"}, options_.cache, functions));
   fetch_ = functions[0];
   copy_in_ = functions[1];
   copy_out_ = functions[2];
@@ -126,7 +127,7 @@ Status GpuProgram::compile_kernels() {
       runs_.emplace_back(PlanRun{});  // make_plans() fills it in
       continue;
     }
-    KernelRun run{functions[next++], kernel->reads, kernel->blocks, kernel->threads};
+    KernelRun run{{functions[next++], kernel->blocks, kernel->threads}, kernel->reads};
     run.tensors.insert(run.tensors.end(), kernel->writes.begin(), kernel->writes.end());
     runs_.emplace_back(std::move(run));
   }
@@ -203,8 +204,7 @@ Status GpuProgram::enqueue(std::size_t index, Width width, CUstream stream,
   if (const auto* kernel = std::get_if<KernelRun>(&runs_[index])) {
     std::vector<CUdeviceptr> parameters;
     for (const TensorId id : kernel->tensors) parameters.push_back(address(id));
-    enqueued = launch_kernel(*device_, kernel->function, kernel->blocks, kernel->threads, stream,
-                             std::move(parameters));
+    enqueued = launch_kernel(*device_, kernel->launch, stream, std::move(parameters));
   } else {
     const auto& run = std::get<PlanRun>(runs_[index]);
     const auto& t = run.tensors;

@@ -75,10 +75,8 @@ class GpuProgram : public std::enable_shared_from_this<GpuProgram> {
  private:
   friend class GpuSlot;
   struct KernelRun {
-    CUfunction function = nullptr;
+    KernelLaunch launch;
     std::vector<TensorId> tensors;
-    std::int64_t blocks = 1;
-    int threads = 128;
   };
   struct PlanRun {
     std::size_t plan = 0;

@@ -22,6 +22,7 @@ struct ProductShape {
   // Elements between rows.
   std::int64_t row_a = 0, row_b = 0, row_c = 0, row_residual = 0;
   bool transposed_b = true;  // b is [n,k]
+  bool constant_b = false;
   double alpha = 1;
   bool has_bias = false, has_residual = false;
   DType bias_dtype = DType::kF16;

@@ -10,6 +10,8 @@
 namespace inflight::cuda {
 namespace {
 
+constexpr int kEarlyCapability = 90;
+
 const GpuTensor& tensor(const GpuGraph& graph, TensorId id) {
   return graph.tensors[static_cast<std::size_t>(id)];
 }
@@ -17,8 +19,8 @@ const GpuTensor& tensor(const GpuGraph& graph, TensorId id) {
 std::string text_of(const GpuGraph& graph, const char* name, TensorId id) {
   if (id == kNoTensor) return "";
   const GpuTensor& one = tensor(graph, id);
-  return fmt::format(" {}={}[{}]/[{}]", name, dtype_name(one.dtype), fmt::join(one.extents, ","),
-                     fmt::join(one.strides, ","));
+  return fmt::format(" {}={}{}[{}]/[{}]", name, one.storage == Storage::kConstant ? "const " : "",
+                     dtype_name(one.dtype), fmt::join(one.extents, ","), fmt::join(one.strides, ","));
 }
 
 std::size_t bytes_of(const GpuGraph& graph, TensorId id) {
@@ -70,15 +72,27 @@ OperandBytes bytes_of(const GpuGraph& graph, const AttentionStep& step) {
           bytes_of(graph, step.out)};
 }
 
-Status launch_kernel(GpuDevice& device, CUfunction function, std::int64_t blocks, int threads,
-                     CUstream stream, std::vector<CUdeviceptr> addresses, std::size_t shared_bytes) {
+Status launch_kernel(GpuDevice& device, const KernelLaunch& kernel, CUstream stream,
+                     std::vector<CUdeviceptr> addresses) {
   std::vector<void*> parameters;
   parameters.reserve(addresses.size());
   for (CUdeviceptr& address : addresses) parameters.push_back(&address);
-  return device.check(device.api().cuLaunchKernel(
-                          function, static_cast<unsigned>(blocks), 1, 1, static_cast<unsigned>(threads), 1, 1,
-                          static_cast<unsigned>(shared_bytes), stream, parameters.data(), nullptr),
-                      "cuLaunchKernel");
+  CUlaunchAttribute overlap{};
+  overlap.id = CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION;
+  overlap.value.programmaticStreamSerializationAllowed = 1;
+  CUlaunchConfig config{};
+  config.gridDimX = static_cast<unsigned>(kernel.blocks);
+  config.gridDimY = config.gridDimZ = 1;
+  config.blockDimX = static_cast<unsigned>(kernel.threads);
+  config.blockDimY = config.blockDimZ = 1;
+  config.sharedMemBytes = static_cast<unsigned>(kernel.shared_bytes);
+  config.hStream = stream;
+  if (device.compute_capability() >= kEarlyCapability) {
+    config.attrs = &overlap;
+    config.numAttrs = 1;
+  }
+  return device.check(device.api().cuLaunchKernelEx(&config, kernel.function, parameters.data(), nullptr),
+                      "cuLaunchKernelEx");
 }
 
 OwnKernels::OwnKernels(std::shared_ptr<GpuDevice> device, const DiskCache& cache)
@@ -86,7 +100,7 @@ OwnKernels::OwnKernels(std::shared_ptr<GpuDevice> device, const DiskCache& cache
 
 OwnKernels::~OwnKernels() = default;
 
-Status OwnKernels::compile(const StepSource& source, Compiled& compiled) {
+Status OwnKernels::compile(const StepSource& source, KernelLaunch& compiled) {
   if (compiled.function != nullptr) return Status();
   auto kernels = std::make_unique<Kernels>(device_);
   std::vector<CUfunction> functions;
@@ -115,8 +129,7 @@ Status OwnKernels::enqueue_epilogue(CUstream stream, const Operands& operands) c
   std::vector<CUdeviceptr> addresses{operands.out};
   if (uses_bias_) addresses.push_back(operands.bias);
   if (uses_residual_) addresses.push_back(operands.residual);
-  return launch_kernel(*device_, epilogue_.function, epilogue_.blocks, epilogue_.threads, stream,
-                       std::move(addresses));
+  return launch_kernel(*device_, epilogue_, stream, std::move(addresses));
 }
 
 Status OwnKernels::enqueue_direct(CUstream stream, const Operands& operands) const {
@@ -128,8 +141,7 @@ Status OwnKernels::enqueue_direct(CUstream stream, const Operands& operands) con
 }
 
 Status OwnKernels::enqueue_direct(CUstream stream, std::vector<CUdeviceptr> addresses) const {
-  return launch_kernel(*device_, direct_.function, direct_.blocks, direct_.threads, stream,
-                       std::move(addresses), direct_.shared_bytes);
+  return launch_kernel(*device_, direct_, stream, std::move(addresses));
 }
 
 }  // namespace inflight::cuda

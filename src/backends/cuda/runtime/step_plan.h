@@ -85,9 +85,17 @@ Result<std::shared_ptr<StepPlan>> plan_attention(const std::shared_ptr<GpuDevice
 // "cuDNN 9.19.0, cuBLASLt 13.1.0", for the key of what is tuned, and for people.
 std::string library_versions();
 
-// A launch of a kernel with addresses for parameters.
-Status launch_kernel(GpuDevice& device, CUfunction function, std::int64_t blocks, int threads,
-                     CUstream stream, std::vector<CUdeviceptr> addresses, std::size_t shared_bytes = 0);
+// A kernel that Kernels::add() compiled, and how it is launched.
+struct KernelLaunch {
+  CUfunction function = nullptr;
+  std::int64_t blocks = 1;
+  int threads = 128;
+  std::size_t shared_bytes = 0;
+};
+// Addresses are its parameters. From compute capability 9.0 on, it may begin before the kernel ahead of it in the stream
+// has ended, for which it waits itself: so its launch costs no time of its own.
+Status launch_kernel(GpuDevice& device, const KernelLaunch& kernel, CUstream stream,
+                     std::vector<CUdeviceptr> addresses);
 
 // The kernels of one step that are made by NVRTC: what follows a product that the library leaves bare, and what
 // stands in for it as a whole.
@@ -103,18 +111,12 @@ class OwnKernels {
   Status enqueue_direct(CUstream stream, std::vector<CUdeviceptr> addresses) const;
 
  private:
-  struct Compiled {
-    CUfunction function = nullptr;
-    std::int64_t blocks = 1;
-    int threads = 128;
-    std::size_t shared_bytes = 0;
-  };
-  Status compile(const struct StepSource& source, Compiled& compiled);
+  Status compile(const struct StepSource& source, KernelLaunch& compiled);
   const std::shared_ptr<GpuDevice> device_;
   const DiskCache cache_;
   std::vector<std::unique_ptr<class Kernels>> kernels_;
-  Compiled epilogue_;
-  Compiled direct_;
+  KernelLaunch epilogue_;
+  KernelLaunch direct_;
   bool uses_bias_ = false;  // the epilogue
   bool uses_residual_ = false;
 };

@@ -28,7 +28,7 @@ namespace inflight::cuda {
   F(cuEventDestroy) F(cuEventRecord) F(cuEventQuery) F(cuEventElapsedTime) F(cuGraphInstantiate)     \
   F(cuGraphLaunch) F(cuGraphUpload) F(cuGraphExecDestroy) F(cuGraphDestroy) F(cuGraphGetNodes)       \
   F(cuModuleLoadData) F(cuModuleUnload) F(cuModuleGetFunction) F(cuFuncSetAttribute)                 \
-  F(cuLaunchKernel) F(cuGetErrorName) F(cuGetErrorString)
+  F(cuLaunchKernel) F(cuLaunchKernelEx) F(cuGetErrorName) F(cuGetErrorString)
 
 #define INFLIGHT_NVRTC_FUNCTIONS(F)                                                                  \
   F(nvrtcVersion) F(nvrtcGetErrorString) F(nvrtcCreateProgram) F(nvrtcDestroyProgram)                \
