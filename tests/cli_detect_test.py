@@ -16,7 +16,7 @@ import numpy as np
 import openvino as ov
 from openvino import opset13 as ops
 
-from cli_test_support import DATA, SANITIZERS, Case, png
+from cli_test_support import DATA, Case, png
 
 HEIGHT, WIDTH = 64, 96
 FACES = ["--mean", "127", "--scale", "128"]
@@ -355,14 +355,13 @@ class Detect(Case):
         self.assertEqual(times, sorted(times))
 
     def test_a_slow_encoder_drops_and_holds_nothing_up(self):
-        # Far more than any encoder does: the rate of the run is that of the source all the same.
+        # Far more than any encoder does. If the run waited for it, no frame would be left out.
         out = self.folder / "o.mkv"
         statistics, done = self.run_json("--fps", "2000", "--duration", "2", "--output", out)
         self.assertEqual(statistics["submitted"], 4000)
         self.assertEqual(statistics["output"]["frames"] + statistics["output"]["dropped"], 4000)
         self.assertIn("left out because encoding was behind", done.stdout)
-        if not SANITIZERS:
-            self.assertLess(statistics["duration_s"], 3)
+        self.assertGreater(statistics["output"]["dropped"], 0)
 
     def test_full_disk_fails_the_run(self):
         for ending in ("mkv", "png", "avi"):

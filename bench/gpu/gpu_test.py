@@ -4,6 +4,7 @@
 usage: gpu_test.py BENCH_GPU BENCH_GPU_COSTS MODEL FAKE_DRIVER
 """
 
+import argparse
 import contextlib
 import io
 import json
@@ -14,11 +15,13 @@ import sys
 import tempfile
 import time
 import unittest
+import unittest.mock
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path += [str(HERE), str(HERE.parent)]
 import batching
 import gpu
+import gpu_report
 import report
 import rows
 import sanitizer
@@ -53,6 +56,23 @@ elif words[0] == "serve":
     say({{"check": words[1], "system": words[2], "batch": 1, "error": 0}})
     for plan in words[4:]:
         say({{"plan": plan, "p50_us": 1.0, "p99_us": 2.0, "max_us": 3.0, "late_max_us": 0.0, "completed_per_s": 1.0, "batch_mean": 2.0, "frames": 5, "completed": 5, "device": "fake"}})
+"""
+# Stands for compute-sanitizer: writes down how it was called, and a summary; tests that hang or crash have none.
+FAKE_SANITIZER = """#!{python}
+import sys, time
+words = " ".join(sys.argv[1:])
+with open(r"{calls}", "a") as file:
+    file.write(words + "\\n")
+if "Hangs" in words:
+    time.sleep(600)
+if "Crashes" in words:
+    sys.exit(3)
+kind = "RACECHECK SUMMARY: 1 hazard displayed" if "racecheck" in words else "ERROR SUMMARY: 1 error"
+open(sys.argv[sys.argv.index("--log-file") + 1], "w").write("========= " + kind + "\\n")
+print("[  PASSED  ] 2 tests.")
+"""
+FAKE_TESTS = """#!/bin/sh
+printf 'CudaSlot.\\n  One\\n  Hangs\\nAll/CudaAttention.\\n  Agrees/0  # GetParam() = 1\\n  Crashes/1\\n'
 """
 
 
@@ -347,6 +367,45 @@ class RowsAndRatios(unittest.TestCase):
         output = "[  FAILED  ] A.B (3 ms)\n[  PASSED  ] 1 test.\n[  FAILED  ] A.B\n"
         self.assertEqual(sanitizer.parse(log, output), {"errors": 0, "tests_passed": 1, "tests_failed": 1})
         self.assertEqual(sanitizer.parse("", ""), {"errors": None, "tests_passed": None, "tests_failed": 0})
+
+    def test_a_sanitizer_runs_each_test_by_itself_and_makes_one_row(self):
+        with tempfile.TemporaryDirectory() as folder:
+            folder = pathlib.Path(folder)
+            calls = folder / "calls"
+            scripts = {
+                "compute-sanitizer": FAKE_SANITIZER.format(python=sys.executable, calls=calls),
+                "cuda_device_test": FAKE_TESTS,
+                "cuda_backend_test": FAKE_TESTS,
+            }
+            for name, text in scripts.items():
+                (folder / name).write_text(text)
+                (folder / name).chmod(0o755)
+            arguments = argparse.Namespace(work=folder, build=folder, python=sys.executable, again=False, deadline_s=None, limit_s=5)
+            bench = gpu.Bench(arguments, "here")
+            with unittest.mock.patch.dict(os.environ, PATH=f"{folder}:{os.environ['PATH']}"), contextlib.redirect_stdout(io.StringIO()):
+                with contextlib.redirect_stderr(io.StringIO()):
+                    sanitizer.sanitize(bench, lambda build, name: build / name)
+            found = {(row["sanitizer"], row["program"]): row for row in bench.rows.rows if "sanitizer" in row}
+            self.assertEqual(len(found), 4)
+            own = found["memcheck", "cuda_device_test"]
+            self.assertEqual((own["processes"], own["errors"], own["tests_passed"], own["tests_failed"], own["silent"]), (1, 1, 2, 0, 0))
+            self.assertIn(":CudaSlot.SaysHowMuchMemoryWasWantedAndGoesOn", own["tests"])
+            # One hangs and one crashes; the others run, and what they found is added up.
+            own = found["racecheck", "cuda_device_test"]
+            self.assertEqual((own["processes"], own["errors"], own["tests_passed"], own["tests_failed"], own["silent"]), (4, 2, 4, 0, 2))
+            told = calls.read_text().splitlines()
+            ran = [line.split("=")[1] for line in told if "racecheck" in line and "cuda_device_test" in line]
+            self.assertEqual(ran, ["CudaSlot.One", "CudaSlot.Hangs", "All/CudaAttention.Agrees/0", "All/CudaAttention.Crashes/1"])
+            self.assertEqual(bench.rows.how_ended("sanitizer-memcheck-cuda_device_test"), rows.Rows.DONE)
+            ended = bench.rows.how_ended("sanitizer-racecheck-cuda_device_test")
+            self.assertEqual(ended, "it took longer than 5 s: CudaSlot.Hangs; sh ended with 3: All/CudaAttention.Crashes/1")
+            told = gpu_report.other_goals({"rows": bench.rows.rows}, lambda head, body: str(body), str)
+            self.assertIn("2 errors, no word of 2 of 4 processes; 4 tests passed", told)
+
+    def test_the_names_of_tests(self):
+        listed = "Running main()\nA.\n  B\n  C  # GetParam() = 4-byte object\nAll/D.  # TypeParam = int\n  E/0\n"
+        self.assertEqual(sanitizer.names_of(listed), ["A.B", "A.C", "All/D.E/0"])
+        self.assertEqual(sanitizer.names_of(""), [])
 
     def test_the_words_of_gpu(self):
         for words in (["--parts", "none"], ["--seconds", "0"], ["--limit-s", "-1"]):

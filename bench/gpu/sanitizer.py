@@ -7,9 +7,20 @@ import shutil
 import subprocess
 import sys
 
-TOOLS = ("memcheck", "racecheck")
-# What is left out: measurements, and tests that make the device fail on purpose.
-PROGRAMS = {"cuda_device_test": "-CudaSpeed.*", "cuda_backend_test": "*"}
+from rows import Failed
+
+# The tests of each program (a filter of GoogleTest) under each tool. What is left out of memcheck: measurements, and the
+# test that asks for more memory than there is, which the tool counts as an error as it does every call that fails.
+# racecheck looks at shared memory alone: at attention, the copies of a launch, and what the backend generates.
+TESTS = {
+    "cuda_device_test": {
+        "memcheck": "-CudaSpeed.*:CudaSlot.SaysHowMuchMemoryWasWantedAndGoesOn",
+        "racecheck": "*CudaAttention.*:CudaSlot.ReadsAndWritesMemoryOfEveryKind:CudaSlot.CopiesOddSizesAtOddAddresses",
+    },
+    "cuda_backend_test": {"memcheck": "*", "racecheck": "*AgreesWithTheCpu*:CudaArrays.*"},
+}
+# A process of its own for each test: all together take minutes.
+ONE_BY_ONE = ("racecheck",)
 # A launch takes a hundred times as long.
 ENVIRONMENT = {"INFLIGHT_CUDA_WATCHDOG_S": "600"}
 FOUND = re.compile(r"(?:ERROR|RACECHECK) SUMMARY: (\d+) (?:errors?|hazards? displayed)")
@@ -41,21 +52,64 @@ def sanitize(bench, find_test):
     if tool is None:
         print("gpu.py: sanitizer: compute-sanitizer is not found: nothing was checked", file=sys.stderr)
         return
-    for program, tests in PROGRAMS.items():
+    for program, tests in TESTS.items():
         path = find_test(bench.arguments.build, program)
         if path is None:
             print(f"gpu.py: sanitizer: no {program} in {bench.arguments.build}", file=sys.stderr)
             continue
-        for kind in TOOLS:
-            bench.part(f"sanitizer-{kind}-{program}", run_one, bench, tool, kind, path, tests)
+        for kind, wanted in tests.items():
+            bench.part(f"sanitizer-{kind}-{program}", run_one, bench, tool, kind, path, wanted)
+
+
+def names_of(listed):
+    """The tests in what --gtest_list_tests prints: a suite, which ends in a full stop, then its tests, indented."""
+    names, suite = [], None
+    for line in listed.splitlines():
+        word = line.split("#")[0].strip()
+        if line[:1].isspace() and suite and word:
+            names.append(suite + word)
+        elif word.endswith(".") and " " not in word:
+            suite = word
+    return names
+
+
+def filters(path, kind, tests):
+    """The filters of the processes that run these tests. A program that names none gets them all at once."""
+    if kind not in ONE_BY_ONE:
+        return [tests]
+    command = [str(path), "--gtest_list_tests", f"--gtest_filter={tests}"]
+    listed = subprocess.run(command, capture_output=True, text=True, timeout=60).stdout
+    return names_of(listed) or [tests]
+
+
+def summed(found):
+    """One row of several processes. Those without a summary are counted, and add nothing."""
+    row = {"processes": len(found), "silent": sum(one["errors"] is None for one in found)}
+    for key in ("errors", "tests_passed", "tests_failed"):
+        told = [one[key] for one in found if one[key] is not None]
+        row[key] = sum(told) if told else None
+    return row
 
 
 def run_one(part, bench, tool, kind, path, tests):
-    log, output = (bench.arguments.work / f"{part}.{end}" for end in ("log", "txt"))
-    # It exits with 0 whatever the tests say: the log and the output tell.
-    command = [tool, "--tool", kind, "--log-file", log, path, f"--gtest_filter={tests}"]
+    """Every process runs, whatever becomes of the others."""
+    found, failures = [], []
     try:
-        bench.lines(["sh", "-c", 'out=$1; shift; exec "$@" >"$out" 2>&1', "sh", output, *command], env=ENVIRONMENT)
+        for number, only in enumerate(filters(path, kind, tests)):
+            log, output = (bench.arguments.work / f"{part}-{number}.{end}" for end in ("log", "txt"))
+            for file in (log, output):
+                file.unlink(missing_ok=True)  # of an earlier run
+            # It exits with 0 whatever the tests say: the log and the output tell.
+            command = [tool, "--tool", kind, "--log-file", log, path, f"--gtest_filter={only}"]
+            try:
+                bench.lines(["sh", "-c", 'out=$1; shift; exec "$@" >"$out" 2>&1', "sh", output, *command], env=ENVIRONMENT)
+            except Failed as why:
+                failures.append(f"{why}: {only}")
+            finally:
+                texts = [file.read_text(errors="replace") if file.exists() else "" for file in (log, output)]
+                found.append(parse(*texts))
     finally:
-        texts = [file.read_text(errors="replace") if file.exists() else "" for file in (log, output)]
-        bench.rows.add(part, {"sanitizer": kind, "program": path.name, "tests": tests, **parse(*texts)})
+        if found:
+            bench.rows.add(part, {"sanitizer": kind, "program": path.name, "tests": tests, **summed(found)})
+    if failures:
+        raise Failed("; ".join(failures))

@@ -58,16 +58,28 @@ bool aligned(const Source& source) {
   return reinterpret_cast<std::uintptr_t>(source.data) % dtype_bytes(source.dtype) == 0;
 }
 
-bool is_numpy(nb::handle object) {
+// numpy.ndarray; null: nobody has a NumPy array before NumPy is there.
+PyTypeObject* numpy_type() {
   static PyTypeObject* type = nullptr;
   if (type == nullptr) {
-    // Nobody has a NumPy array before NumPy is there.
     const nb::str name("numpy");
-    if (PyDict_Contains(PyImport_GetModuleDict(), name.ptr()) != 1) return false;
+    if (PyDict_Contains(PyImport_GetModuleDict(), name.ptr()) != 1) return nullptr;
     type = reinterpret_cast<PyTypeObject*>(
         nb::object(nb::module_::import_("numpy").attr("ndarray")).release().ptr());
   }
-  return PyObject_TypeCheck(object.ptr(), type) != 0;
+  return type;
+}
+
+bool is_numpy(nb::handle object) {
+  PyTypeObject* const type = numpy_type();
+  return type != nullptr && PyObject_TypeCheck(object.ptr(), type) != 0;
+}
+
+// Whether the object is of a type, not derived from, whose memory is the host's: no need to ask it.
+bool is_of_host(nb::handle object) {
+  PyTypeObject* const type = Py_TYPE(object.ptr());
+  return type == numpy_type() || type == &PyBytes_Type || type == &PyByteArray_Type ||
+         type == &PyMemoryView_Type;
 }
 
 // Whether no code can write to the object's memory, as far as can be told: bytes, arrays of ours, and
@@ -270,12 +282,17 @@ NDArray from_capsule(nb::handle capsule, const char* what, std::optional<bool> c
   return wrap(source, std::move(held));
 }
 
+// Where an object with __dlpack_device__() says that it is.
+Device dlpack_device(nb::handle object, const char* what) {
+  const nb::object named = object.attr("__dlpack_device__")();
+  return device_from_dlpack(nb::cast<int>(nb::int_(nb::object(named[0]))),
+                            nb::cast<int>(nb::int_(nb::object(named[1]))), what);
+}
+
 NDArray from_dlpack(nb::handle object, const char* what, std::optional<bool> copy) {
   DeviceArrays there;
   if (nb::hasattr(object, "__dlpack_device__")) {
-    const nb::object named = object.attr("__dlpack_device__")();
-    const Device device = device_from_dlpack(nb::cast<int>(nb::int_(nb::object(named[0]))),
-                                             nb::cast<int>(nb::int_(nb::object(named[1]))), what);
+    const Device device = dlpack_device(object, what);
     if (!device.is_host()) there = arrays_on(device);
   }
   // The exporter lets this stream wait for its work.
@@ -295,6 +312,16 @@ NDArray from_dlpack(nb::handle object, const char* what, std::optional<bool> cop
   return from_capsule(capsule, what, copy, there);
 }
 
+bool offers_dlpack(nb::handle object) { return nb::hasattr(object, "__dlpack__"); }
+
+// Whether the buffer protocol shows the object's memory. CuPy's arrays offer it, too, and refuse every request: memory
+// of a device is for DLPack.
+bool offers_buffer(nb::handle object, const char* what) {
+  if (PyObject_CheckBuffer(object.ptr()) == 0) return false;
+  if (is_of_host(object) || !offers_dlpack(object) || !nb::hasattr(object, "__dlpack_device__")) return true;
+  return dlpack_device(object, what).is_host();
+}
+
 constexpr const char* kWanted = "an array: an inflight.NDArray, a NumPy array, a DLPack tensor or a buffer";
 
 }  // namespace
@@ -309,13 +336,20 @@ NDArray array_from(nb::handle object, const char* what, std::optional<bool> copy
   if (std::optional<NDArray> array = frame_array(object)) return *std::move(array);
   if (object.is_none()) raise_type(what, object, kWanted);
   if (PyCapsule_CheckExact(object.ptr())) return from_capsule(object, what, copy);
-  if (PyObject_CheckBuffer(object.ptr()) != 0) return from_buffer_protocol(object, what, copy);
-  if (nb::hasattr(object, "__dlpack__")) return from_dlpack(object, what, copy);
+  if (offers_buffer(object, what)) return from_buffer_protocol(object, what, copy);
+  if (offers_dlpack(object)) return from_dlpack(object, what, copy);
   if (nb::hasattr(object, "__array_interface__") || nb::hasattr(object, "__array__")) {
     const nb::object array = nb::module_::import_("numpy").attr("asarray")(object);
     if (is_numpy(array)) return from_buffer_protocol(array, what, copy);
   }
   raise_type(what, object, kWanted);
+}
+
+NDArray array_from_dlpack(nb::handle object, const char* what) {
+  const bool ours = as<Array>(object) != nullptr;
+  // NumPy's own: the same memory by the buffer protocol, which has read-only arrays in every version of NumPy.
+  if (ours || is_of_host(object) || !offers_dlpack(object)) return array_from(object, what, false);
+  return from_dlpack(object, what, false);
 }
 
 }  // namespace inflight::python

@@ -115,7 +115,7 @@ void bind_arrays(nb::module_& module) {
       [](nb::handle tensor) {
         check_startable();
         drain_releases();
-        return Array(array_from(tensor, "tensor", false));
+        return Array(array_from_dlpack(tensor, "tensor"));
       },
       nb::arg("tensor").none(), nb::sig("def from_dlpack(tensor: object) -> NDArray"),
       "An array over the memory of a tensor (PyTorch, CuPy, NumPy and others), never copied: nobody writes "
@@ -124,7 +124,8 @@ void bind_arrays(nb::module_& module) {
       "once "
       "the\n"
       "device has done what the tensor's library had put into its current stream.\n\n"
-      "As NDArray(tensor, copy=False).");
+      "As NDArray(tensor, copy=False), but where the tensor offers the buffer protocol, too, DLPack comes "
+      "first.");
   nb::class_<Array>(
       module, "NDArray", nb::is_weak_referenceable(), nb::type_slots(kBufferSlots.data()),
       "A handle to one version of an array: computed, failed, or still to come. It never shows\n"

@@ -102,11 +102,14 @@ class PyPredictor final : public Closable {
 inline constexpr Duration kPlaceSlice = std::chrono::milliseconds(250);
 
 // The array that an object holds or is: an NDArray, a VideoFrame, a buffer, a DLPack tensor, or what
-// numpy.asarray takes. See Predictor.submit for when it is copied.
+// numpy.asarray takes. See Predictor.submit for when it is copied. What says that it is on a device goes by DLPack,
+// whatever else it offers.
 //   what     what messages call it
 //   copy     true: always; false: never; nothing: unless nobody can write to it any more
 //   errors   InvalidTypeError, InvalidArgumentError, UnsupportedError: what was found and what was wanted
 NDArray array_from(nb::handle object, const char* what, std::optional<bool> copy);
+// The same without a copy; by DLPack wherever the object offers that.
+NDArray array_from_dlpack(nb::handle object, const char* what);
 
 // Whether the object is a VideoFrame of a source; then when it was due.
 std::optional<TimePoint> frame_due(nb::handle object);

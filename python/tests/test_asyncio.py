@@ -63,16 +63,17 @@ def test_await_gives_the_prediction(run, slow, frame) -> None:
 
 def test_a_failure_is_raised(run, slow, frame) -> None:
     async def main() -> None:
-        slow.submit(frame)
-        late = slow.submit(frame, deadline=time.monotonic() + 0.0005)
-        with pytest.raises(TimeoutError) as caught:
-            await late
-        assert isinstance(caught.value, inflight.DeadlineExceededError)
-        slow.submit(frame)
+        ahead = [slow.submit(frame) for _ in range(1000)]  # for 5 s
+        late = slow.submit(frame, deadline=time.monotonic() + 0.5)
         given_up = slow.submit(frame)
         assert given_up.cancel()
         with pytest.raises(inflight.CancelledError):
             await given_up
+        with pytest.raises(TimeoutError) as caught:
+            await late
+        assert isinstance(caught.value, inflight.DeadlineExceededError)
+        for one in ahead:
+            one.cancel()
 
     run(main())
 

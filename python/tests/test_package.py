@@ -10,8 +10,6 @@ import pathlib
 import re
 import subprocess
 import sys
-import time
-import timeit
 import urllib.request
 
 import inflight
@@ -130,21 +128,8 @@ def test_the_camera_beside_a_page() -> None:
         answers = [json.loads(stream.readline()) for _ in range(20)]
     assert all(answer["shape"] in inflight.SHAPE_NAMES for answer in answers)
     assert answers[-1]["frame"] > answers[0]["frame"]
-    began = time.monotonic()
     with urllib.request.urlopen(address + "/answer", timeout=10) as one:
         assert json.load(one)["latency_ms"] > 0
-    assert time.monotonic() - began < 2
     told = json.loads(program.communicate(timeout=60)[0].splitlines()[-1])
     assert program.returncode == 0
     assert told["submitted"] + told["refused"] == 240 and told["completed"] == told["submitted"]
-
-
-@pytest.mark.skipif(SANITIZED, reason="times under a sanitizer say nothing")
-def test_what_a_look_costs(shapes) -> None:
-    prediction = shapes.submit(np.zeros((480, 640, 3), np.uint8))
-    prediction.wait()
-    array = prediction.output(0)
-    for handle in (prediction, array):
-        # The least of many: what else runs on this machine only adds.
-        took = min(timeit.repeat("look()", globals={"look": handle.can_read}, number=10_000, repeat=50)) / 10_000
-        assert took < 100e-9, took

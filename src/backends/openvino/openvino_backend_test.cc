@@ -16,6 +16,7 @@
 #include <openvino/op/parameter.hpp>
 #include <openvino/op/result.hpp>
 #include <openvino/runtime/core.hpp>
+#include <optional>
 #include <random>
 #include <thread>
 
@@ -378,8 +379,34 @@ std::shared_ptr<ov::Model> long_network(int operators) {
   return std::make_shared<ov::Model>(ov::ResultVector{result}, ov::ParameterVector{input}, "long");
 }
 
+// Times one launch of `slot`, which is told to stop after `wait`; nothing: the thread that tells it was held up until
+// the launch had ended. Prints the time from stop() to the end.
+std::optional<Duration> time_to_stop(Slot& slot, Duration wait) {
+  const Launch launch = slot.launch();
+  TimePoint told;
+  const TimePoint began = steady_clock().now();
+  std::thread stopper([&] {
+    steady_clock().sleep_until(began + wait);
+    slot.bound().stop(launch.generation);
+    told = steady_clock().now();
+  });
+  EXPECT_TRUE(slot.bound().launch(launch).ok());
+  const TimePoint ended = steady_clock().now();
+  stopper.join();
+  EXPECT_EQ(slot.bound().completion_word().load(), launch.generation);
+  if (told >= ended) return std::nullopt;
+  EXPECT_FALSE(slot.bound().outcome().ok());
+  std::printf("from stop() to the end %.2f ms\n",
+              std::chrono::duration<double, std::milli>(ended - told).count());
+  // What is told too late, or of another launch, stops nothing.
+  slot.bound().stop(launch.generation);
+  return ended - began;
+}
+
+// A machine that is held up lengthens any of the launches. One that ends early suffices: one that is not stopped
+// never does.
 TEST(OpenVinoBackend, StopsBetweenTwoOperatorsAndRunsAgain) {
-  using std::chrono::duration;
+  constexpr int kTries = 20;
   const auto program =
       compile(Model(*internal::make_rep(long_network(300), "long")), {.precision = Precision::kF32});
   Slot slot(program);
@@ -387,37 +414,34 @@ TEST(OpenVinoBackend, StopsBetweenTwoOperatorsAndRunsAgain) {
   std::fill_n(slot.input<float>(), 512 * 512, 1.0F);
   slot.run();
   const std::vector<float> wanted = slot.output<float>();
-  const TimePoint began = steady_clock().now();
-  slot.run();
-  const Duration whole = steady_clock().now() - began;
+  Duration whole = Duration::max();
+  for (int i = 0; i < 2; ++i) {
+    const TimePoint began = steady_clock().now();
+    slot.run();
+    whole = std::min(whole, steady_clock().now() - began);
+  }
+  std::printf("whole %.1f ms\n", std::chrono::duration<double, std::milli>(whole).count());
 
-  const Launch launch = slot.launch();
-  TimePoint told;
-  std::thread stopper([&] {
-    steady_clock().sleep_until(steady_clock().now() + whole / 4);
-    told = steady_clock().now();
-    slot.bound().stop(launch.generation);
-  });
-  ASSERT_TRUE(slot.bound().launch(launch).ok());
-  const TimePoint ended = steady_clock().now();
-  stopper.join();
-  EXPECT_EQ(slot.bound().completion_word().load(), launch.generation);
-  EXPECT_FALSE(slot.bound().outcome().ok());
-  std::printf("whole %.1f ms, from stop() to the end %.2f ms\n", duration<double, std::milli>(whole).count(),
-              duration<double, std::milli>(ended - told).count());
-  EXPECT_LT(ended - told, whole / 4) << "it ran on";
+  bool early = false;
+  for (int i = 0; i < kTries && !early; ++i) {
+    const std::optional<Duration> took = time_to_stop(slot, whole / 4);
+    early = took && *took < whole / 2;
+    slot.run();
+    ASSERT_EQ(slot.output<float>(), wanted);
+  }
+  EXPECT_TRUE(early) << "it ran on";
 
-  // What is told too late, or of another launch, stops nothing.
-  slot.bound().stop(launch.generation);
-  slot.run();
-  EXPECT_EQ(slot.output<float>(), wanted);
   // What is told before the launch is made stops it.
-  const Launch next = slot.launch();
-  slot.bound().stop(next.generation);
-  const TimePoint at_once = steady_clock().now();
-  ASSERT_TRUE(slot.bound().launch(next).ok());
-  EXPECT_LT(steady_clock().now() - at_once, whole / 4);
-  EXPECT_EQ(slot.bound().completion_word().load(), next.generation);
+  early = false;
+  for (int i = 0; i < kTries && !early; ++i) {
+    const Launch next = slot.launch();
+    slot.bound().stop(next.generation);
+    const TimePoint began = steady_clock().now();
+    ASSERT_TRUE(slot.bound().launch(next).ok());
+    early = steady_clock().now() - began < whole / 4;
+    EXPECT_EQ(slot.bound().completion_word().load(), next.generation);
+  }
+  EXPECT_TRUE(early) << "it ran on";
   slot.run();
   EXPECT_EQ(slot.output<float>(), wanted);
 }

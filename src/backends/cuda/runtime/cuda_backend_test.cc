@@ -35,8 +35,10 @@ TEST(CudaBackend, RefusesSettingsThatItDoesNotKnow) {
   EXPECT_EQ(with("INFLIGHT_CUDA_IO", "gpu"), "INFLIGHT_CUDA_IO: got \"gpu\", want host, device or none");
 }
 
+class CudaPrecision : public testing::TestWithParam<Precision> {};
+
 // The embedded classifier, from the frame to its scores.
-TEST(CudaBackend, AgreesWithTheCpu) {
+TEST_P(CudaPrecision, AgreesWithTheCpu) {
   limit_test_to(std::chrono::minutes(5));
   const auto gpu = make_cuda_backend(Device::cuda());
   if (!gpu.ok()) GTEST_SKIP() << gpu.status().to_string();
@@ -63,15 +65,19 @@ TEST(CudaBackend, AgreesWithTheCpu) {
     return output;
   };
   const std::vector<float> want = run(**cpu, Precision::kF32, Width::kNarrow);
-  for (const Precision precision : {Precision::kF32, Precision::kAuto, Precision::kF16, Precision::kBF16}) {
-    for (const Width width : {Width::kWide, Width::kNarrow}) {
-      const double error = cuda::relative_error(run(**gpu, precision, width), want);
-      std::printf("%s %s: error %.1e\n", std::string(precision_name(precision)).c_str(),
-                  std::string(width_name(width)).c_str(), error);
-      EXPECT_LT(error, precision == Precision::kF32 ? 1e-4 : precision == Precision::kBF16 ? 5e-2 : 2e-2);
-    }
+  const Precision precision = GetParam();
+  for (const Width width : {Width::kWide, Width::kNarrow}) {
+    const double error = cuda::relative_error(run(**gpu, precision, width), want);
+    std::printf("%s %s: error %.1e\n", std::string(precision_name(precision)).c_str(),
+                std::string(width_name(width)).c_str(), error);
+    EXPECT_LT(error, precision == Precision::kF32 ? 1e-4 : precision == Precision::kBF16 ? 5e-2 : 2e-2);
   }
 }
+
+INSTANTIATE_TEST_SUITE_P(All, CudaPrecision,
+                         testing::Values(Precision::kF32, Precision::kAuto, Precision::kF16,
+                                         Precision::kBF16),
+                         [](const auto& tested) { return std::string(precision_name(tested.param)); });
 
 }  // namespace
 }  // namespace inflight

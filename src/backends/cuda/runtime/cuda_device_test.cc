@@ -177,6 +177,8 @@ TEST_F(CudaSlot, LaunchesReturnAtOnceAndChainOnTheDevice) {
   ASSERT_TRUE(first->warm_up().ok() && second->warm_up().ok() && third->warm_up().ok());
   const GpuMemory memory = *device->allocate_pinned(kCount * 4 * 4, "test");
   auto* const values = reinterpret_cast<float*>(memory.host());
+  // A machine that is held up may miss the slow launch now and then; launches that wait for it miss it always.
+  int at_once = 0;
   for (std::uint64_t round = 1; round <= 50; ++round) {
     for (std::int64_t i = 0; i < kCount; ++i)
       values[i] = static_cast<float>(i % 100) + static_cast<float>(round);
@@ -193,10 +195,7 @@ TEST_F(CudaSlot, LaunchesReturnAtOnceAndChainOnTheDevice) {
     ASSERT_TRUE(second->launch({{&y_in, 1}, {&z, 1}, Width::kWide, round, {&after_first, 1}}).ok());
     const LaunchPoint after_second{second.get(), round};
     ASSERT_TRUE(third->launch({{&z_in, 1}, {&w, 1}, Width::kNarrow, round, {&after_second, 1}}).ok());
-    const double took = microseconds(start);
-    if (round > 5) {
-      EXPECT_LT(took, 10000) << "three launches waited for the device";
-    }
+    if (first->completion_word().load() != round) ++at_once;
     ASSERT_TRUE(wait_for_word(*third, round));
     EXPECT_GE(microseconds(start), 19000) << "it did not come after the slow one";
     EXPECT_EQ(first->completion_word().load(), round);
@@ -204,6 +203,7 @@ TEST_F(CudaSlot, LaunchesReturnAtOnceAndChainOnTheDevice) {
     for (std::int64_t i = 1; i < kCount; ++i)
       ASSERT_EQ(values[3 * kCount + i], values[i] * 50) << "round " << round;
   }
+  EXPECT_GE(at_once, 25) << "three launches waited for the device";
 }
 
 TEST_F(CudaSlot, RefusesAChainThroughMemoryThatOnlyTheHostCanWrite) {
