@@ -5,11 +5,13 @@ import json
 import os
 
 SYSTEMS = ("torch_eager", "torch_eager_graph", "torch_compile_graph", "torch_autotune_graph")
-# Ratios of ours to a peer, device to device, by model: at most, or at least. The detector has no goal.
+# Ratios of ours to a peer, device to device, by model: at most, or at least. The detector has no goal. Eight predictions
+# in flight are one batch of 8, which is what the goal compares with; two batches at a time are told beside it.
 GOALS = {
     "latency_1": ("at most", {"resnet50": 0.65, "mobilenet_v2": 0.70, "vit_b_16": 0.70}),
     "rate_8": ("at least", {"resnet50": 1.6, "mobilenet_v2": 2.1, "vit_b_16": 2.0}),
     "rate_8_over_batches": ("at least", {"resnet50": 1.15, "mobilenet_v2": 1.3, "vit_b_16": 1.1}),
+    "rate_8_over_two_batches": ("at least", {}),
     "p99_8": ("at most", {"resnet50": 0.65, "mobilenet_v2": 0.5, "vit_b_16": 0.6}),
 }
 
@@ -105,11 +107,15 @@ def ratios_to(measured, at, name, peer, where):
         mine, its = one("inflight", in_flight), one(peer, in_flight)
         return round(mine[value] / its[value], 3) if mine and its else None
 
-    batches = [row["rate"] for key, row in measured.items() if key[:2] == (at, name) and key[3] == where and key[5] == 8]
+    def over_batches(at_a_time):
+        rates = [row["rate"] for key, row in measured.items() if (*key[:2], *key[3:]) == (at, name, where, at_a_time, 8)]
+        return round(one("inflight", 8)["rate"] / max(rates), 3) if rates else None
+
     return {
         "latency_1": over(1, "p50_us"),
         "rate_8": over(8, "rate"),
-        "rate_8_over_batches": round(one("inflight", 8)["rate"] / max(batches), 3) if batches else None,
+        "rate_8_over_batches": over_batches(1),
+        "rate_8_over_two_batches": over_batches(2),
         "p99_8": over(8, "p99_us"),
     }
 

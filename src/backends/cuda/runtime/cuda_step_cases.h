@@ -115,7 +115,7 @@ inline GpuGraph graph_of(const MatmulCase& one) {
   step.a = matrix(one.m, one.k, one.transpose_a);
   step.b = one.shared_b ? builder.tensor(Storage::kScratch, one.dtype, {one.k, one.n},
                                          one.transpose_b ? Extents{1, one.k} : Extents{one.n, 1})
-                        : matrix(one.k, one.n, one.transpose_b);
+                        : matrix(one.k, one.n, one.transpose_b, weights);
   if (one.bias) step.bias = builder.vector(Storage::kScratch, one.dtype, one.n);
   if (one.residual) step.residual = matrix(one.m, one.n, false);
   step.c = matrix(one.m, one.n, false);
