@@ -118,9 +118,9 @@ TEST(PollerLaunches, NotWhileItRunsCodeOfTheUser) {
   }
 }
 
-class Stress : public testing::Test {
+class PollerStress : public testing::Test {
  protected:
-  Stress() : seed_(std::random_device()()), random_(seed_), trace_(__FILE__, __LINE__, seed_) {}
+  PollerStress() : seed_(std::random_device()()), random_(seed_), trace_(__FILE__, __LINE__, seed_) {}
   // Around the time for which the poller looks on once nothing is out.
   Duration gap() { return microseconds(static_cast<int>(random_() % 140)); }
 
@@ -130,7 +130,7 @@ class Stress : public testing::Test {
   Launches launches_;
 };
 
-TEST_F(Stress, LosesNoFrameWhenThePollerStopsToLook) {
+TEST_F(PollerStress, LosesNoFrameWhenThePollerStopsToLook) {
   Predictor predictor =
       null_predictor(launches_.script(microseconds(5)), {.in_flight_limit = 8, .keep_finished = false});
   for (int round = 0; round < 5'000; ++round) {
@@ -142,7 +142,7 @@ TEST_F(Stress, LosesNoFrameWhenThePollerStopsToLook) {
 }
 
 // The launches of a chain come from both threads, and their ends still come in the order of the device.
-TEST_F(Stress, ChainsKeepTheirOrder) {
+TEST_F(PollerStress, ChainsKeepTheirOrder) {
   const Runtime runtime = null_runtime(launches_.script(microseconds(20), 8));
   Predictor first = *Predictor::create(byte_model(), {.runtime = runtime, .keep_finished = false});
   Predictor second = *Predictor::create(byte_model(), {.runtime = runtime, .keep_finished = false});
@@ -161,7 +161,7 @@ TEST_F(Stress, ChainsKeepTheirOrder) {
   launches_.expect_one_at_a_time();
 }
 
-TEST_F(Stress, LosesNoFrameOfManyThreadsAndDevices) {
+TEST_F(PollerStress, LosesNoFrameOfManyThreadsAndDevices) {
   std::array<Launches, 2> of;
   std::vector<std::shared_ptr<Backend>> backends;
   for (int i = 0; i < 2; ++i) {

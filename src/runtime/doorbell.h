@@ -70,7 +70,7 @@ class Doorbell {
   // ---- For the poller, on its thread
 
   // From now on it looks at poller_called() all the time.
-  //   called   it must look for work; false: it has just found none that it can take
+  //   called   it is to look for work; false: it has found none that it can take, or another thread was called for it
   void poller_watches(bool called) noexcept {
     mutex_.assert_held();
     poller_ = called ? Poller::kCalled : Poller::kWatches;

@@ -15,14 +15,15 @@ namespace {
 // known up to 70 us late, so on a machine with processors to spare it begins after the inferences of most networks.
 //
 // Once nothing is out, it spins on for as long as a caller may take to see the end and submit the next frame: one that
-// slept until the end needs 10 to 60 us. That frame then wakes nobody.
+// slept until the end needs 10 to 60 us. That frame then wakes nobody. On two processors the caller wakes up where the
+// poller spins, and later by as much. So the poller looks kPollsPerLook times there, for some microseconds: enough for a
+// caller that was awake.
 struct Spins {
   Duration out;
   Duration nothing_out;
 };
 constexpr Spins kSpins{std::chrono::milliseconds(2), std::chrono::microseconds(100)};
-constexpr Spins kSpinsFew{std::chrono::microseconds(150), std::chrono::microseconds(20)};
-constexpr Spins kSpinsOne{std::chrono::microseconds(150), Duration(0)};  // the caller needs the processor
+constexpr Spins kSpinsFew{std::chrono::microseconds(150), Duration(0)};  // on up to kProcessorsFew processors
 constexpr int kProcessorsFew = 2;
 constexpr int kPollsPerLook = 64;  // at the clock
 constexpr Duration kPollSleep = std::chrono::microseconds(20);
@@ -30,12 +31,6 @@ constexpr Duration kPollSleep = std::chrono::microseconds(20);
 // busy machine.
 constexpr int kPollsPerDeviceStatus = 1024;
 constexpr int kSleepsPerDeviceStatus = 32;
-
-const Spins& spins() noexcept {
-  const int processors = usable_processors();
-  if (processors > kProcessorsFew) return kSpins;
-  return processors > 1 ? kSpinsFew : kSpinsOne;
-}
 
 }  // namespace
 
@@ -54,7 +49,7 @@ void RuntimeCore::poll() {
   name_thread("inflight-poll");
   wake_on_time();
   polled_here_ = this;
-  const Spins& spin = spins();
+  const Spins& spin = usable_processors() > kProcessorsFew ? kSpins : kSpinsFew;
   int idle_rounds = 0;
   TimePoint spins_until{};
   while (true) {
@@ -100,9 +95,10 @@ bool RuntimeCore::collect_launched() noexcept {
 // Whether there is work that a thread can take now. It may turn out that there is not enough room for it.
 bool RuntimeCore::work_waits() const noexcept { return may_launch() && anything_waits(); }
 
+// The launcher has been called for what came before.
 void RuntimeCore::watch_doorbell() noexcept {
   const MutexLock lock(mutex_);
-  doorbell_.poller_watches(work_waits());
+  doorbell_.poller_watches(false);
   watches_ = true;
 }
 
