@@ -120,7 +120,8 @@ class BoundProgram {
   // Starts one inference. Ok: completion_word() shows launch.generation now or later, unless the device is
   // lost. Not ok: nothing was started, and the word does not change.
   //   thread   if Backend::launch_blocks(), a worker of the runtime, which it blocks until the inference is
-  //            done; else the runtime's one launcher: it returns without waiting for the device
+  //            done; else one of two threads of the runtime, one launch at a time on the whole device: it returns
+  //            without waiting for the device
   virtual Status launch(const Launch& launch) = 0;
 
   // Whether stop() can end an inference before it is computed.

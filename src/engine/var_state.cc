@@ -92,6 +92,11 @@ bool VarState::idle() noexcept {
   return unclaimed() && head_ == nullptr;
 }
 
+bool VarState::awaited() noexcept {
+  const MutexLock lock(mutex_);
+  return head_ != nullptr;
+}
+
 bool VarState::one_reader_at_most() noexcept {
   const MutexLock lock(mutex_);
   return !writer_ && readers_ <= 1 && head_ == nullptr;

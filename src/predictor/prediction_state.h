@@ -55,6 +55,9 @@ class PredictionState final : public Version, public Job {
   // The claim that keeps operations of an engine from reading the outputs before they are ready.
   Access write;
 
+  // Whether its end calls listeners or starts operations of an engine.
+  bool awaited_by_code() noexcept { return launch_failed || completion.has_waiters() || awaited(); }
+
   // Resets it for the pool.
   void recycle() noexcept;
 

@@ -270,6 +270,9 @@ void PredictorCore::finish(PredictionState& state, Slot* slot, Outcome outcome,
   if (slot != nullptr) slot->device().runtime().wake(whom);
   wake_granted(granted);
   finished_.notify_all();
+  if (slot != nullptr && !slot->device().launch_blocks() && state.awaited_by_code()) {
+    RuntimeCore::before_user_code();
+  }
   notify_end(state, end);
   while (Job* const job = superseded.pop_front()) Ref<PredictionState>::adopt(&state_of(*job));
 }

@@ -13,7 +13,7 @@
 namespace inflight::internal {
 
 // A bound program and the prediction that runs on it. One thread at a time uses it: the thread that assigns
-// it, under the runtime's mutex; then the worker, or the launcher and, once the launch is out, the poller.
+// it, under the runtime's mutex; then the worker, or the thread that launches and, once the launch is out, the poller.
 class Slot final : public Work {
  public:
   // May throw std::bad_alloc. Later it allocates only the memory of outputs.

@@ -20,14 +20,21 @@ void Doorbell::remove(Line& line) noexcept {
 
 Doorbell::Wake Doorbell::announce(TimePoint now) noexcept {
   mutex_.assert_held();
-  if (watch_held_ && !watch_called_) {
+  const bool watcher = watch_held_ && !watch_called_;
+  const bool sleeper = called_ < sleepers_;
+  const bool watcher_awake = watcher && watch_from_ == TimePoint::min();
+  if (poller_ == Poller::kWatches && !watcher_awake && (watcher || sleeper)) {
+    poller_ = Poller::kCalled;
+    return Wake::kPoller;
+  }
+  if (watcher) {
     watch_called_ = true;
     // Waking it costs the caller 25 to 60 us, and as much as the prediction if the host runs both processors
     // on one.
     const bool long_asleep = watch_from_ > now + ArrivalWatch::kNap;
     return long_asleep ? Wake::kWatchAsleep : Wake::kWatchAwake;
   }
-  if (called_ == sleepers_) return Wake::kNobody;  // every thread runs work, or is about to look for it
+  if (!sleeper) return Wake::kNobody;  // every thread runs work, or is about to look for it
   ++called_;
   return Wake::kSleeper;
 }
@@ -44,6 +51,9 @@ void Doorbell::wake(Wake whom) noexcept {
       return;
     case Wake::kSleeper:
       work_.notify_one();
+      return;
+    case Wake::kPoller:
+      poller_call_.store(true, std::memory_order_release);
       return;
   }
 }

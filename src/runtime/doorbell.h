@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <utility>
 
 #include "inflight/internal/list.h"
 #include "inflight/internal/mutex.h"
@@ -16,9 +17,13 @@ namespace inflight::internal {
 // shortly before the next frame is expected and is then awake, so that the thread that submits the frame need
 // not wake a sleeper.
 //
+// One more thread may answer: the poller, which is awake for a reason of its own and looks at a word besides.
+// A call of it is a store, so it is called before any thread that sleeps.
+//
 // No wake-up is lost: every thread looks for work under the mutex before it waits, and work is announced
-// under that mutex.
-//   thread   any. All calls but wake() and wake_all() require the mutex.
+// under that mutex. The poller looks for work after each call. Once it looks at the word no more, it hands on
+// a call that it has not answered.
+//   thread   any. All calls but wake(), wake_all() and poller_called() require the mutex.
 class Doorbell {
  public:
   // One stream of frames whose arrivals are predicted.
@@ -27,8 +32,8 @@ class Doorbell {
     ArrivalWatch watch;
   };
   // Which thread to wake for a piece of work: none; the watcher, which is awake or soon will be; the watcher,
-  // which sleeps for longer; or a sleeper.
-  enum class Wake : std::uint8_t { kNobody, kWatchAwake, kWatchAsleep, kSleeper };
+  // which sleeps for longer; a sleeper; or the poller.
+  enum class Wake : std::uint8_t { kNobody, kWatchAwake, kWatchAsleep, kSleeper, kPoller };
 
   //   clock   of the times of the watch; while a watcher sleeps, real time must pass
   explicit Doorbell(Mutex& mutex, const Clock& clock = steady_clock()) noexcept
@@ -56,7 +61,7 @@ class Doorbell {
   // Whether a thread waits and none has been called.
   bool can_be_called() const noexcept {
     mutex_.assert_held();
-    return watch_held_ ? !watch_called_ : sleepers_ > called_;
+    return poller_ == Poller::kWatches || (watch_held_ ? !watch_called_ : sleepers_ > called_);
   }
 
   // Waits once for something to change; may return for no reason. Requires that the caller has just found no
@@ -64,7 +69,26 @@ class Doorbell {
   //   may_watch   there is no work at all, so the next frame is the next event
   void wait(MutexLock& lock, bool may_watch) noexcept;
 
+  // ---- For the poller, on its thread
+
+  // From now on it looks at poller_called() all the time.
+  //   called   it is to look for work; false: it has found none that it can take, or another thread was called for it
+  void poller_watches(bool called) noexcept {
+    mutex_.assert_held();
+    poller_ = called ? Poller::kCalled : Poller::kWatches;
+    poller_call_.store(called, std::memory_order_relaxed);
+  }
+  // It looks no more.
+  //   returns   whether it was called: then it must see to it that a thread looks for work
+  bool poller_leaves() noexcept {
+    mutex_.assert_held();
+    return std::exchange(poller_, Poller::kAway) == Poller::kCalled;
+  }
+  // Whether it is to look for work. One acquire load.
+  bool poller_called() const noexcept { return poller_call_.load(std::memory_order_acquire); }
+
  private:
+  enum class Poller : std::uint8_t { kAway, kWatches, kCalled };
   struct Next {
     Line* line = nullptr;
     Watch watch;
@@ -85,9 +109,13 @@ class Doorbell {
   Line* watched_ INFLIGHT_GUARDED_BY(mutex_) = nullptr;    // null: removed meanwhile
   TimePoint watch_from_ INFLIGHT_GUARDED_BY(mutex_);       // asleep until then; min(): awake
 
+  Poller poller_ INFLIGHT_GUARDED_BY(mutex_) = Poller::kAway;
+
   // Calls the watcher that is awake. Stored after the mutex was released, so it may reach the next watch
   // instead: a watcher that is called without work looks, and begins again.
   std::atomic<bool> call_{false};
+  // The same for the poller. In a cache line of its own: it reads this all the time.
+  alignas(64) std::atomic<bool> poller_call_{false};
 };
 
 }  // namespace inflight::internal

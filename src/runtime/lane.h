@@ -22,7 +22,7 @@ class Work {
   Work(const Work&) = delete;
   Work& operator=(const Work&) = delete;
 
-  // Launches it and, if launches block, ends it. Called on a worker or the launcher, without locks.
+  // Launches it and, if launches block, ends it. Called on a worker, the launcher or the poller, without locks.
   //   returns  true: it is out, and its completion word will show its end. False: it has ended.
   virtual bool start() noexcept = 0;
   // Called on the poller when its word shows that it is done.

@@ -11,23 +11,6 @@
 #include "base/user_code.h"
 
 namespace inflight::internal {
-namespace {
-
-// While launches are out, the poller reads every word in turn: first without a pause, for as long as a short inference
-// takes, then with a sleep between the rounds, so that a long inference does not cost a core. A sleep makes an end
-// known up to 70 us late, so on a machine with processors to spare it begins after the inferences of most networks.
-constexpr Duration kPollSpin = std::chrono::milliseconds(2);
-constexpr Duration kPollSpinFew = std::chrono::microseconds(150);  // on up to kProcessorsFew processors
-constexpr int kProcessorsFew = 2;
-constexpr int kPollsPerLook = 64;  // at the clock
-constexpr Duration kPollSleep = std::chrono::microseconds(20);
-// Rounds between two calls of Backend::device_status(): without a pause, and with one. A sleep may last milliseconds on a
-// busy machine.
-constexpr int kPollsPerDeviceStatus = 1024;
-constexpr int kSleepsPerDeviceStatus = 32;
-
-}  // namespace
-
 RuntimeCore::RuntimeCore(std::shared_ptr<Mutex> mutex, std::shared_ptr<Backend> backend, int capacity,
                          int threads) noexcept
     : backend_(std::move(backend)),
@@ -150,10 +133,13 @@ Work* RuntimeCore::take() noexcept {
   return &work;
 }
 
+// Whether a thread can take work now. If the device is full, the thread that makes room takes the work; if a thread
+// launches, it looks again after that.
+bool RuntimeCore::may_launch() const noexcept { return units_free_ > 0 && !launching_; }
+
 Doorbell::Wake RuntimeCore::announce(TimePoint now) noexcept {
   mutex_.assert_held();
-  // If the device is full, the thread that makes room takes the work.
-  return units_free_ > 0 ? doorbell_.announce(now) : Doorbell::Wake::kNobody;
+  return may_launch() ? doorbell_.announce(now) : Doorbell::Wake::kNobody;
 }
 
 Doorbell::Wake RuntimeCore::release(Lane& lane, Work& work, Duration cost) noexcept {
@@ -163,14 +149,14 @@ Doorbell::Wake RuntimeCore::release(Lane& lane, Work& work, Duration cost) noexc
   fair_share_.end(lane, work.charged, static_cast<double>(cost.count()) * work.units);
   // A worker that releases looks for more itself.
   if (launch_blocks_ || !anything_waits()) return Doorbell::Wake::kNobody;
-  return doorbell_.announce(Doorbell::kLate);
+  return announce(Doorbell::kLate);
 }
 
 // Another device that has room and threads that nobody has called, while work for it waits: the work was announced
 // on this device, and something else has taken the room. Null: there is none.
 RuntimeCore* RuntimeCore::idle_sibling() noexcept INFLIGHT_NO_THREAD_SAFETY_ANALYSIS {
   for (RuntimeCore* const sibling : siblings_) {
-    if (sibling->has_room() && sibling->doorbell_.can_be_called() && sibling->anything_waits())
+    if (sibling->may_launch() && sibling->doorbell_.can_be_called() && sibling->anything_waits())
       return sibling;
   }
   return nullptr;
@@ -180,120 +166,45 @@ void RuntimeCore::end_call(Lane& lane) noexcept {
   if (--lane.calls_ == 0) left_.notify_all();
 }
 
+// Takes a piece of work and launches it, and ends it if launches block or it cannot be launched. Releases the lock
+// meanwhile. Clang's analysis cannot follow a lock that is passed in.
+//   returns   false: there is nothing that this thread can take now
+bool RuntimeCore::launch_next(MutexLock& lock) noexcept INFLIGHT_NO_THREAD_SAFETY_ANALYSIS {
+  if (launching_) return false;
+  Work* const work = take();
+  if (work == nullptr) return false;
+  launching_ = !launch_blocks_;
+  // If a wide launch has ended, there may be room for more than one.
+  const bool more = launch_blocks_ && units_free_ > 0 && doorbell_.all_asleep() && anything_waits();
+  const Doorbell::Wake whom = more ? doorbell_.announce(Doorbell::kLate) : Doorbell::Wake::kNobody;
+  RuntimeCore* const sibling = siblings_.empty() ? nullptr : idle_sibling();
+  const Doorbell::Wake of_sibling =
+      sibling == nullptr ? Doorbell::Wake::kNobody : sibling->doorbell_.announce(Doorbell::kLate);
+  Lane& lane = work->lane;
+  lock.unlock();
+  wake(whom);
+  if (sibling != nullptr) sibling->wake(of_sibling);
+  const bool is_out = work->start();
+  if (is_out) hand_to_poller(*work);
+  lock.lock();
+  launching_ = false;
+  if (!is_out) end_call(lane);
+  return true;
+}
+
 // On each worker, or on the launcher.
 void RuntimeCore::run_work() {
   name_thread(launch_blocks_ ? "inflight-worker" : "inflight-launch");
   wake_on_time();
   MutexLock lock(mutex_);
   while (true) {
-    Work* const work = take();
-    if (work == nullptr) {
-      if (stopping_) return;
-      doorbell_.wait(lock, !anything_waits());
-      continue;
-    }
-    // If a wide launch has ended, there may be room for more than one.
-    const bool more = launch_blocks_ && units_free_ > 0 && doorbell_.all_asleep() && anything_waits();
-    const Doorbell::Wake whom = more ? doorbell_.announce(Doorbell::kLate) : Doorbell::Wake::kNobody;
-    RuntimeCore* const sibling = siblings_.empty() ? nullptr : idle_sibling();
-    const Doorbell::Wake of_sibling =
-        sibling == nullptr ? Doorbell::Wake::kNobody : sibling->doorbell_.announce(Doorbell::kLate);
-    Lane& lane = work->lane;
-    lock.unlock();
-    wake(whom);
-    if (sibling != nullptr) sibling->wake(of_sibling);
-    if (work->start()) {
-      hand_to_poller(*work);
-      lock.lock();
-    } else {
-      lock.lock();
-      end_call(lane);
-    }
+    if (launch_next(lock)) continue;
+    if (stopping_) return;
+    doorbell_.wait(lock, !anything_waits());
   }
 }
 
-// ---- Launches that are out
-
-void RuntimeCore::hand_to_poller(Work& work) noexcept {
-  {
-    const MutexLock lock(launched_mutex_);
-    launched_.push_back(&work);
-    any_launched_.store(true, std::memory_order_release);
-  }
-  launched_wake_.notify_one();
-}
-
-void RuntimeCore::poll() {
-  name_thread("inflight-poll");
-  wake_on_time();
-  const Duration spin = usable_processors() > kProcessorsFew ? kPollSpin : kPollSpinFew;
-  int idle_rounds = 0;
-  bool sleeps = false;
-  TimePoint sleeps_from{};
-  while (true) {
-    if (out_.empty() || any_launched_.load(std::memory_order_acquire)) {
-      MutexLock lock(launched_mutex_);
-      while (out_.empty() && launched_.empty() && !polling_ends_) launched_wake_.wait(lock);
-      out_.insert(out_.end(), launched_.begin(), launched_.end());
-      launched_.clear();
-      any_launched_.store(false, std::memory_order_relaxed);
-      if (out_.empty()) return;
-      idle_rounds = 0;
-    }
-    if (end_what_is_done()) {
-      idle_rounds = 0;
-      continue;
-    }
-    if (idle_rounds == 0) {
-      sleeps = false;
-      sleeps_from = steady_clock().now() + spin;
-    }
-    ++idle_rounds;
-    if (!sleeps && idle_rounds % kPollsPerLook == 0) sleeps = steady_clock().now() >= sleeps_from;
-    if (idle_rounds % (sleeps ? kSleepsPerDeviceStatus : kPollsPerDeviceStatus) == 0) {
-      if (const Status lost = call_user([this] { return backend_->device_status(); }); !lost.ok())
-        lose_all(lost);
-    }
-    if (sleeps) {
-      steady_clock().sleep_until(steady_clock().now() + kPollSleep);
-    } else {
-      spin_pause();
-    }
-  }
-}
-
-// Ends the launches whose words show that they are done, in the order in which they were made: if one comes
-// after another on the device, the word of the other has changed by then, and its end comes first. True: one
-// was done.
-bool RuntimeCore::end_what_is_done() noexcept {
-  const auto last = std::find_if(out_.rbegin(), out_.rend(), [](const Work* work) { return work->done(); });
-  if (last == out_.rend()) return false;
-  for (auto work = out_.begin(); work != last.base(); ++work) {
-    if ((*work)->done()) end_one(*std::exchange(*work, nullptr));
-  }
-  out_.erase(std::remove(out_.begin(), out_.end(), nullptr), out_.end());
-  return true;
-}
-
-// After work.end(), the slot may be launched again at once.
-void RuntimeCore::end_one(Work& work) noexcept {
-  Lane& lane = work.lane;
-  work.end();
-  const MutexLock lock(mutex_);
-  end_call(lane);
-}
-
-// No word will change any more: the launches that are out fail.
-void RuntimeCore::lose_all(const Status& why) noexcept {
-  lose(why);
-  for (Work* const work : out_) {
-    Lane& lane = work->lane;
-    work->lose(why);
-    const MutexLock lock(mutex_);
-    end_call(lane);
-  }
-  out_.clear();
-}
+// ---- The loss of the device
 
 void RuntimeCore::look_for_loss() noexcept {
   if (const Status lost = call_user([this] { return backend_->device_status(); }); !lost.ok()) lose(lost);

@@ -25,6 +25,10 @@ namespace inflight::internal {
 //   poller      one, if they do not            sleeps when nothing is out; else polls every word, first
 //                                              without a pause, then every 20 us
 //   timekeeper  one, once it was asked for     the next deadline
+//
+// While the poller looks without a pause, and for a short time after the last end, it also answers the doorbell and
+// launches: so a frame that is submitted then wakes no thread. The launcher launches otherwise, and while code of a
+// user runs on the poller. Only one of them launches at a time.
 class RuntimeCore {
  public:
   RuntimeCore(std::shared_ptr<Mutex> mutex, std::shared_ptr<Backend> backend, int capacity,
@@ -89,6 +93,10 @@ class RuntimeCore {
 
   void wake(Doorbell::Wake whom) noexcept { doorbell_.wake(whom); }
 
+  // Called without locks before the end of a launch runs code of a user, which may take any time: if this thread is
+  // a poller, another one launches meanwhile.
+  static void before_user_code() noexcept;
+
   // ---- The timekeeper
 
   // Starts the timekeeper, unless it runs already.
@@ -102,17 +110,26 @@ class RuntimeCore {
   void run_work();
   bool anything_waits() const noexcept INFLIGHT_REQUIRES(mutex_);
   Lane* choose() noexcept INFLIGHT_REQUIRES(mutex_);
+  bool may_launch() const noexcept INFLIGHT_REQUIRES(mutex_);
   bool is_alone(const Lane& lane) const noexcept INFLIGHT_REQUIRES(mutex_);
   Work* take() noexcept INFLIGHT_REQUIRES(mutex_);
   void end_call(Lane& lane) noexcept INFLIGHT_REQUIRES(mutex_);
-  void hand_to_poller(Work& work) noexcept;
-  void poll();
+  bool launch_next(MutexLock& lock) noexcept INFLIGHT_REQUIRES(mutex_);
   RuntimeCore* idle_sibling() noexcept INFLIGHT_REQUIRES(mutex_);
   void lose(const Status& why) noexcept;
+  void keep_time();
+
+  // The poller (poller.cc).
+  void hand_to_poller(Work& work) noexcept;
+  void poll();
+  bool collect_launched() noexcept;
+  bool work_waits() const noexcept INFLIGHT_REQUIRES(mutex_);
+  void watch_doorbell() noexcept;
+  void leave_doorbell() noexcept;
+  bool answer(bool ended) noexcept;
   bool end_what_is_done() noexcept;
   void end_one(Work& work) noexcept;
   void lose_all(const Status& why) noexcept;
-  void keep_time();
 
   const std::shared_ptr<Backend> backend_;
   const bool launch_blocks_;
@@ -126,6 +143,9 @@ class RuntimeCore {
   FairShare fair_share_ INFLIGHT_GUARDED_BY(mutex_){capacity_};
   List<Lane> lanes_ INFLIGHT_GUARDED_BY(mutex_);
   int units_free_ INFLIGHT_GUARDED_BY(mutex_);
+  // Where launches do not block: a thread launches, and will look for more. So launches come to the poller in their
+  // order.
+  bool launching_ INFLIGHT_GUARDED_BY(mutex_) = false;
   bool stopping_ INFLIGHT_GUARDED_BY(mutex_) = false;
   Status lost_ INFLIGHT_GUARDED_BY(mutex_);  // why the device is lost
   CondVar left_;                             // the last call into a lane has ended
@@ -134,13 +154,16 @@ class RuntimeCore {
   std::vector<std::thread> threads_ INFLIGHT_GUARDED_BY(mutex_);
   bool timekeeper_started_ INFLIGHT_GUARDED_BY(mutex_) = false;
 
-  // From the launcher to the poller.
+  // From the thread that launches to the poller.
   Mutex launched_mutex_;
   CondVar launched_wake_;
   std::vector<Work*> launched_ INFLIGHT_GUARDED_BY(launched_mutex_);
   bool polling_ends_ INFLIGHT_GUARDED_BY(launched_mutex_) = false;
   std::atomic<bool> any_launched_{false};
-  std::vector<Work*> out_;  // the poller's, in the order of the launches
+  // The poller's own.
+  std::vector<Work*> out_;  // in the order of the launches
+  bool watches_ = false;    // it looks without a pause, also whether the doorbell calls it
+  static thread_local RuntimeCore* polled_here_;  // whose poller this thread is
 };
 
 // The owner of the cores, one for each device, shared by handles and predictors. Ends the threads when the last of

@@ -77,6 +77,12 @@ class Completion : private ListLink<Completion> {
   // moment.
   bool remove(Waiter& waiter) noexcept INFLIGHT_EXCLUDES(mutex_);
 
+  // Whether there is a waiter to be called. Once it is ready, none is added.
+  bool has_waiters() noexcept INFLIGHT_EXCLUDES(mutex_) {
+    const MutexLock lock(mutex_);
+    return !waiters_.empty();
+  }
+
   // For a pooled owner: pending again. Requires that no other code refers to this completion.
   void reset() noexcept;
 

@@ -55,6 +55,9 @@ class VarState : public RefCounted {
   Status status() noexcept INFLIGHT_EXCLUDES(mutex_);
   // Whether no claim holds it or waits for it. For checks: another thread may change that at once.
   bool idle() noexcept INFLIGHT_EXCLUDES(mutex_);
+  // Whether a claim waits behind the one that was granted when it was made. For a hint: another thread may change
+  // that at once.
+  bool awaited() noexcept INFLIGHT_EXCLUDES(mutex_);
   // Whether at most one reader holds it and no claim waits for it. Exact if the caller is that reader and no
   // other thread can name the variable.
   bool one_reader_at_most() noexcept INFLIGHT_EXCLUDES(mutex_);
