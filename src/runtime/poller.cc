@@ -16,8 +16,7 @@ namespace {
 //
 // Once nothing is out, it spins on for as long as a caller may take to see the end and submit the next frame: one that
 // slept until the end needs 10 to 60 us. That frame then wakes nobody. On two processors the caller wakes up where the
-// poller spins, and later by as much. So the poller looks kPollsPerLook times there, for some microseconds: enough for a
-// caller that was awake.
+// poller spins, and later by as much: so the poller only looks kPollsPerLook times there.
 struct Spins {
   Duration out;
   Duration nothing_out;
