@@ -12,7 +12,12 @@ constexpr std::string_view kCudaWords = R"(
 #define KERNEL __global__
 #define BOUNDS(threads) __launch_bounds__(threads)
 #define DEVICE __device__ __forceinline__
+// What a kernel ahead writes is read after a wait, but what is known to stay as it is may be read before it.
+#if __CUDA_ARCH__ >= 900
+#define RESTRICT
+#else
 #define RESTRICT __restrict__
+#endif
 #define SHARED __shared__
 #define UNROLL _Pragma("unroll")
 #define ON_DEVICE(gpu, host) gpu

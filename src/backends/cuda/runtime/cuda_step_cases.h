@@ -93,8 +93,15 @@ struct MatmulCase {
   bool bias = false, residual = false;
   Activation activation = Activation::kNone;
   double alpha = 1;
-  bool shared_b = false;  // one b for all of the batch
+  bool shared_b = false;     // one b for all of the batch
+  bool real_result = false;  // c and the bias are f32, as of a classifier whose result leaves the network
 };
+
+template <typename Case>
+DType result_dtype(const Case& one) {
+  return one.dtype;
+}
+inline DType result_dtype(const MatmulCase& one) { return one.real_result ? DType::kF32 : one.dtype; }
 
 inline void PrintTo(const MatmulCase& one, std::ostream* stream) {
   *stream << one.name << " " << dtype_name(one.dtype);
@@ -116,9 +123,10 @@ inline GpuGraph graph_of(const MatmulCase& one) {
   step.b = one.shared_b ? builder.tensor(Storage::kScratch, one.dtype, {one.k, one.n},
                                          one.transpose_b ? Extents{1, one.k} : Extents{one.n, 1})
                         : matrix(one.k, one.n, one.transpose_b, weights);
-  if (one.bias) step.bias = builder.vector(Storage::kScratch, one.dtype, one.n);
+  if (one.bias) step.bias = builder.vector(Storage::kScratch, result_dtype(one), one.n);
   if (one.residual) step.residual = matrix(one.m, one.n, false);
-  step.c = matrix(one.m, one.n, false);
+  step.c = builder.tensor(Storage::kScratch, result_dtype(one), {one.batch, one.m, one.n},
+                          {one.m * one.n, one.n, 1});
   step.batch = one.batch;
   step.m = one.m;
   step.n = one.n;
@@ -274,6 +282,10 @@ inline const std::vector<MatmulCase>& matmul_cases() {
       MatmulCase{"tn", kF16, 1, 56, 64, 96, true, false},
       MatmulCase{"tt", kF16, 1, 56, 64, 96, true, true},
       MatmulCase{"one row, bias", kF16, 1, 1, 1000, 512, false, true, true},
+      MatmulCase{"one row, f32 result", kF16, 1, 1, 1000, 512, false, true, true, false, Activation::kNone, 1,
+                 false, true},
+      MatmulCase{"f32 result relu", kBF16, 1, 50, 64, 96, false, false, true, false, Activation::kRelu, 1,
+                 false, true},
       MatmulCase{"odd extents", kF16, 1, 7, 13, 11, false, false, true},
       MatmulCase{"bias relu", kF16, 1, 50, 64, 96, false, true, true, false, Activation::kRelu},
       MatmulCase{"bias gelu", kF16, 1, 50, 64, 96, false, true, true, false, Activation::kGelu},
@@ -314,7 +326,7 @@ HostOperands operands_of(const Case& one, const OperandBytes& bytes, float fan_i
   host.a = stored(one.dtype, bytes.a, 1, 1);
   host.b = stored(one.dtype, bytes.b, 2, 2.0F / std::sqrt(fan_in));
   host.c = stored(one.dtype, bytes.c, 5, 1);
-  host.bias = stored(one.dtype, bytes.bias, 3, 1);
+  host.bias = stored(result_dtype(one), bytes.bias, 3, 1);
   host.residual = stored(one.dtype, bytes.residual, 4, 1);
   reference(one, host);
   return host;

@@ -8,18 +8,19 @@ namespace inflight::cuda {
 namespace {
 
 // Runs all candidates, compares each, and prints one line for the case.
-void run_candidates(const std::shared_ptr<GpuDevice>& device, StepPlan& plan, DType dtype,
+void run_candidates(const std::shared_ptr<GpuDevice>& device, StepPlan& plan, DType dtype, DType result,
                     const HostOperands& host, const std::string& name) {
   std::vector<GpuMemory> kept;
-  const auto put = [&](const std::vector<float>& values) -> CUdeviceptr {
+  const auto put = [&](const std::vector<float>& values, DType type) -> CUdeviceptr {
     if (values.empty()) return 0;
-    const std::vector<std::byte> bytes = encode(dtype, values);
+    const std::vector<std::byte> bytes = encode(type, values);
     kept.push_back(*device->allocate(bytes.size(), "test"));
     EXPECT_TRUE(device->upload(kept.back().address(), bytes.data(), bytes.size()).ok());
     return kept.back().address();
   };
-  Operands operands{put(host.a), put(host.b), put(host.c), put(host.bias), put(host.residual), 0};
-  operands.out = put(std::vector<float>(host.want.size(), 1.0F));
+  Operands operands{put(host.a, dtype),     put(host.b, dtype),        put(host.c, dtype),
+                    put(host.bias, result), put(host.residual, dtype), 0};
+  operands.out = put(std::vector<float>(host.want.size(), 1.0F), result);
   const GpuMemory workspace = *device->allocate(kWorkspaceBytesMax, "test");
   CUstream stream = nullptr;
   ASSERT_EQ(device->api().cuStreamCreate(&stream, CU_STREAM_NON_BLOCKING), CUDA_SUCCESS);
@@ -45,7 +46,7 @@ void run_candidates(const std::shared_ptr<GpuDevice>& device, StepPlan& plan, DT
     }
     std::vector<std::byte> out(plan.bytes().out);
     ASSERT_TRUE(device->download(out.data(), operands.out, out.size()).ok());
-    const double error = relative_error(decode(dtype, out), host.want);
+    const double error = relative_error(decode(result, out), host.want);
     worst = std::max(worst, error);
     EXPECT_LT(error, tolerance(dtype)) << name << ": " << plan.candidate_name(candidate);
     ++good[rank];
@@ -65,7 +66,7 @@ TEST_P(CudaConvolution, AllCandidatesAgreeWithPlainLoops) {
   const GpuGraph graph = graph_of(one);
   const auto plan = plan_convolution(device, graph, std::get<ConvolutionStep>(graph.steps[0]), DiskCache(""));
   ASSERT_TRUE(plan.ok()) << plan.status().to_string();
-  run_candidates(device, **plan, one.dtype, operands_of(one, (*plan)->bytes()),
+  run_candidates(device, **plan, one.dtype, result_dtype(one), operands_of(one, (*plan)->bytes()),
                  fmt::format("{} {}", one.name, dtype_name(one.dtype)));
 }
 
@@ -78,7 +79,7 @@ TEST_P(CudaMatmul, AllCandidatesAgreeWithPlainLoops) {
   const GpuGraph graph = graph_of(one);
   const auto plan = plan_matmul(device, graph, std::get<MatmulStep>(graph.steps[0]), DiskCache(""));
   ASSERT_TRUE(plan.ok()) << plan.status().to_string();
-  run_candidates(device, **plan, one.dtype, operands_of(one, (*plan)->bytes()),
+  run_candidates(device, **plan, one.dtype, result_dtype(one), operands_of(one, (*plan)->bytes()),
                  fmt::format("{} {}", one.name, dtype_name(one.dtype)));
 }
 
@@ -91,7 +92,7 @@ TEST_P(CudaAttention, AllCandidatesAgreeWithPlainLoops) {
   const GpuGraph graph = graph_of(one);
   const auto plan = plan_attention(device, graph, std::get<AttentionStep>(graph.steps[0]), DiskCache(""));
   ASSERT_TRUE(plan.ok()) << plan.status().to_string();
-  run_candidates(device, **plan, one.dtype, operands_of(one, (*plan)->bytes()),
+  run_candidates(device, **plan, one.dtype, result_dtype(one), operands_of(one, (*plan)->bytes()),
                  fmt::format("attention, {} {}", one.name, dtype_name(one.dtype)));
 }
 

@@ -21,6 +21,7 @@ const GpuTensor& tensor(const GpuGraph& graph, TensorId id) {
 
 bool fits(const ProductShape& shape) {
   if (shape.dtype != DType::kF16 && shape.dtype != DType::kBF16) return false;
+  if (shape.result_dtype != shape.dtype && shape.result_dtype != DType::kF32) return false;
   for (const std::int64_t row :
        {shape.k, shape.n, shape.row_a, shape.row_b, shape.row_c, shape.row_residual}) {
     if (row % kUnit != 0) return false;
@@ -229,19 +230,33 @@ constexpr const char* kBody = R"(
       value[0] += low.x; value[1] += low.y; value[2] += low.z; value[3] += low.w;
       value[4] += high.x; value[5] += high.y; value[6] += high.z; value[7] += high.w;
     }
-    Pack<unsigned short, 8> result;
+    EMPTY_PIECE
     ADDED
     UNROLL
     for (int e = 0; e < 8; ++e) {
       float v = value[e] * kAlpha ADD_BIAS ADD_RESIDUAL;
-      result.at[e] = to_$T(ACTIVATED);
+      SET_ELEMENT(e, ACTIVATED);
     }
-    *(Pack<unsigned short, 8>*)(out + m * kRowC + n) = result;
+    STORE_PIECE
   }
   SYNC_END
 }
 #undef SWIZZLE
 #undef LDMATRIX
+#undef SET_ELEMENT
+)";
+
+constexpr const char* kHalf = R"(
+#define SET_ELEMENT(e, value) result.at[e] = to_$T(value)
+    Pack<unsigned short, 8> result;
+)";
+constexpr const char* kStoreHalf = "*(Pack<unsigned short, 8>*)(out + m * kRowC + n) = result;";
+constexpr const char* kReal = R"(
+#define SET_ELEMENT(e, value) ((e) < 4 ? low : high).at[(e) & 3] = value
+    Pack<float, 4> low, high;
+)";
+constexpr const char* kStoreReal = R"(
+    *(Pack<float, 4>*)(out + m * kRowC + n) = low, *(Pack<float, 4>*)(out + m * kRowC + n + 4) = high;
 )";
 
 constexpr const char* kReadOwn = R"(
@@ -298,6 +313,7 @@ std::optional<ProductShape> product_shape(const GpuGraph& graph, const Convoluti
   shape.row_b = w.strides[0];
   shape.constant_b = w.storage == Storage::kConstant;
   shape.row_c = y.strides[3];
+  shape.result_dtype = y.dtype;
   shape.activation = step.activation;
   if (!aligned(graph, {step.x, step.w, step.bias, step.residual, step.y})) return std::nullopt;
   const bool dense_w = w.strides[1] == 1 && (w.extents[3] == 1 || w.strides[3] == w.extents[1]) &&
@@ -310,7 +326,8 @@ std::optional<ProductShape> product_shape(const GpuGraph& graph, const Convoluti
   }
   if (step.residual != kNoTensor) {
     const GpuTensor& residual = tensor(graph, step.residual);
-    if (!is_matrix(residual) || residual.extents != y.extents) return std::nullopt;
+    if (!is_matrix(residual) || residual.extents != y.extents || residual.dtype != x.dtype)
+      return std::nullopt;
     shape.has_residual = true;
     shape.row_residual = residual.strides[3];
   }
@@ -334,6 +351,7 @@ std::optional<ProductShape> product_shape(const GpuGraph& graph, const MatmulSte
   shape.row_a = row_stride(tensor(graph, step.a));
   shape.row_b = row_stride(tensor(graph, step.b));
   shape.row_c = row_stride(tensor(graph, step.c));
+  shape.result_dtype = tensor(graph, step.c).dtype;
   shape.transposed_b = step.transpose_b;
   shape.constant_b = tensor(graph, step.b).storage == Storage::kConstant;
   shape.alpha = step.alpha;
@@ -345,9 +363,11 @@ std::optional<ProductShape> product_shape(const GpuGraph& graph, const MatmulSte
     shape.bias_dtype = tensor(graph, step.bias).dtype;
   }
   if (step.residual != kNoTensor) {
+    if (tensor(graph, step.residual).dtype != shape.dtype) return std::nullopt;
     shape.has_residual = true;
     shape.row_residual = row_stride(tensor(graph, step.residual));
   }
+  if (tensor(graph, step.b).dtype != shape.dtype) return std::nullopt;
   return fits(shape) ? std::optional(shape) : std::nullopt;
 }
 
@@ -402,12 +422,13 @@ StepSource product_source(const ProductShape& shape, const ProductTile& tile) {
   if (clustered) text += fmt::format("__cluster_dims__({}, 1, 1) ", tile.split);
   text += fmt::format(
       "BOUNDS({}) run(const unsigned short* RESTRICT a, const unsigned short* RESTRICT b{}{}, "
-      "unsigned short* RESTRICT out) {{\n",
+      "{}* RESTRICT out) {{\n",
       threads,
       !shape.has_bias                   ? ""
       : shape.bias_dtype == DType::kF32 ? ", const float* RESTRICT bias"
                                         : ", const unsigned short* RESTRICT bias",
-      shape.has_residual ? ", const unsigned short* RESTRICT residual" : "");
+      shape.has_residual ? ", const unsigned short* RESTRICT residual" : "",
+      shape.result_dtype == DType::kF32 ? "float" : "unsigned short");
   text += constants_of(shape, tile);
   text += kBody;
   replace_all(text, "ROWS_OF_A", shape.window ? kRowsOfWindow : kRowsOfMatrix);
@@ -430,6 +451,9 @@ StepSource product_source(const ProductShape& shape, const ProductTile& tile) {
         shape.row_residual);
   }
   replace_all(text, "ADDED", added);
+  const bool real = shape.result_dtype == DType::kF32;
+  replace_all(text, "STORE_PIECE", real ? kStoreReal : kStoreHalf);
+  replace_all(text, "EMPTY_PIECE", real ? kReal : kHalf);
   replace_all(text, "ADD_BIAS",
               !shape.has_bias ? ""
               : shape.bias_dtype == DType::kF32

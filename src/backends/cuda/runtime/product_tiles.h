@@ -26,6 +26,7 @@ struct ProductShape {
   double alpha = 1;
   bool has_bias = false, has_residual = false;
   DType bias_dtype = DType::kF16;
+  DType result_dtype = DType::kF16;  // dtype or f32
   Activation activation = Activation::kNone;
   // Of a convolution whose window is more than a place: a is not a matrix, but x, and row m of a is gathered.
   struct Window {
