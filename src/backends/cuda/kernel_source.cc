@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include "base/check.h"
+
 namespace inflight::cuda {
 namespace {
 
@@ -262,6 +264,19 @@ std::string join_kernels(std::string_view prelude, const std::vector<std::string
   for (std::size_t i = 0; i < sources.size(); ++i)
     text += fmt::format("\n#define run run_{}\n{}\n#undef run\n", i, sources[i]);
   return text;
+}
+
+std::string cuda_source(const std::vector<std::string>& sources) {
+  std::vector<std::string> early = sources;
+  for (std::string& source : early) {
+    if (source.find("next_is_early") != std::string::npos) continue;
+    const std::size_t close = source.find(')', source.find(" run("));
+    INFLIGHT_CHECK(close != std::string::npos);
+    // The next one comes at once: kernels that do not say otherwise are small, so that it finds room.
+    source.insert(source.find('{', close) + 1, " if (next_is_early) LET_NEXT_COME(); WAIT_FOR_WORK_AHEAD();");
+    source.insert(close, ", const int next_is_early");
+  }
+  return join_kernels(cuda_prelude(), early);
 }
 
 }  // namespace inflight::cuda

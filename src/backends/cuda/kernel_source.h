@@ -29,5 +29,9 @@ std::string_view host_prelude();
 
 // One source with many kernels: the function `run` of sources[i] becomes `run_<i>`. `prelude` is one of the above.
 std::string join_kernels(std::string_view prelude, const std::vector<std::string>& sources);
+// The same for a GPU, each kernel as launch_kernel() wants it: with a last parameter more, `int next_is_early`, whether the
+// next kernel may begin before this one has ended, and with a wait at its start for the one ahead. A source that names the
+// parameter has both.
+std::string cuda_source(const std::vector<std::string>& sources);
 
 }  // namespace inflight::cuda

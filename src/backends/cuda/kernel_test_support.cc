@@ -299,7 +299,7 @@ const Nvrtc* nvrtc() {
 
 void compile_for_gpu(const std::vector<std::string>& sources, const char* architecture) {
   const std::set<std::string> unique(sources.begin(), sources.end());
-  const std::string text = join_kernels(cuda_prelude(), {unique.begin(), unique.end()});
+  const std::string text = cuda_source({unique.begin(), unique.end()});
   Nvrtc::Program program = nullptr;
   ASSERT_EQ(nvrtc()->create(&program, text.c_str(), "kernels.cu", 0, nullptr, nullptr), 0);
   const std::string target = fmt::format("--gpu-architecture={}", architecture);

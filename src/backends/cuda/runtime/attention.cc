@@ -89,6 +89,9 @@ class AttentionPlan final : public StepPlan {
     return own == tiles_.size() ? "direct"
                                 : fmt::format("tile {} rows {} warps", tiles_[own].rows, tiles_[own].warps);
   }
+  Ahead ahead(std::size_t candidate) const override {
+    return candidate < cudnn_count_ ? Ahead::kExpectsEnd : Ahead::kWaits;
+  }
   Status prepare(std::size_t candidate) override {
     if (candidate >= cudnn_count_) {
       const std::size_t own = candidate - cudnn_count_;
@@ -106,7 +109,8 @@ class AttentionPlan final : public StepPlan {
       std::vector<CUdeviceptr> addresses{operands.a, operands.b, operands.c};
       if (masked_) addresses.push_back(operands.bias);
       addresses.push_back(operands.out);
-      return own_[candidate - cudnn_count_]->enqueue_direct(stream, std::move(addresses));
+      return own_[candidate - cudnn_count_]->enqueue_direct(stream, std::move(addresses),
+                                                            operands.next_is_early);
     }
     INFLIGHT_TRY_ASSIGN(const BorrowedHandle handle, BorrowedHandle::take(*device_));
     return internal::call_user([&]() -> Status {

@@ -67,16 +67,6 @@ Result<std::string> cubin_of(const std::string& source, int compute_capability, 
   return cubin;
 }
 
-// The source, with a wait at its start unless it has one. The next kernel comes at once: these are small, so that it finds
-// room.
-std::string waiting(std::string source) {
-  const std::string wait = "LET_NEXT_COME(); WAIT_FOR_WORK_AHEAD();";
-  if (source.find("WAIT_FOR_WORK_AHEAD();") != std::string::npos) return source;
-  const std::size_t body = source.find('{', source.find("run("));
-  if (body != std::string::npos) source.insert(body + 1, " " + wait);
-  return source;
-}
-
 }  // namespace
 
 Result<std::string> compile_source(const std::string& source, int compute_capability) {
@@ -139,7 +129,7 @@ Status Kernels::add(const std::vector<std::string>& sources, const DiskCache& ca
   std::map<std::string_view, std::size_t> index_of;
   std::vector<std::string> unique;
   for (const std::string& source : sources) {
-    if (index_of.emplace(source, unique.size()).second) unique.push_back(waiting(source));
+    if (index_of.emplace(source, unique.size()).second) unique.push_back(source);
   }
   const std::size_t modules = (unique.size() + kSourcesInModule - 1) / kSourcesInModule;
   std::vector<std::string> cubins(modules);
@@ -148,7 +138,7 @@ Status Kernels::add(const std::vector<std::string>& sources, const DiskCache& ca
     const auto begin = unique.begin() + static_cast<std::ptrdiff_t>(i * kSourcesInModule);
     const auto end =
         unique.begin() + static_cast<std::ptrdiff_t>(std::min(unique.size(), (i + 1) * kSourcesInModule));
-    const std::string joined = join_kernels(cuda_prelude(), std::vector<std::string>(begin, end));
+    const std::string joined = cuda_source({begin, end});
     INFLIGHT_TRY_ASSIGN(cubins[i], cubin_of(joined, device_->compute_capability(), cache, compiled));
     return Status();
   }));

@@ -151,6 +151,9 @@ class ConvolutionPlan final : public StepPlan {
     }
     return "direct";
   }
+  Ahead ahead(std::size_t candidate) const override {
+    return ways_.at(candidate).is_own() ? Ahead::kWaits : Ahead::kExpectsEnd;
+  }
   Status prepare(std::size_t candidate) override {
     const Ways::Way way = ways_.at(candidate);
     if (way.kind == Ways::Kind::kDirect) return own_.prepare_direct(direct_);

@@ -284,11 +284,20 @@ TEST(Kernels, NvrtcCompilesEverySourceOfTheRuntime) {
                                              epilogue_source(epilogue_of(graph, matmul)).source,
                                              convolution_source(graph, conv).source,
                                              matmul_source(graph, matmul).source};
-      const Result<std::string> cubin = compile_source(join_kernels(cuda_prelude(), sources), capability);
+      const Result<std::string> cubin = compile_source(cuda_source(sources), capability);
       ASSERT_TRUE(cubin.ok()) << cubin.status().to_string();
       EXPECT_THAT(*cubin, HasSubstr("run_3"));
     }
   }
+}
+
+TEST(Kernels, WaitForTheKernelAheadBeforeAllElse) {
+  const std::string source = cuda_source(
+      {"extern \"C\" KERNEL void BOUNDS(64) run(const float* a, float* b) {\n  b[0] = a[0];\n}\n"});
+  EXPECT_THAT(
+      source,
+      HasSubstr("void BOUNDS(64) run(const float* a, float* b, const int next_is_early) { if (next_is_early) "
+                "LET_NEXT_COME(); WAIT_FOR_WORK_AHEAD();\n  b[0] = a[0];\n}"));
 }
 
 TEST(Kernels, NvrtcCompilesEverySourceOfAttention) {
@@ -297,14 +306,14 @@ TEST(Kernels, NvrtcCompilesEverySourceOfAttention) {
     const GpuGraph graph = graph_of(one);
     const auto& step = std::get<AttentionStep>(graph.steps[0]);
     const Result<std::string> direct =
-        compile_source(join_kernels(cuda_prelude(), {attention_source(graph, step).source}), 75);
+        compile_source(cuda_source({attention_source(graph, step).source}), 75);
     EXPECT_TRUE(direct.ok()) << one.name << ": " << direct.status().to_string();
     const std::vector<AttentionTile> tiles = attention_tiles(graph, step);
     EXPECT_EQ(tiles.empty(), one.depth % 32 != 0 || one.width % 32 != 0) << one.name;
     std::vector<std::string> sources;
     for (const AttentionTile& tile : tiles)
       sources.push_back(attention_tile_source(graph, step, tile).source);
-    const Result<std::string> cubin = compile_source(join_kernels(cuda_prelude(), sources), 80);
+    const Result<std::string> cubin = compile_source(cuda_source(sources), 80);
     EXPECT_TRUE(cubin.ok()) << one.name << ": " << cubin.status().to_string();
   }
 }
@@ -317,7 +326,7 @@ std::size_t compile_tiles(const std::optional<ProductShape>& shape, const char* 
   if (!all && tiles.size() > 2) tiles.erase(tiles.begin() + 1, tiles.end() - 1);
   std::vector<std::string> sources;
   for (const ProductTile& tile : tiles) sources.push_back(product_source(*shape, tile).source);
-  const Result<std::string> cubin = compile_source(join_kernels(cuda_prelude(), sources), capability);
+  const Result<std::string> cubin = compile_source(cuda_source(sources), capability);
   EXPECT_TRUE(cubin.ok()) << name << ": " << cubin.status().to_string();
   return sources.size();
 }

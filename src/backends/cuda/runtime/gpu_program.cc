@@ -20,6 +20,12 @@ double seconds_since(TimePoint start) {
   return std::chrono::duration<double>(steady_clock().now() - start).count();
 }
 
+// Inputs and outputs of the program have memory of their own.
+bool overlap(const GpuTensor& a, const GpuTensor& b) {
+  if (a.storage != Storage::kScratch || b.storage != Storage::kScratch) return &a == &b;
+  return a.offset < b.offset + b.bytes() && b.offset < a.offset + a.bytes();
+}
+
 }  // namespace
 
 Result<std::shared_ptr<GpuProgram>> GpuProgram::build(std::shared_ptr<GpuDevice> device, GpuGraph graph,
@@ -195,6 +201,23 @@ std::size_t GpuProgram::candidate(const PlanRun& run, Width width) const {
   return width == Width::kWide ? choices_[run.plan].wide : choices_[run.plan].narrow;
 }
 
+bool GpuProgram::next_is_early(std::size_t index, Width width) const {
+  if (index + 1 == runs_.size()) return false;
+  const auto* next = std::get_if<PlanRun>(&runs_[index + 1]);
+  if (next == nullptr) return true;
+  const Ahead ahead = plans_[next->plan]->ahead(candidate(*next, width));
+  if (ahead != Ahead::kWaitsForA) return ahead == Ahead::kWaits;
+  // Views share memory, so tensors are compared by the place where they lie.
+  const std::vector<TensorId> written = writes_of(graph_.steps[index]);
+  const auto is_written = [&](TensorId id) {
+    return id != kNoTensor && std::any_of(written.begin(), written.end(), [&](TensorId one) {
+             return overlap(graph_.tensors[static_cast<std::size_t>(id)],
+                            graph_.tensors[static_cast<std::size_t>(one)]);
+           });
+  };
+  return std::none_of(next->tensors.begin() + 1, next->tensors.end() - 1, is_written);
+}
+
 Status GpuProgram::enqueue(std::size_t index, Width width, CUstream stream,
                            std::span<const CUdeviceptr> addresses, CUdeviceptr workspace) {
   const auto address = [&](TensorId id) {
@@ -204,14 +227,15 @@ Status GpuProgram::enqueue(std::size_t index, Width width, CUstream stream,
   if (const auto* kernel = std::get_if<KernelRun>(&runs_[index])) {
     std::vector<CUdeviceptr> parameters;
     for (const TensorId id : kernel->tensors) parameters.push_back(address(id));
-    enqueued = launch_kernel(*device_, kernel->launch, stream, std::move(parameters));
+    enqueued =
+        launch_kernel(*device_, kernel->launch, stream, std::move(parameters), next_is_early(index, width));
   } else {
     const auto& run = std::get<PlanRun>(runs_[index]);
     const auto& t = run.tensors;
-    enqueued = plans_[run.plan]->enqueue(
-        candidate(run, width), stream,
-        {address(t[0]), address(t[1]), address(t[2]), address(t[3]), address(t[4]), address(t[5])},
-        workspace);
+    enqueued = plans_[run.plan]->enqueue(candidate(run, width), stream,
+                                         {address(t[0]), address(t[1]), address(t[2]), address(t[3]),
+                                          address(t[4]), address(t[5]), next_is_early(index, width)},
+                                         workspace);
   }
   return enqueued.with_context(fmt::format("step \"{}\"", label_of(graph_.steps[index])));
 }

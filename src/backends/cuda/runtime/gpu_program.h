@@ -94,6 +94,8 @@ class GpuProgram : public std::enable_shared_from_this<GpuProgram> {
   // How many steps have each plan.
   std::vector<std::size_t> uses() const;
   std::size_t candidate(const PlanRun& run, Width width) const;
+  // Whether the step after `index` may begin before that one has ended.
+  bool next_is_early(std::size_t index, Width width) const;
   // Puts step `index` into a stream. Under mutex_.
   Status enqueue(std::size_t index, Width width, CUstream stream, std::span<const CUdeviceptr> addresses,
                  CUdeviceptr workspace) INFLIGHT_REQUIRES(mutex_);

@@ -270,6 +270,9 @@ class MatmulPlan final : public StepPlan {
     for (const std::uint64_t word : algorithm(way).algorithm.data) name += fmt::format(" {:x}", word);
     return name;
   }
+  Ahead ahead(std::size_t candidate) const override {
+    return ways_.at(candidate).is_own() ? Ahead::kWaits : Ahead::kWaitsForA;
+  }
   Status prepare(std::size_t candidate) override {
     const Ways::Way way = ways_.at(candidate);
     switch (way.kind) {
@@ -286,8 +289,7 @@ class MatmulPlan final : public StepPlan {
   }
   std::size_t workspace_bytes(std::size_t candidate) const override {
     const Ways::Way way = ways_.at(candidate);
-    const bool own = way.kind == Ways::Kind::kTile || way.kind == Ways::Kind::kDirect;
-    return own ? 0 : algorithm(way).workspace;
+    return way.is_own() ? 0 : algorithm(way).workspace;
   }
   Status enqueue(std::size_t candidate, CUstream stream, const Operands& operands,
                  CUdeviceptr workspace) override {

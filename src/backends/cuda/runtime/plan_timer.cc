@@ -72,7 +72,9 @@ Status DeviceTimer::begin(StepPlan& plan, std::span<const std::size_t> candidate
 Result<float> DeviceTimer::time(StepPlan& plan, std::size_t candidate, int together) {
   const auto enqueue = [&](int copy, CUstream stream) {
     const auto i = static_cast<std::size_t>(copy);
-    return plan.enqueue(candidate, stream, operands_[i], workspaces_[i]);
+    Operands operands = operands_[i];
+    operands.next_is_early = plan.ahead(candidate) == Ahead::kWaits;
+    return plan.enqueue(candidate, stream, operands, workspaces_[i]);
   };
   INFLIGHT_TRY_ASSIGN(const std::vector<float> times, timer_.time({.together = together}, enqueue));
   return times.front();

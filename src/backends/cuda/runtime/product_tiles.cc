@@ -168,7 +168,7 @@ constexpr const char* kBody = R"(
     if (begin + i < end) load_b(begin + i);
   if (kConstantB) WAIT_FOR_WORK_AHEAD();
   // Not before: several kernels that wait would take the room of the one that runs.
-  LET_NEXT_COME();
+  if (next_is_early) LET_NEXT_COME();
   UNROLL
   for (int i = 0; i < kStages - 1; ++i) {
     if (begin + i < end) load_a(begin + i);
@@ -422,7 +422,7 @@ StepSource product_source(const ProductShape& shape, const ProductTile& tile) {
   if (clustered) text += fmt::format("__cluster_dims__({}, 1, 1) ", tile.split);
   text += fmt::format(
       "BOUNDS({}) run(const unsigned short* RESTRICT a, const unsigned short* RESTRICT b{}{}, "
-      "{}* RESTRICT out) {{\n",
+      "{}* RESTRICT out, const int next_is_early) {{\n",
       threads,
       !shape.has_bias                   ? ""
       : shape.bias_dtype == DType::kF32 ? ", const float* RESTRICT bias"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Sources of our own kernels for convolutions and matmuls on tensor cores. Parameters: as of the step's source that runs
-// everywhere (step_sources.h). The libraries' kernels are made for large products; these are for small ones: a tile
+// everywhere (step_sources.h), then `next_is_early` (launch_kernel()). The libraries' kernels are made for large products; these are for small ones: a tile
 // takes few multiprocessors, so that eight predictions share a device, or the blocks of a cluster share out what one
 // tile sums over, so that one prediction fills it.
 #pragma once

@@ -73,10 +73,12 @@ OperandBytes bytes_of(const GpuGraph& graph, const AttentionStep& step) {
 }
 
 Status launch_kernel(GpuDevice& device, const KernelLaunch& kernel, CUstream stream,
-                     std::vector<CUdeviceptr> addresses) {
+                     std::vector<CUdeviceptr> addresses, bool next_is_early) {
+  int next = next_is_early ? 1 : 0;
   std::vector<void*> parameters;
-  parameters.reserve(addresses.size());
+  parameters.reserve(addresses.size() + 1);
   for (CUdeviceptr& address : addresses) parameters.push_back(&address);
+  parameters.push_back(&next);
   CUlaunchAttribute overlap{};
   overlap.id = CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION;
   overlap.value.programmaticStreamSerializationAllowed = 1;
@@ -129,7 +131,7 @@ Status OwnKernels::enqueue_epilogue(CUstream stream, const Operands& operands) c
   std::vector<CUdeviceptr> addresses{operands.out};
   if (uses_bias_) addresses.push_back(operands.bias);
   if (uses_residual_) addresses.push_back(operands.residual);
-  return launch_kernel(*device_, epilogue_, stream, std::move(addresses));
+  return launch_kernel(*device_, epilogue_, stream, std::move(addresses), operands.next_is_early);
 }
 
 Status OwnKernels::enqueue_direct(CUstream stream, const Operands& operands) const {
@@ -137,11 +139,12 @@ Status OwnKernels::enqueue_direct(CUstream stream, const Operands& operands) con
   if (operands.bias != 0) addresses.push_back(operands.bias);
   if (operands.residual != 0) addresses.push_back(operands.residual);
   addresses.push_back(operands.out);
-  return enqueue_direct(stream, std::move(addresses));
+  return enqueue_direct(stream, std::move(addresses), operands.next_is_early);
 }
 
-Status OwnKernels::enqueue_direct(CUstream stream, std::vector<CUdeviceptr> addresses) const {
-  return launch_kernel(*device_, direct_, stream, std::move(addresses));
+Status OwnKernels::enqueue_direct(CUstream stream, std::vector<CUdeviceptr> addresses,
+                                  bool next_is_early) const {
+  return launch_kernel(*device_, direct_, stream, std::move(addresses), next_is_early);
 }
 
 }  // namespace inflight::cuda

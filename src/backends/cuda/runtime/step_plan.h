@@ -25,10 +25,18 @@ struct Operands {
   CUdeviceptr c = 0;     // v
   CUdeviceptr bias = 0;  // or mask
   CUdeviceptr residual = 0;
-  CUdeviceptr out = 0;  // y, c
+  CUdeviceptr out = 0;         // y, c
+  bool next_is_early = false;  // as of launch_kernel()
 };
 struct OperandBytes {
   std::size_t a = 0, b = 0, c = 0, bias = 0, residual = 0, out = 0;
+};
+
+// What the first kernel of a candidate does if the kernel ahead of it lets it come early.
+enum class Ahead : std::uint8_t {
+  kWaits,       // ours: it waits before it reads or writes what a kernel ahead may use
+  kWaitsForA,   // cuBLASLt's: it waits before it reads `a`. Of its other operands nothing is known
+  kExpectsEnd,  // cuDNN's: ResNet-50 came out wrong, where a residual was made by the kernel ahead
 };
 
 // Shared by all steps with the same signature. It knows no tensor of theirs.
@@ -44,6 +52,7 @@ class StepPlan {
   virtual std::string candidate_name(std::size_t candidate) const = 0;
   // Whether a later candidate is worth a try once one with this rank works: 0 is the best kind.
   virtual int candidate_rank(std::size_t candidate) const = 0;
+  virtual Ahead ahead(std::size_t candidate) const = 0;
   // Makes a candidate ready; it may take a second. Ok at once if it is.
   //   thread   one at a time for one plan
   //   errors   kUnsupported: the library refuses it; others as they come
@@ -94,8 +103,9 @@ struct KernelLaunch {
 };
 // Addresses are its parameters. From compute capability 9.0 on, it may begin before the kernel ahead of it in the stream
 // has ended, for which it waits itself: so its launch costs no time of its own.
+//   next_is_early   so may the kernel after it, which may not be let come unless it waits, too
 Status launch_kernel(GpuDevice& device, const KernelLaunch& kernel, CUstream stream,
-                     std::vector<CUdeviceptr> addresses);
+                     std::vector<CUdeviceptr> addresses, bool next_is_early);
 
 // The kernels of one step that are made by NVRTC: what follows a product that the library leaves bare, and what
 // stands in for it as a whole.
@@ -108,7 +118,7 @@ class OwnKernels {
   Status prepare_direct(const struct StepSource& source);
   Status enqueue_epilogue(CUstream stream, const Operands& operands) const;
   Status enqueue_direct(CUstream stream, const Operands& operands) const;
-  Status enqueue_direct(CUstream stream, std::vector<CUdeviceptr> addresses) const;
+  Status enqueue_direct(CUstream stream, std::vector<CUdeviceptr> addresses, bool next_is_early) const;
 
  private:
   Status compile(const struct StepSource& source, KernelLaunch& compiled);

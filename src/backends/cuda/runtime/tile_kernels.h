@@ -46,6 +46,7 @@ class Ways {
     Kind kind;
     std::size_t index;  // among those of its kind
     int rank;           // as StepPlan::candidate_rank()
+    bool is_own() const noexcept { return kind == Kind::kTile || kind == Kind::kDirect; }
   };
 
   Ways() = default;

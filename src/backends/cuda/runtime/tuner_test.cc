@@ -25,6 +25,7 @@ class FakePlan final : public StepPlan {
     return "engine " + std::to_string(candidate);
   }
   int candidate_rank(std::size_t) const override { return 0; }
+  Ahead ahead(std::size_t) const override { return Ahead::kExpectsEnd; }
   Status prepare(std::size_t candidate) override {
     if (prepared[candidate]++ == 0) clock_.advance(prepare_time_);
     return Status();
