@@ -182,7 +182,7 @@ def python(result):
 
 # In the order in which they stand.
 REPORTS = {
-    "main_job": main_job, "load": load, "load_16_cores": load, "gpu": gpu, "python": python, "share": share, "engine": engine,
+    "main_job": main_job, "load": load, "load_16_cores": load, "gpu": gpu, "gpu_costs": gpu, "python": python, "share": share, "engine": engine,
     "engine_16_cores": engine_16_cores,
 }  # fmt: skip
 
