@@ -16,6 +16,7 @@ namespace {
 struct Prepared {
   std::string name;
   DType dtype = DType::kF16;
+  DType result = DType::kF16;
   HostOperands host;
   std::string direct, bare, epilogue;
 };
@@ -26,6 +27,7 @@ Prepared prepare(const Case& one, Source source) {
   const Step step = std::get<Step>(graph.steps[0]);
   Prepared prepared{fmt::format("{} {}", one.name, dtype_name(one.dtype)),
                     one.dtype,
+                    result_dtype(one),
                     operands_of(one, bytes_of(graph, step)),
                     source(graph, step).source,
                     "",
@@ -49,9 +51,9 @@ TEST(StepSources, AgreeWithPlainLoopsOnTheHost) {
     const Prepared& one = cases[i];
     std::vector<std::byte> a = encode(one.dtype, one.host.a);
     std::vector<std::byte> b = encode(one.dtype, one.host.b);
-    std::vector<std::byte> bias = encode(one.dtype, one.host.bias);
+    std::vector<std::byte> bias = encode(one.result, one.host.bias);
     std::vector<std::byte> residual = encode(one.dtype, one.host.residual);
-    std::vector<std::byte> out = encode(one.dtype, std::vector<float>(one.host.want.size(), NAN));
+    std::vector<std::byte> out = encode(one.result, std::vector<float>(one.host.want.size(), NAN));
     std::vector<void*> extra;
     if (!bias.empty()) extra.push_back(bias.data());
     if (!residual.empty()) extra.push_back(residual.data());
@@ -59,14 +61,14 @@ TEST(StepSources, AgreeWithPlainLoopsOnTheHost) {
     whole.insert(whole.end(), extra.begin(), extra.end());
     whole.push_back(out.data());
     kernels->run(i * 3, whole, 3);
-    EXPECT_LT(relative_error(decode(one.dtype, out), one.host.want), tolerance(one.dtype))
+    EXPECT_LT(relative_error(decode(one.result, out), one.host.want), tolerance(one.dtype))
         << one.name << ", as a whole";
-    out = encode(one.dtype, std::vector<float>(one.host.want.size(), NAN));
+    out = encode(one.result, std::vector<float>(one.host.want.size(), NAN));
     kernels->run(i * 3 + 1, std::vector<void*>{a.data(), b.data(), out.data()}, 2);
     std::vector<void*> after{out.data()};
     after.insert(after.end(), extra.begin(), extra.end());
     kernels->run(i * 3 + 2, after, 3);
-    EXPECT_LT(relative_error(decode(one.dtype, out), one.host.want), tolerance(one.dtype))
+    EXPECT_LT(relative_error(decode(one.result, out), one.host.want), tolerance(one.dtype))
         << one.name << ", in two steps";
   }
 }
