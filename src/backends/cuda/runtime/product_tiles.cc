@@ -403,11 +403,12 @@ std::vector<ProductTile> product_tiles(const ProductShape& shape, int multiproce
     const std::int64_t count = tiles_of(shape, tile);
     tiles.push_back(tile);
     if (compute_capability < kClusterCapability) continue;
-    for (tile.split = 2; tile.split <= kSplitMax && steps >= 2 * tile.split; tile.split *= 2) {
+    for (std::int64_t split = 2; split <= kSplitMax && steps >= 2 * split; split *= 2) {
       // Half of the device or more, but no more than twice as many blocks as it takes at a time.
-      const std::int64_t blocks = count * tile.split;
-      const bool last = tile.split * 2 > kSplitMax || steps < 4 * tile.split;
-      if (blocks > 2 * multiprocessors) break;
+      const std::int64_t blocks = count * split;
+      const bool last = split * 2 > kSplitMax || steps < 4 * split;
+      if (blocks > std::int64_t{2} * multiprocessors) break;
+      tile.split = static_cast<int>(split);
       if (2 * blocks >= multiprocessors || last) tiles.push_back(tile);
     }
   }
