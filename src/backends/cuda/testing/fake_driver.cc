@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // A libcuda.so.1 without a device, for tests of the host's side: memory of the device is the host's, everything ends at
-// once, and of all kernels only the two that copy (step_sources.h) do anything. It counts the calls that make the host
+// once, and of all kernels only those that copy (step_sources.h) do anything. It counts the calls that make the host
 // wait or that get memory.
 #include <cuda.h>
 
@@ -46,6 +46,11 @@ void copy(std::uint64_t to, std::uint64_t from, std::uint64_t bytes) {
 void run(const Kernel& kernel) {
   const std::vector<std::uint64_t>& p = kernel.parameters;
   if (p.empty()) return;
+  if (*kernel.name == "fetch") {
+    for (std::uint64_t i = 0; i < p[2]; ++i)
+      at<std::uint64_t>(p[1])[i] = at<const volatile std::uint64_t>(p[0])[i];
+    return;
+  }
   const auto* const table = at<const volatile std::uint64_t>(p[0]);
   const auto* const copies = at<const CopyEntry>(p[1]);
   if (*kernel.name == "copy_in") {
@@ -168,13 +173,17 @@ CUresult cuModuleUnload(CUmodule module) { return delete reinterpret_cast<char*>
 CUresult cuModuleGetFunction(CUfunction* function, CUmodule, const char* name) {
   return *function = handle_of<CUfunction>(new std::string(name)), CUDA_SUCCESS;  // stays, as functions do
 }
+CUresult cuFuncSetAttribute(CUfunction, CUfunction_attribute, int) { return CUDA_SUCCESS; }
 CUresult cuLaunchKernel(CUfunction function, unsigned, unsigned parts, unsigned, unsigned, unsigned, unsigned,
                         unsigned, CUstream, void** parameters, void**) {
   Kernel kernel{reinterpret_cast<const std::string*>(function), {}, parts};
-  const std::size_t count = *kernel.name == "copy_in" ? 2 : *kernel.name == "copy_out" ? 6 : 0;
+  const std::size_t count = *kernel.name == "copy_in"    ? 2
+                            : *kernel.name == "fetch"    ? 3
+                            : *kernel.name == "copy_out" ? 6
+                                                         : 0;
   for (std::size_t i = 0; i < count; ++i) {
     std::uint64_t value = 0;
-    // The third of copy_out is an int.
+    // The third of fetch and of copy_out is an int.
     std::memcpy(&value, parameters[i], i == 2 ? sizeof(int) : sizeof(value));
     kernel.parameters.push_back(value);
   }
@@ -183,6 +192,12 @@ CUresult cuLaunchKernel(CUfunction function, unsigned, unsigned parts, unsigned,
   else
     run(kernel);
   return CUDA_SUCCESS;
+}
+CUresult cuLaunchKernelEx(const CUlaunchConfig* config, CUfunction function, void** parameters,
+                          void** extra) {
+  return cuLaunchKernel(function, config->gridDimX, config->gridDimY, config->gridDimZ, config->blockDimX,
+                        config->blockDimY, config->blockDimZ, config->sharedMemBytes, config->hStream,
+                        parameters, extra);
 }
 
 CUresult cuGetErrorName(CUresult, const char** text) { return *text = "CUDA_FAKE", CUDA_SUCCESS; }
