@@ -259,6 +259,12 @@ std::string_view host_prelude() {
   return text;
 }
 
+std::string replaced(std::string text, std::string_view word, std::string_view with) {
+  for (std::size_t at = text.find(word); at != std::string::npos; at = text.find(word, at + with.size()))
+    text.replace(at, word.size(), with);
+  return text;
+}
+
 std::string join_kernels(std::string_view prelude, const std::vector<std::string>& sources) {
   std::string text(prelude);
   for (std::size_t i = 0; i < sources.size(); ++i)

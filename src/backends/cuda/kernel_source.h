@@ -27,6 +27,9 @@ std::string_view cuda_prelude();
 // The same for the C++ compiler of the host.
 std::string_view host_prelude();
 
+// `text` with each `word` replaced.
+std::string replaced(std::string text, std::string_view word, std::string_view with);
+
 // One source with many kernels: the function `run` of sources[i] becomes `run_<i>`. `prelude` is one of the above.
 std::string join_kernels(std::string_view prelude, const std::vector<std::string>& sources);
 // The same for a GPU, each kernel as launch_kernel() wants it: with a last parameter more, `int next_is_early`, whether the

@@ -5,6 +5,8 @@
 
 #include <algorithm>
 
+#include "backends/cuda/kernel_source.h"
+
 namespace inflight::cuda {
 namespace {
 
@@ -13,12 +15,6 @@ constexpr int kKeptMax = 16;
 
 std::string kept_name(const ov::Output<ov::Node>& value, const Emitter& emitter) {
   return emitter.kept_name(value);
-}
-
-std::string replaced(std::string text, const std::string& value) {
-  for (std::size_t at = text.find("$0"); at != std::string::npos; at = text.find("$0", at + value.size()))
-    text.replace(at, 2, value);
-  return text;
 }
 
 }  // namespace
@@ -120,7 +116,7 @@ Result<std::string> emit_row_reduction(Emitter& emitter, Frame& frame, const ov:
   INFLIGHT_TRY_ASSIGN(const std::string x,
                       emit_kept(emitter, frame, value, value_indices(emitter, frame, at)));
   emitter.line(fmt::format("{0} = {1}()({0}, ({2})({3}));", sum, reduction.functor, reduction.type,
-                           replaced(reduction.element, x)));
+                           replaced(reduction.element, "$0", x)));
   close_elements(emitter);
   return emitter.local(reduction.type, fmt::format("lane_reduce<kLanes>({}, {}())", sum, reduction.functor));
 }

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "backends/cuda/kernel_source.h"
 #include "base/check.h"
 
 namespace inflight::cuda {
@@ -66,10 +67,7 @@ std::string tail_of() {
 
 std::string with_dtype(std::string text, DType dtype) {
   INFLIGHT_CHECK(dtype == DType::kF16 || dtype == DType::kBF16);
-  const std::string name = dtype == DType::kF16 ? "f16" : "bf16";
-  for (std::size_t at = text.find("$T"); at != std::string::npos; at = text.find("$T", at))
-    text.replace(at, 2, name);
-  return text;
+  return replaced(std::move(text), "$T", dtype == DType::kF16 ? "f16" : "bf16");
 }
 
 // The scores of up to 1,024 keys at a time, with the softmax of those before corrected as the largest grows.

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 
+#include "backends/cuda/kernel_source.h"
 #include "base/check.h"
 
 namespace inflight::cuda {
@@ -45,6 +46,18 @@ bool is_matrix(const GpuTensor& image) {
          (extents[0] == 1 || strides[0] == extents[2] * extents[3] * strides[3]);
 }
 
+// What follows the product, whose last dimension but one counts the rows.
+void take_epilogue(ProductShape& shape, const EpilogueShape& epilogue) {
+  const std::size_t row = epilogue.extents.size() - 2;
+  shape.row_c = epilogue.strides[row];
+  shape.result_dtype = epilogue.dtype;
+  shape.has_bias = epilogue.has_bias;
+  shape.bias_dtype = epilogue.bias_dtype;
+  shape.has_residual = epilogue.has_residual;
+  if (epilogue.has_residual) shape.row_residual = epilogue.residual_strides[row];
+  shape.activation = epilogue.activation;
+}
+
 std::int64_t steps_of(const ProductShape& shape, const ProductTile& tile) {
   return (shape.k + tile.k - 1) / tile.k;
 }
@@ -57,11 +70,6 @@ std::size_t shared_bytes(const ProductTile& tile) {
   const int operands = tile.stages * (tile.m + tile.n) * tile.k * 2;
   const int sums = tile.m * (tile.n + 4) * 4;
   return static_cast<std::size_t>(std::max(operands, sums));
-}
-
-void replace_all(std::string& text, std::string_view word, std::string_view with) {
-  for (std::size_t at = text.find(word); at != std::string::npos; at = text.find(word, at + with.size()))
-    text.replace(at, word.size(), with);
 }
 
 // Where row `m` of the product lies in x, and which place of the window it is at; a matrix has one place.
@@ -127,7 +135,7 @@ constexpr const char* kBody = R"(
   constexpr int kChunksB = kTileN / 8, kRowsAtOnceB = kThreads / kChunksB;
   constexpr int kStageBytes = (kTileM + kTileN) * kTileK * 2, kPitch = kTileN + 4;
   constexpr int kTilesM = (M + kTileM - 1) / kTileM, kSteps = (K + kTileK - 1) / kTileK;
-#define SWIZZLE(at, chunks) ((chunks) >= 8 ? (at) & 7 : (chunks) == 4 ? (at) >> 1 & 3 : (at) >> 2 & 1)
+#define SWIZZLE(at, chunks) ((chunks) >= 8 ? (at) & 7 : (at) >> 1 & 3)
 #define LDMATRIX(how, x, y, from)                                                                               \
   asm volatile("ldmatrix.sync.aligned.m8n8.x4" how ".shared.b16 {%0, %1, %2, %3}, [%4];"                        \
                : "=r"(x[0]), "=r"(x[1]), "=r"(y[0]), "=r"(y[1]) : "r"(from) : "memory")
@@ -312,24 +320,16 @@ std::optional<ProductShape> product_shape(const GpuGraph& graph, const Convoluti
   shape.row_a = x.strides[3];
   shape.row_b = w.strides[0];
   shape.constant_b = w.storage == Storage::kConstant;
-  shape.row_c = y.strides[3];
-  shape.result_dtype = y.dtype;
-  shape.activation = step.activation;
+  take_epilogue(shape, epilogue_of(graph, step));
   if (!aligned(graph, {step.x, step.w, step.bias, step.residual, step.y})) return std::nullopt;
   const bool dense_w = w.strides[1] == 1 && (w.extents[3] == 1 || w.strides[3] == w.extents[1]) &&
                        (w.extents[2] == 1 || w.strides[2] == w.extents[1] * w.extents[3]);
   if (step.groups != 1 || !dense_w || !is_matrix(y) || x.strides[1] != 1 || x.extents[1] % kUnit != 0)
     return std::nullopt;
-  if (step.bias != kNoTensor) {
-    shape.has_bias = true;
-    shape.bias_dtype = tensor(graph, step.bias).dtype;
-  }
   if (step.residual != kNoTensor) {
     const GpuTensor& residual = tensor(graph, step.residual);
     if (!is_matrix(residual) || residual.extents != y.extents || residual.dtype != x.dtype)
       return std::nullopt;
-    shape.has_residual = true;
-    shape.row_residual = residual.strides[3];
   }
   const bool one_place = w.extents[2] == 1 && w.extents[3] == 1 && step.strides == Extents{1, 1} &&
                          step.pads_begin == Extents{0, 0} && step.pads_end == Extents{0, 0};
@@ -350,23 +350,13 @@ std::optional<ProductShape> product_shape(const GpuGraph& graph, const MatmulSte
   shape.k = step.k;
   shape.row_a = row_stride(tensor(graph, step.a));
   shape.row_b = row_stride(tensor(graph, step.b));
-  shape.row_c = row_stride(tensor(graph, step.c));
-  shape.result_dtype = tensor(graph, step.c).dtype;
+  take_epilogue(shape, epilogue_of(graph, step));
   shape.transposed_b = step.transpose_b;
   shape.constant_b = tensor(graph, step.b).storage == Storage::kConstant;
   shape.alpha = step.alpha;
-  shape.activation = step.activation;
   if (step.batch != 1 || step.transpose_a) return std::nullopt;
   if (!aligned(graph, {step.a, step.b, step.bias, step.residual, step.c})) return std::nullopt;
-  if (step.bias != kNoTensor) {
-    shape.has_bias = true;
-    shape.bias_dtype = tensor(graph, step.bias).dtype;
-  }
-  if (step.residual != kNoTensor) {
-    if (tensor(graph, step.residual).dtype != shape.dtype) return std::nullopt;
-    shape.has_residual = true;
-    shape.row_residual = row_stride(tensor(graph, step.residual));
-  }
+  if (step.residual != kNoTensor && tensor(graph, step.residual).dtype != shape.dtype) return std::nullopt;
   if (tensor(graph, step.b).dtype != shape.dtype) return std::nullopt;
   return fits(shape) ? std::optional(shape) : std::nullopt;
 }
@@ -432,13 +422,14 @@ StepSource product_source(const ProductShape& shape, const ProductTile& tile) {
       shape.result_dtype == DType::kF32 ? "float" : "unsigned short");
   text += constants_of(shape, tile);
   text += kBody;
-  replace_all(text, "ROWS_OF_A", shape.window ? kRowsOfWindow : kRowsOfMatrix);
-  replace_all(text, "LOAD_OF_A", shape.window ? kLoadOfWindow : kLoadOfMatrix);
-  replace_all(text, "LOAD_OF_B", shape.transposed_b ? kLoadOfB : kLoadOfRowsOfB);
-  replace_all(text, "FRAGMENTS_OF_B", shape.transposed_b ? kFragmentsOfB : kFragmentsOfRowsOfB);
-  replace_all(text, "SYNC_ALL", clustered ? kSyncCluster : "__syncthreads();");
-  replace_all(text, "SYNC_END", clustered ? kSyncCluster : "");
-  replace_all(text, "READ_PART", clustered ? kReadOthers : kReadOwn);
+  text = replaced(std::move(text), "ROWS_OF_A", shape.window ? kRowsOfWindow : kRowsOfMatrix);
+  text = replaced(std::move(text), "LOAD_OF_A", shape.window ? kLoadOfWindow : kLoadOfMatrix);
+  text = replaced(std::move(text), "LOAD_OF_B", shape.transposed_b ? kLoadOfB : kLoadOfRowsOfB);
+  text =
+      replaced(std::move(text), "FRAGMENTS_OF_B", shape.transposed_b ? kFragmentsOfB : kFragmentsOfRowsOfB);
+  text = replaced(std::move(text), "SYNC_ALL", clustered ? kSyncCluster : "__syncthreads();");
+  text = replaced(std::move(text), "SYNC_END", clustered ? kSyncCluster : "");
+  text = replaced(std::move(text), "READ_PART", clustered ? kReadOthers : kReadOwn);
   std::string added;
   if (shape.has_bias) {
     added += shape.bias_dtype == DType::kF32
@@ -451,18 +442,19 @@ StepSource product_source(const ProductShape& shape, const ProductTile& tile) {
         "    const Pack<unsigned short, 8> old = *(const Pack<unsigned short, 8>*)(residual + m * {} + n);\n",
         shape.row_residual);
   }
-  replace_all(text, "ADDED", added);
+  text = replaced(std::move(text), "ADDED", added);
   const bool real = shape.result_dtype == DType::kF32;
-  replace_all(text, "STORE_PIECE", real ? kStoreReal : kStoreHalf);
-  replace_all(text, "EMPTY_PIECE", real ? kReal : kHalf);
-  replace_all(text, "ADD_BIAS",
-              !shape.has_bias ? ""
-              : shape.bias_dtype == DType::kF32
-                  ? "+ (e < 4 ? bias_low.at[e & 3] : bias_high.at[e & 3])"
-                  : fmt::format("+ load_{}(&more.at[e])", shape.bias_dtype == DType::kF16 ? "f16" : "bf16"));
-  replace_all(text, "ADD_RESIDUAL", shape.has_residual ? "+ load_$T(&old.at[e])" : "");
-  replace_all(text, "ACTIVATED", activated(shape.activation, "v"));
-  replace_all(text, "$T", shape.dtype == DType::kF16 ? "f16" : "bf16");
+  text = replaced(std::move(text), "STORE_PIECE", real ? kStoreReal : kStoreHalf);
+  text = replaced(std::move(text), "EMPTY_PIECE", real ? kReal : kHalf);
+  text =
+      replaced(std::move(text), "ADD_BIAS",
+               !shape.has_bias ? ""
+               : shape.bias_dtype == DType::kF32
+                   ? "+ (e < 4 ? bias_low.at[e & 3] : bias_high.at[e & 3])"
+                   : fmt::format("+ load_{}(&more.at[e])", shape.bias_dtype == DType::kF16 ? "f16" : "bf16"));
+  text = replaced(std::move(text), "ADD_RESIDUAL", shape.has_residual ? "+ load_$T(&old.at[e])" : "");
+  text = replaced(std::move(text), "ACTIVATED", activated(shape.activation, "v"));
+  text = replaced(std::move(text), "$T", shape.dtype == DType::kF16 ? "f16" : "bf16");
   return {std::move(text), tiles_of(shape, tile) * tile.split, threads, shared_bytes(tile)};
 }
 
