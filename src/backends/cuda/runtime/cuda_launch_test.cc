@@ -3,7 +3,10 @@
 // where there is no driver it runs with one that computes nothing (testing/fake_driver.cc).
 #include <dlfcn.h>
 
+#include <utility>
+
 #include "backends/cuda/runtime/cuda_test_support.h"
+#include "backends/cuda/runtime/graph_edges.h"
 #include "support/allocations.h"
 
 namespace inflight::cuda {
@@ -76,6 +79,48 @@ TEST_F(CudaLaunch, AllocatesNothingAndNeverWaits) {
   EXPECT_EQ(most, 0);
   EXPECT_EQ(waited, 0U);
   EXPECT_EQ(got, 0U);
+}
+
+// Kernels of ours begin early (from compute capability 9.0 on), but not behind the nodes that must have ended.
+TEST_F(CudaLaunch, BeginsAfterTheEndOfTheNodesThatAreGiven) {
+  const auto slot = bind();
+  ASSERT_NE(slot, nullptr);
+  const DriverApi& api = device_->api();
+  std::vector<CUgraphNode> to_end;
+  EXPECT_EQ(add_newest_nodes(*device_, slot->stream(), to_end).code(), StatusCode::kInternal);
+  ASSERT_EQ(api.cuStreamBeginCapture(slot->stream(), CU_STREAM_CAPTURE_MODE_RELAXED), CUDA_SUCCESS);
+  EXPECT_TRUE(add_newest_nodes(*device_, slot->stream(), to_end).ok());
+  EXPECT_TRUE(to_end.empty());
+  for (int kernel = 0; kernel < 4; ++kernel) {
+    if (kernel == 2) {
+      EXPECT_TRUE(add_newest_nodes(*device_, slot->stream(), to_end).ok());
+    }
+    EXPECT_TRUE(slot->enqueue_step(0, Width::kWide, slot->stream()).ok());
+  }
+  CUgraph graph = nullptr;
+  ASSERT_EQ(api.cuStreamEndCapture(slot->stream(), &graph), CUDA_SUCCESS);
+  ASSERT_EQ(to_end.size(), 1U);
+  const auto early_behind = [&] {
+    std::array<CUgraphNode, 3> from{};
+    std::array<CUgraphNode, 3> to{};
+    std::array<CUgraphEdgeData, 3> edges{};
+    std::size_t count = from.size();
+    EXPECT_EQ(api.cuGraphGetEdges(graph, from.data(), to.data(), edges.data(), &count), CUDA_SUCCESS);
+    EXPECT_EQ(count, 3U);
+    int early = 0;
+    bool given = false;
+    for (std::size_t i = 0; i < count; ++i) {
+      const bool is_early = edges[i].type == CU_GRAPH_DEPENDENCY_TYPE_PROGRAMMATIC;
+      if (is_early) ++early;
+      if (is_early && from[i] == to_end[0]) given = true;
+    }
+    return std::pair(early, given);
+  };
+  const bool can = device_->compute_capability() >= 90;
+  EXPECT_EQ(early_behind(), std::pair(can ? 3 : 0, can));
+  EXPECT_TRUE(begin_after_end_of(*device_, to_end, graph).ok());
+  EXPECT_EQ(early_behind(), std::pair(can ? 2 : 0, false));
+  api.cuGraphDestroy(graph);
 }
 
 // The counters count: what is asked of the device above would be seen.

@@ -201,21 +201,39 @@ std::size_t GpuProgram::candidate(const PlanRun& run, Width width) const {
   return width == Width::kWide ? choices_[run.plan].wide : choices_[run.plan].narrow;
 }
 
+bool GpuProgram::expects_end(std::size_t index, Width width) const {
+  const auto* run = std::get_if<PlanRun>(&runs_[index]);
+  return run != nullptr && plans_[run->plan]->ahead(candidate(*run, width)) == Ahead::kExpectsEnd;
+}
+
+// Kernels of ours may let the next one come before they themselves have waited. A library's have waited by then, so
+// what lies ahead of that step has ended.
+std::vector<TensorId> GpuProgram::unwritten(std::size_t index, Width width) const {
+  std::vector<TensorId> unwritten;
+  for (std::size_t i = index + 1; i-- > 0;) {
+    const std::vector<TensorId> of_step = writes_of(graph_.steps[i]);
+    unwritten.insert(unwritten.end(), of_step.begin(), of_step.end());
+    const auto* run = std::get_if<PlanRun>(&runs_[i]);
+    if (run != nullptr && plans_[run->plan]->ahead(candidate(*run, width)) != Ahead::kWaits) break;
+  }
+  return unwritten;
+}
+
 bool GpuProgram::next_is_early(std::size_t index, Width width) const {
   if (index + 1 == runs_.size()) return false;
   const auto* next = std::get_if<PlanRun>(&runs_[index + 1]);
   if (next == nullptr) return true;
   const Ahead ahead = plans_[next->plan]->ahead(candidate(*next, width));
   if (ahead != Ahead::kWaitsForA) return ahead == Ahead::kWaits;
+  const std::vector<TensorId> unwritten = this->unwritten(index, width);
   // Views share memory, so tensors are compared by the place where they lie.
-  const std::vector<TensorId> written = writes_of(graph_.steps[index]);
-  const auto is_written = [&](TensorId id) {
-    return id != kNoTensor && std::any_of(written.begin(), written.end(), [&](TensorId one) {
+  const auto is_unwritten = [&](TensorId id) {
+    return id != kNoTensor && std::any_of(unwritten.begin(), unwritten.end(), [&](TensorId one) {
              return overlap(graph_.tensors[static_cast<std::size_t>(id)],
                             graph_.tensors[static_cast<std::size_t>(one)]);
            });
   };
-  return std::none_of(next->tensors.begin() + 1, next->tensors.end() - 1, is_written);
+  return std::none_of(next->tensors.begin() + 1, next->tensors.end() - 1, is_unwritten);
 }
 
 Status GpuProgram::enqueue(std::size_t index, Width width, CUstream stream,

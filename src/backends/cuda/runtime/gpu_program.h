@@ -94,6 +94,10 @@ class GpuProgram : public std::enable_shared_from_this<GpuProgram> {
   // How many steps have each plan.
   std::vector<std::size_t> uses() const;
   std::size_t candidate(const PlanRun& run, Width width) const;
+  // Whether the step does not wait as it must if it begins before the one ahead of it has ended.
+  bool expects_end(std::size_t index, Width width) const;
+  // What may not be written yet when the step after `index` begins early.
+  std::vector<TensorId> unwritten(std::size_t index, Width width) const;
   // Whether the step after `index` may begin before that one has ended.
   bool next_is_early(std::size_t index, Width width) const;
   // Puts step `index` into a stream. Under mutex_.
@@ -153,7 +157,8 @@ class GpuSlot final : public BoundProgram {
   Status make_staging();
   Status try_steps();
   Status capture(Width width);
-  Status enqueue_all(Width width, CUstream stream);
+  //   to_end   gets the nodes that must have ended before what comes behind them begins
+  Status capture_all(Width width, std::vector<CUgraphNode>& to_end);
   Status enqueue_fetch(CUstream stream);
   Status enqueue_copies_in(CUstream stream);
   Status enqueue_copies_out(CUstream stream);

@@ -6,6 +6,7 @@
 #include <new>
 
 #include "backends/cuda/runtime/gpu_program.h"
+#include "backends/cuda/runtime/graph_edges.h"
 #include "backends/cuda/runtime/step_sources.h"
 #include "base/check.h"
 
@@ -166,13 +167,15 @@ Status GpuSlot::enqueue_step(std::size_t step, Width width, CUstream stream) {
   return program_->enqueue(step, width, stream, addresses_, workspace_.address());
 }
 
-Status GpuSlot::enqueue_all(Width width, CUstream stream) {
+Status GpuSlot::capture_all(Width width, std::vector<CUgraphNode>& to_end) {
   program_->mutex_.assert_held();
-  INFLIGHT_TRY(enqueue_fetch(stream));
-  INFLIGHT_TRY(enqueue_copies_in(stream));
-  for (std::size_t i = 0; i < program_->runs_.size(); ++i)
-    INFLIGHT_TRY(program_->enqueue(i, width, stream, addresses_, workspace_.address()));
-  return enqueue_copies_out(stream);
+  INFLIGHT_TRY(enqueue_fetch(stream()));
+  INFLIGHT_TRY(enqueue_copies_in(stream()));
+  for (std::size_t i = 0; i < program_->runs_.size(); ++i) {
+    if (program_->expects_end(i, width)) INFLIGHT_TRY(add_newest_nodes(*program_->device_, stream(), to_end));
+    INFLIGHT_TRY(program_->enqueue(i, width, stream(), addresses_, workspace_.address()));
+  }
+  return enqueue_copies_out(stream());
 }
 
 Status GpuSlot::capture(Width width) {
@@ -181,11 +184,13 @@ Status GpuSlot::capture(Width width) {
   const MutexLock lock(program_->mutex_);
   INFLIGHT_TRY(device.check(api.cuStreamBeginCapture(stream(), CU_STREAM_CAPTURE_MODE_RELAXED),
                             "cuStreamBeginCapture"));
-  Status captured = enqueue_all(width, stream());
+  std::vector<CUgraphNode> to_end;
+  Status captured = capture_all(width, to_end);
   CUgraph graph = nullptr;
   const Status ended = device.check(api.cuStreamEndCapture(stream(), &graph), "cuStreamEndCapture");
   if (captured.ok()) captured = ended;
   const auto index = static_cast<std::size_t>(width);
+  if (captured.ok()) captured = begin_after_end_of(device, to_end, graph);
   if (captured.ok())
     captured = device.check(api.cuGraphGetNodes(graph, nullptr, &nodes_[index]), "cuGraphGetNodes");
   if (captured.ok())

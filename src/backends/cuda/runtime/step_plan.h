@@ -36,7 +36,7 @@ struct OperandBytes {
 enum class Ahead : std::uint8_t {
   kWaits,       // ours: it waits before it reads or writes what a kernel ahead may use
   kWaitsForA,   // cuBLASLt's: it waits before it reads `a`. Of its other operands nothing is known
-  kExpectsEnd,  // cuDNN's: ResNet-50 came out wrong, where a residual was made by the kernel ahead
+  kExpectsEnd,  // cuDNN's: it asks to come early, and reads the residual without a wait (begin_after_end_of())
 };
 
 // Shared by all steps with the same signature. It knows no tensor of theirs.

@@ -20,9 +20,10 @@ using inflight::cuda::CopyEntry;
 struct Kernel {
   const std::string* name;
   std::vector<std::uint64_t> parameters;
-  unsigned parts;  // blockIdx.y
+  unsigned parts;      // blockIdx.y
+  bool early = false;  // it may begin before the one ahead of it has ended
 };
-using Work = std::vector<Kernel>;
+using Work = std::vector<Kernel>;  // one after another; a node is the place of its kernel, counted from 1
 
 std::atomic<unsigned long> waits{0};
 std::atomic<unsigned long> gets{0};
@@ -32,6 +33,13 @@ thread_local Work* captured = nullptr;  // of the stream that captures
 template <typename Handle, typename Object>
 Handle handle_of(Object* object) {
   return reinterpret_cast<Handle>(object);
+}
+
+CUgraphNode node_of(std::size_t place) {
+  return reinterpret_cast<CUgraphNode>(place);  // NOLINT(performance-no-int-to-ptr)
+}
+Kernel& behind(CUgraph graph, CUgraphNode node) {
+  return reinterpret_cast<Work*>(graph)->at(reinterpret_cast<std::size_t>(node));
 }
 
 template <typename T>
@@ -165,6 +173,46 @@ CUresult cuGraphDestroy(CUgraph graph) { return delete reinterpret_cast<Work*>(g
 CUresult cuGraphGetNodes(CUgraph graph, CUgraphNode*, size_t* count) {
   return *count = reinterpret_cast<Work*>(graph)->size(), CUDA_SUCCESS;
 }
+CUresult cuStreamGetCaptureInfo(CUstream, CUstreamCaptureStatus* status, cuuint64_t*, CUgraph*,
+                                const CUgraphNode** newest, const CUgraphEdgeData** edges, size_t* count) {
+  static thread_local CUgraphNode last;
+  static constexpr CUgraphEdgeData kWhole{};
+  *status = captured == nullptr ? CU_STREAM_CAPTURE_STATUS_NONE : CU_STREAM_CAPTURE_STATUS_ACTIVE;
+  *count = captured == nullptr || captured->empty() ? 0 : 1;
+  last = node_of(*count == 0 ? 0 : captured->size());
+  *newest = &last;
+  *edges = &kWhole;
+  return CUDA_SUCCESS;
+}
+CUresult cuGraphGetEdges(CUgraph graph, CUgraphNode* from, CUgraphNode* to, CUgraphEdgeData* edges,
+                         size_t* count) {
+  const Work& work = *reinterpret_cast<Work*>(graph);
+  *count = work.empty() ? 0 : work.size() - 1;
+  for (std::size_t i = 0; from != nullptr && i < *count; ++i) {
+    from[i] = node_of(i + 1);
+    to[i] = node_of(i + 2);
+    edges[i] = {};
+    if (!work[i + 1].early) continue;
+    edges[i].type = CU_GRAPH_DEPENDENCY_TYPE_PROGRAMMATIC;
+    edges[i].from_port = CU_GRAPH_KERNEL_NODE_PORT_PROGRAMMATIC;
+  }
+  return CUDA_SUCCESS;
+}
+// An edge is there always; what is removed and added is its kind.
+CUresult cuGraphRemoveDependencies(CUgraph graph, const CUgraphNode* from, const CUgraphNode*,
+                                   const CUgraphEdgeData* edges, size_t count) {
+  for (std::size_t i = 0; i < count; ++i) {
+    const bool early = edges[i].type == CU_GRAPH_DEPENDENCY_TYPE_PROGRAMMATIC;
+    if (behind(graph, from[i]).early != early) return CUDA_ERROR_INVALID_VALUE;
+  }
+  return CUDA_SUCCESS;
+}
+CUresult cuGraphAddDependencies(CUgraph graph, const CUgraphNode* from, const CUgraphNode*,
+                                const CUgraphEdgeData* edges, size_t count) {
+  for (std::size_t i = 0; i < count; ++i)
+    behind(graph, from[i]).early = edges[i].type == CU_GRAPH_DEPENDENCY_TYPE_PROGRAMMATIC;
+  return CUDA_SUCCESS;
+}
 
 CUresult cuModuleLoadData(CUmodule* module, const void*) {
   return *module = handle_of<CUmodule>(new char), CUDA_SUCCESS;
@@ -195,9 +243,14 @@ CUresult cuLaunchKernel(CUfunction function, unsigned, unsigned parts, unsigned,
 }
 CUresult cuLaunchKernelEx(const CUlaunchConfig* config, CUfunction function, void** parameters,
                           void** extra) {
-  return cuLaunchKernel(function, config->gridDimX, config->gridDimY, config->gridDimZ, config->blockDimX,
-                        config->blockDimY, config->blockDimZ, config->sharedMemBytes, config->hStream,
-                        parameters, extra);
+  const CUresult launched = cuLaunchKernel(function, config->gridDimX, config->gridDimY, config->gridDimZ,
+                                           config->blockDimX, config->blockDimY, config->blockDimZ,
+                                           config->sharedMemBytes, config->hStream, parameters, extra);
+  for (unsigned i = 0; captured != nullptr && i < config->numAttrs; ++i) {
+    if (config->attrs[i].id == CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION)
+      captured->back().early = config->attrs[i].value.programmaticStreamSerializationAllowed != 0;
+  }
+  return launched;
 }
 
 CUresult cuGetErrorName(CUresult, const char** text) { return *text = "CUDA_FAKE", CUDA_SUCCESS; }
