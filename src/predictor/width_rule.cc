@@ -191,26 +191,26 @@ void WidthRule::arrived(TimePoint when, bool idle) noexcept {
   const double narrow = shadow_narrow(now);
   // While launches are wide, the device itself shows whether a queue is left: a mean that is too long for a while must
   // not make one up.
-  if (idle && follows_ == Width::kWide && since_wide_ == 0) wide_until_ = now;
+  if (idle && follows_ == Width::kWide && since_wide_ == 0) wide_until_ = std::min(wide_until_, now);
   const double cut = now + kWideCut * std::max(narrow, round);
   const double cold = now > wide_until_ + kAwake ? times_.after_idle(Width::kWide) : 0;
   wide_until_ = std::min(std::max(wide_until_, now) + cold + times_.wide(), cut);
   const double wide = wide_until_ - now;
   if (gap_of_late_ > kQuieter * gap_of_long_) {
     gap_of_long_ = gap_of_late_;
-    ratios_ = weights_ = 0;
+    wide_eighths_ = narrow_eighths_ = 0;
   }
   idle_in_a_row_ = idle ? idle_in_a_row_ + 1 : 0;
   if (idle_in_a_row_ == kIdleInARowPerSlot * at_once_) {
     idle_in_a_row_ = 0;
-    if (follows_ == Width::kNarrow) ratios_ = weights_ = 0;
+    if (follows_ == Width::kNarrow) wide_eighths_ = narrow_eighths_ = 0;
   }
   const double fade = (1 - 1 / kMemoryArrivals) / (1 + gap / (kMemoryRounds * round));
-  ratios_ = ratios_ * fade + eighth_power(wide / narrow);
-  weights_ = weights_ * fade + 1;
-  if (ratios_ > weights_ * eighth_power(kUpper))
+  wide_eighths_ = wide_eighths_ * fade + eighth_power(wide / round);
+  narrow_eighths_ = narrow_eighths_ * fade + eighth_power(narrow / round);
+  if (wide_eighths_ > narrow_eighths_ * eighth_power(kUpper))
     follows_ = Width::kNarrow;
-  else if (ratios_ < weights_ * lower_)
+  else if (wide_eighths_ < narrow_eighths_ * lower_)
     follows_ = Width::kWide;
 }
 
@@ -244,7 +244,7 @@ void WidthRule::ended(Width width, int together, Warmth warmth, Duration service
   if (width != Width::kWide || !doubted_ || wide_to_measure_ > 0) return;
   doubted_ = false;
   // The shadows have seen a service time that was not true.
-  if (!wide_is_doubtful()) ratios_ = weights_ = 0;
+  if (!wide_is_doubtful()) wide_eighths_ = narrow_eighths_ = 0;
 }
 
 Warmth WidthRule::started(Width width, TimePoint now, Duration idle) noexcept {

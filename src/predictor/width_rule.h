@@ -76,9 +76,9 @@ struct WidthView {
 
 // Chooses the width by two *shadow queues*, which see every arrival: in one, all predictions run wide, one after
 // another; in the other, all run narrow. Each tells how long the prediction would take there, from the measured
-// service times. The rule keeps the mean of (wide latency / narrow latency)^8 over the recent arrivals, in which the
-// worst moments of the wide queue count most, as in a 99th percentile; it turns narrow above 1.1^8, and wide again
-// below a lower bound. It needs no model of the arrivals: steady, random and bursty ones show in the shadows as what
+// service times. The rule compares the shadows' 8-norms: the means of the eighth powers of the recent latencies, in
+// which the worst moments count most, as in a 99th percentile. It turns narrow if the wide one's is more than 1.1 times
+// the narrow one's, and wide again below a lower bound. It needs no model of the arrivals: steady, random and bursty ones show in the shadows as what
 // they are. While it is wide, a queue that one narrow round clears sooner runs narrow at once.
 // docs/adr/0011-width-follows-the-better-shadow.md says what else was tried.
 //   thread   one at a time: its owner has a lock
@@ -141,9 +141,9 @@ class WidthRule {
   std::size_t narrow_oldest_ = 0;
   int narrow_busy_ = 0;     // of narrow_ends_, those still to come, counted from the newest
   double narrow_last_ = 0;  // the latest of them
-  // Of the eighth powers: their sum and that of their weights, both of which fade.
-  double ratios_ = 0;
-  double weights_ = 0;
+  // The sums of the eighth powers of the shadows' latencies, in rounds of narrow launches; both fade.
+  double wide_eighths_ = 0;
+  double narrow_eighths_ = 0;
 };
 
 }  // namespace inflight::internal
