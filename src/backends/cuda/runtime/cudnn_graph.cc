@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "backends/cuda/runtime/cudnn_graph.h"
 
+#include <cudnn_frontend.h>
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <string_view>
+#include <unordered_map>
 #include <utility>
 
-#include "backends/cuda/runtime/step_plan.h"
+#include "base/user_code.h"
 #include "inflight/internal/mutex.h"
 
 namespace cudnn_frontend {
@@ -14,9 +17,14 @@ void* cudnn_dlhandle = nullptr;  // cudnn-frontend finds every function of cuDNN
 }
 
 namespace inflight::cuda {
+namespace {
 
+namespace fe = cudnn_frontend;
 using internal::Mutex;
 using internal::MutexLock;
+
+// Of the tensors, named as in Operands.
+enum Uid : std::int64_t { kA = 1, kB, kC, kBias, kResidual, kOut };
 
 Status frontend_status(fe::error_t error, std::string_view call) {
   if (error.is_good()) return Status();
@@ -25,6 +33,7 @@ Status frontend_status(fe::error_t error, std::string_view call) {
   return Status(StatusCode::kUnsupported, fmt::format("cuDNN: {}: {}", call, text));
 }
 
+// cuDNN's library, for cudnn-frontend: before its first call.
 Status open_cudnn() {
   static const Status opened = [] {
     INFLIGHT_TRY_ASSIGN(fe::cudnn_dlhandle, cudnn_library());
@@ -44,24 +53,31 @@ fe::DataType_t frontend_type(DType dtype) {
   }
 }
 
-GpuTensor shape_of(const GpuGraph& graph, TensorId id) {
-  GpuTensor shape;
-  if (id == kNoTensor) return shape;
-  const GpuTensor& one = graph.tensors[static_cast<std::size_t>(id)];
-  shape.dtype = one.dtype;
-  shape.extents = one.extents;
-  shape.strides = one.strides;
-  return shape;
-}
-
-std::shared_ptr<fe::graph::Tensor_attributes> add_tensor(fe::graph::Graph& graph, const GpuTensor& tensor,
-                                                         std::int64_t uid) {
-  return graph.tensor(fe::graph::Tensor_attributes()
-                          .set_name(fmt::format("t{}", uid))
-                          .set_uid(uid)
-                          .set_data_type(frontend_type(tensor.dtype))
-                          .set_dim(tensor.extents)
-                          .set_stride(tensor.strides));
+fe::graph::Pointwise_attributes activation_attributes(Activation activation) {
+  fe::graph::Pointwise_attributes attributes;
+  switch (activation) {
+    case Activation::kNone:
+      break;
+    case Activation::kRelu:
+      attributes.set_mode(fe::PointwiseMode_t::RELU_FWD);
+      break;
+    case Activation::kRelu6:
+      attributes.set_mode(fe::PointwiseMode_t::RELU_FWD).set_relu_lower_clip(0.0F).set_relu_upper_clip(6.0F);
+      break;
+    case Activation::kSigmoid:
+      attributes.set_mode(fe::PointwiseMode_t::SIGMOID_FWD);
+      break;
+    case Activation::kTanh:
+      attributes.set_mode(fe::PointwiseMode_t::TANH_FWD);
+      break;
+    case Activation::kSilu:
+      attributes.set_mode(fe::PointwiseMode_t::SWISH_FWD);
+      break;
+    case Activation::kGelu:
+      attributes.set_mode(fe::PointwiseMode_t::GELU_FWD);
+      break;
+  }
+  return attributes;
 }
 
 // Handles of one device.
@@ -92,8 +108,6 @@ class CudnnHandles {
   std::vector<cudnnHandle_t> idle_ INFLIGHT_GUARDED_BY(mutex_);
 };
 
-namespace {
-
 // Kept for the life of the process: cuDNN's handles belong to the primary context of their device.
 CudnnHandles& handles_of(int device) {
   static Mutex mutex;
@@ -105,64 +119,189 @@ CudnnHandles& handles_of(int device) {
   return *one;
 }
 
+// A handle of cuDNN. Building plans takes one for each thread; running them needs any.
+class BorrowedHandle {
+ public:
+  static Result<BorrowedHandle> take(GpuDevice& device) {
+    INFLIGHT_TRY(open_cudnn());
+    INFLIGHT_TRY(device.make_current());
+    CudnnHandles& handles = handles_of(device.index());
+    INFLIGHT_TRY_ASSIGN(cudnnHandle_t const handle, handles.take());
+    return BorrowedHandle(handles, handle);
+  }
+  BorrowedHandle(BorrowedHandle&& other) noexcept
+      : handles_(other.handles_), handle_(std::exchange(other.handle_, nullptr)) {}
+  BorrowedHandle(const BorrowedHandle&) = delete;
+  BorrowedHandle& operator=(const BorrowedHandle&) = delete;
+  BorrowedHandle& operator=(BorrowedHandle&&) = delete;
+  ~BorrowedHandle() {
+    if (handle_ != nullptr) handles_->give_back(handle_);
+  }
+  cudnnHandle_t get() const noexcept { return handle_; }
+
+ private:
+  BorrowedHandle(CudnnHandles& handles, cudnnHandle_t handle) : handles_(&handles), handle_(handle) {}
+  CudnnHandles* handles_;
+  cudnnHandle_t handle_;
+};
+
 }  // namespace
 
-Result<BorrowedHandle> BorrowedHandle::take(GpuDevice& device) {
-  INFLIGHT_TRY(open_cudnn());
-  INFLIGHT_TRY(device.make_current());
-  CudnnHandles& handles = handles_of(device.index());
-  INFLIGHT_TRY_ASSIGN(cudnnHandle_t const handle, handles.take());
-  return BorrowedHandle(handles, handle);
+struct CudnnGraph::Nodes {
+  fe::graph::Graph graph;
+  std::vector<Uid> uids;
+
+  void set_types(DType io) {
+    graph.set_io_data_type(frontend_type(io))
+        .set_intermediate_data_type(fe::DataType_t::FLOAT)
+        .set_compute_data_type(fe::DataType_t::FLOAT);
+  }
+  std::shared_ptr<fe::graph::Tensor_attributes> add(Uid uid, DType dtype, const Extents& extents,
+                                                    const Extents& strides) {
+    uids.push_back(uid);
+    return graph.tensor(fe::graph::Tensor_attributes()
+                            .set_name(fmt::format("t{}", static_cast<int>(uid)))
+                            .set_uid(uid)
+                            .set_data_type(frontend_type(dtype))
+                            .set_dim(extents)
+                            .set_stride(strides));
+  }
+  std::shared_ptr<fe::graph::Tensor_attributes> add(Uid uid, const GpuTensor& tensor) {
+    return add(uid, tensor.dtype, tensor.extents, tensor.strides);
+  }
+  void set_out(const std::shared_ptr<fe::graph::Tensor_attributes>& out, const GpuTensor& tensor) {
+    uids.push_back(kOut);
+    out->set_output(true)
+        .set_uid(kOut)
+        .set_data_type(frontend_type(tensor.dtype))
+        .set_dim(tensor.extents)
+        .set_stride(tensor.strides);
+  }
+};
+
+CudnnGraph::CudnnGraph(std::shared_ptr<GpuDevice> device, std::unique_ptr<Nodes> nodes)
+    : device_(std::move(device)), nodes_(std::move(nodes)) {}
+CudnnGraph::~CudnnGraph() = default;
+
+// Makes the graph and asks for its plans.
+//   exact   f32 operands are not rounded to TF32
+template <typename AddNodes>
+Result<std::unique_ptr<CudnnGraph>> CudnnGraph::describe(std::shared_ptr<GpuDevice> device, bool exact,
+                                                         const AddNodes& add_nodes) {
+  INFLIGHT_TRY_ASSIGN(const BorrowedHandle handle, BorrowedHandle::take(*device));
+  std::unique_ptr<CudnnGraph> one(new CudnnGraph(std::move(device), std::make_unique<Nodes>()));
+  fe::graph::Graph& graph = one->nodes_->graph;
+  const Status described = internal::call_user([&]() -> Status {
+    add_nodes(*one->nodes_);
+    INFLIGHT_TRY(frontend_status(graph.validate(), "validate"));
+    INFLIGHT_TRY(frontend_status(graph.build_operation_graph(handle.get()), "operation graph"));
+    INFLIGHT_TRY(frontend_status(graph.create_execution_plans({fe::HeurMode_t::A, fe::HeurMode_t::FALLBACK}),
+                                 "plans"));
+    // A tensor core would round the operands to TF32.
+    if (exact) {
+      graph.deselect_numeric_notes(
+          {fe::NumericalNote_t::TENSOR_CORE, fe::NumericalNote_t::DOWN_CONVERT_INPUTS});
+    }
+    return Status();
+  });
+  const std::size_t count =
+      described.ok() ? static_cast<std::size_t>(std::max<std::int64_t>(0, graph.get_execution_plan_count()))
+                     : 0;
+  one->built_.assign(count, false);
+  one->workspaces_.assign(count, 0);
+  return one;
 }
 
-BorrowedHandle::BorrowedHandle(BorrowedHandle&& other) noexcept
-    : handles_(other.handles_), handle_(std::exchange(other.handle_, nullptr)) {}
+Result<std::unique_ptr<CudnnGraph>> CudnnGraph::of(std::shared_ptr<GpuDevice> device, const GpuGraph& graph,
+                                                   const ConvolutionStep& step, bool fused) {
+  const auto tensor = [&](TensorId id) -> const GpuTensor& {
+    return graph.tensors[static_cast<std::size_t>(id)];
+  };
+  const bool exact = tensor(step.x).dtype == DType::kF32;
+  return describe(std::move(device), exact, [&](Nodes& nodes) {
+    nodes.set_types(tensor(step.y).dtype);
+    auto y = nodes.graph.conv_fprop(nodes.add(kA, tensor(step.x)), nodes.add(kB, tensor(step.w)),
+                                    fe::graph::Conv_fprop_attributes()
+                                        .set_pre_padding(step.pads_begin)
+                                        .set_post_padding(step.pads_end)
+                                        .set_stride(step.strides)
+                                        .set_dilation(step.dilations));
+    const auto plus = [&](const std::shared_ptr<fe::graph::Tensor_attributes>& what) {
+      y = nodes.graph.pointwise(y, what,
+                                fe::graph::Pointwise_attributes().set_mode(fe::PointwiseMode_t::ADD));
+    };
+    if (fused && step.bias != kNoTensor) {
+      const std::int64_t channels = tensor(step.y).extents[1];
+      plus(nodes.add(kBias, tensor(step.bias).dtype, {1, channels, 1, 1}, {channels, 1, channels, channels}));
+    }
+    if (fused && step.residual != kNoTensor) plus(nodes.add(kResidual, tensor(step.residual)));
+    if (fused && step.activation != Activation::kNone)
+      y = nodes.graph.pointwise(y, activation_attributes(step.activation));
+    nodes.set_out(y, tensor(step.y));
+  });
+}
 
-BorrowedHandle::~BorrowedHandle() {
-  if (handle_ != nullptr) handles_->give_back(handle_);
+Result<std::unique_ptr<CudnnGraph>> CudnnGraph::of(std::shared_ptr<GpuDevice> device, const GpuGraph& graph,
+                                                   const AttentionStep& step) {
+  const auto tensor = [&](TensorId id) -> const GpuTensor& {
+    return graph.tensors[static_cast<std::size_t>(id)];
+  };
+  return describe(std::move(device), false, [&](Nodes& nodes) {
+    nodes.set_types(tensor(step.q).dtype);
+    auto attributes = fe::graph::SDPA_attributes()
+                          .set_name("attention")
+                          .set_generate_stats(false)
+                          .set_attn_scale(static_cast<float>(step.scale));
+    if (step.mask != kNoTensor) attributes.set_bias(nodes.add(kBias, tensor(step.mask)));
+    const auto [out, stats] = nodes.graph.sdpa(nodes.add(kA, tensor(step.q)), nodes.add(kB, tensor(step.k)),
+                                               nodes.add(kC, tensor(step.v)), attributes);
+    nodes.set_out(out, tensor(step.out));
+  });
 }
 
 std::string CudnnGraph::name(std::size_t plan) const {
   std::string text;
-  return graph_.get_plan_name_at_index(static_cast<std::int64_t>(plan), text).is_good() ? text : "?";
+  return nodes_->graph.get_plan_name_at_index(static_cast<std::int64_t>(plan), text).is_good() ? text : "?";
 }
 
-Status CudnnGraph::describe(cudnnHandle_t handle, bool exact) {
-  INFLIGHT_TRY(build_graph(graph_));
-  INFLIGHT_TRY(frontend_status(graph_.build_operation_graph(handle), "operation graph"));
-  INFLIGHT_TRY(
-      frontend_status(graph_.create_execution_plans({fe::HeurMode_t::A, fe::HeurMode_t::FALLBACK}), "plans"));
-  // A tensor core would round the operands to TF32.
-  if (exact) {
-    graph_.deselect_numeric_notes(
-        {fe::NumericalNote_t::TENSOR_CORE, fe::NumericalNote_t::DOWN_CONVERT_INPUTS});
-  }
-  const auto count = static_cast<std::size_t>(graph_.get_execution_plan_count());
-  built_.assign(count, false);
-  workspaces_.assign(count, 0);
-  if (count == 0) return Status(StatusCode::kUnsupported, "cuDNN: no plan");
-  return Status();
-}
-
-Status CudnnGraph::build(cudnnHandle_t handle, std::size_t plan) {
+Status CudnnGraph::build(std::size_t plan) {
   if (built_[plan]) return Status();
-  const auto index = static_cast<std::int64_t>(plan);
-  INFLIGHT_TRY(frontend_status(graph_.build_plan_at_index(handle, index), "plan"));
-  const std::int64_t bytes = graph_.get_workspace_size_plan_at_index(index);
-  if (bytes > static_cast<std::int64_t>(kWorkspaceBytesMax)) {
-    return Status(
-        StatusCode::kUnsupported,
-        fmt::format("cuDNN: the plan wants {} bytes of workspace, at most {}", bytes, kWorkspaceBytesMax));
-  }
-  workspaces_[plan] = static_cast<std::size_t>(std::max<std::int64_t>(0, bytes));
-  built_[plan] = true;
-  return Status();
+  INFLIGHT_TRY_ASSIGN(const BorrowedHandle handle, BorrowedHandle::take(*device_));
+  return internal::call_user([&]() -> Status {
+    const auto index = static_cast<std::int64_t>(plan);
+    INFLIGHT_TRY(frontend_status(nodes_->graph.build_plan_at_index(handle.get(), index), "plan"));
+    const std::int64_t bytes = nodes_->graph.get_workspace_size_plan_at_index(index);
+    if (bytes > static_cast<std::int64_t>(kWorkspaceBytesMax)) {
+      return Status(
+          StatusCode::kUnsupported,
+          fmt::format("cuDNN: the plan wants {} bytes of workspace, at most {}", bytes, kWorkspaceBytesMax));
+    }
+    workspaces_[plan] = static_cast<std::size_t>(std::max<std::int64_t>(0, bytes));
+    built_[plan] = true;
+    return Status();
+  });
 }
 
-Status CudnnGraph::execute(cudnnHandle_t handle, std::size_t plan, Uids& uids, CUdeviceptr workspace) {
-  return frontend_status(
-      graph_.execute_plan_at_index(handle, uids, pointer_of(workspace), static_cast<std::int64_t>(plan)),
-      "execute");
+Status CudnnGraph::enqueue(std::size_t plan, CUstream stream, const Operands& operands,
+                           CUdeviceptr workspace) {
+  INFLIGHT_TRY_ASSIGN(const BorrowedHandle handle, BorrowedHandle::take(*device_));
+  return internal::call_user([&]() -> Status {
+    if (fe::detail::set_stream(handle.get(), stream) != CUDNN_STATUS_SUCCESS)
+      return Status(StatusCode::kDeviceError, "cudnnSetStream failed");
+    const CUdeviceptr addresses[] = {operands.a,    operands.b,        operands.c,
+                                     operands.bias, operands.residual, operands.out};
+    std::unordered_map<std::int64_t, void*> by_uid;
+    for (const Uid uid : nodes_->uids) by_uid[uid] = pointer_of(addresses[uid - kA]);
+    return frontend_status(nodes_->graph.execute_plan_at_index(handle.get(), by_uid, pointer_of(workspace),
+                                                               static_cast<std::int64_t>(plan)),
+                           "execute");
+  });
+}
+
+Result<std::string> cudnn_version() {
+  INFLIGHT_TRY(open_cudnn());
+  const auto version = fe::detail::get_backend_version();
+  return fmt::format("{}.{}.{}", version / 10000, version % 10000 / 100, version % 100);
 }
 
 }  // namespace inflight::cuda
