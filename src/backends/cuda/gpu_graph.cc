@@ -25,7 +25,7 @@ std::string counted(std::size_t count, std::string_view what) {
 }
 
 std::string tensor_text(const GpuGraph& graph, TensorId id) {
-  const GpuTensor& tensor = graph.tensors[static_cast<std::size_t>(id)];
+  const GpuTensor& tensor = graph.tensor(id);
   constexpr std::array<std::string_view, 4> kStorages{"in", "out", "const", ""};
   return fmt::format("{}{}#{} {}[{}] by [{}]", kStorages[static_cast<std::size_t>(tensor.storage)],
                      tensor.storage == Storage::kScratch ? fmt::format("@{} ", tensor.offset) : " ", id,

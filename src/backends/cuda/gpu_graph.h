@@ -95,6 +95,8 @@ using Step = std::variant<KernelStep, ConvolutionStep, MatmulStep, AttentionStep
 // Steps run one after another: scratch tensors share memory on that ground, so two steps may run at the same time only
 // if neither writes memory that the other uses.
 struct GpuGraph {
+  const GpuTensor& tensor(TensorId id) const { return tensors[static_cast<std::size_t>(id)]; }
+
   std::vector<GpuTensor> tensors;
   std::vector<Step> steps;
   std::vector<TensorId> inputs;   // in the order of the network's parameters, dense and row-major

@@ -27,7 +27,7 @@ class TensorTable {
   // Other extents and strides of the memory of a tensor in kScratch.
   TensorId add_view(TensorId of, const Strided& view);
 
-  const GpuTensor& operator[](TensorId id) const { return graph_.tensors[static_cast<std::size_t>(id)]; }
+  const GpuTensor& operator[](TensorId id) const { return graph_.tensor(id); }
 
   // Sets the offsets of all tensors in kScratch, and scratch_bytes, once all steps are there: buffers that are
   // in use at the same time do not overlap.

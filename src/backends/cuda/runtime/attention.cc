@@ -80,12 +80,12 @@ class AttentionPlan final : public StepPlan {
 };
 
 Status check_attention(const GpuGraph& graph, const AttentionStep& step) {
-  const auto extents = [&](TensorId id) { return graph.tensors[static_cast<std::size_t>(id)].extents; };
+  const auto extents = [&](TensorId id) { return graph.tensor(id).extents; };
   const Extents q = extents(step.q);
   const Extents k = extents(step.k);
   const Extents v = extents(step.v);
   const Extents out = extents(step.out);
-  const auto dtype = graph.tensors[static_cast<std::size_t>(step.q)].dtype;
+  const auto dtype = graph.tensor(step.q).dtype;
   if (q.size() == 4 && k.size() == 4 && v.size() == 4 && out == Extents{q[0], q[1], q[2], v[3]} &&
       k == Extents{q[0], q[1], v[2], q[3]} && v[0] == q[0] && v[1] == q[1] &&
       (dtype == DType::kF16 || dtype == DType::kBF16) &&

@@ -16,17 +16,13 @@ constexpr std::int64_t kBlocksMax = 1 << 20;
 constexpr std::int64_t kWidthUnit = 32;             // of D and E, for tiles
 constexpr std::int64_t kSharedBytesMax = 44 << 10;  // that a tile's warps put their results together in
 
-const GpuTensor& tensor(const GpuGraph& graph, TensorId id) {
-  return graph.tensors[static_cast<std::size_t>(id)];
-}
-
 struct Sizes {
   std::int64_t batches, heads, rows, keys, depth, width;  // B, H, M, N, D, E
 };
 
 Sizes sizes_of(const GpuGraph& graph, const AttentionStep& step) {
-  const Extents& q = tensor(graph, step.q).extents;
-  const Extents& v = tensor(graph, step.v).extents;
+  const Extents& q = graph.tensor(step.q).extents;
+  const Extents& v = graph.tensor(step.v).extents;
   return {q[0], q[1], q[2], v[2], q[3], v[3]};
 }
 
@@ -49,7 +45,7 @@ std::string head_of(const GpuGraph& graph, const AttentionStep& step, int thread
       sizes.depth, sizes.width);
   text += fmt::format("  constexpr float kScale = {:.9e}f;\n", step.scale);
   const auto place = [&](const char* name, const char* from, TensorId id) {
-    const GpuTensor& one = tensor(graph, id);
+    const GpuTensor& one = graph.tensor(id);
     text += fmt::format("#define {}_ROW(i) ({} + batch * {}ll + head * {}ll + (i) * {}ll)\n", name, from,
                         stride_of(one, 0), stride_of(one, 1), stride_of(one, 2));
   };
@@ -292,7 +288,7 @@ StepSource attention_source(const GpuGraph& graph, const AttentionStep& step) {
   std::string text = head_of(graph, step, kDirectThreads);
   text += fmt::format("  constexpr long long kRows = {};\n", rows);
   text += with_mask(kDirectBody, step.mask == kNoTensor ? "" : "+ load_$T(MASK_ROW(i) + first + j)");
-  return {with_dtype(text + tail_of(), tensor(graph, step.q).dtype),
+  return {with_dtype(text + tail_of(), graph.tensor(step.q).dtype),
           std::clamp<std::int64_t>(rows, 1, kBlocksMax), kDirectThreads};
 }
 
@@ -321,7 +317,7 @@ StepSource attention_tile_source(const GpuGraph& graph, const AttentionStep& ste
       fmt::format("  constexpr int kRows = {}, kWarps = {}, kChunk = {};\n", tile.rows, tile.warps, chunk);
   text += with_mask(kTileBody, step.mask == kNoTensor ? "" : "+ load_$T(MASK_ROW(i) + at) * kLog2");
   const std::int64_t row_tiles = (sizes.rows + tile.rows - 1) / tile.rows;
-  return {with_dtype(text + tail_of(), tensor(graph, step.q).dtype), row_tiles * sizes.heads * sizes.batches,
+  return {with_dtype(text + tail_of(), graph.tensor(step.q).dtype), row_tiles * sizes.heads * sizes.batches,
           threads};
 }
 

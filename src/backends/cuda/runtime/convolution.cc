@@ -90,7 +90,7 @@ class ConvolutionPlan final : public StepPlan {
 };
 
 Status check_convolution(const GpuGraph& graph, const ConvolutionStep& step) {
-  const auto rank = [&](TensorId id) { return graph.tensors[static_cast<std::size_t>(id)].extents.size(); };
+  const auto rank = [&](TensorId id) { return graph.tensor(id).extents.size(); };
   if (rank(step.x) == 4 && rank(step.w) == 4 && rank(step.y) == 4 && step.strides.size() == 2 &&
       step.dilations.size() == 2 && step.pads_begin.size() == 2 && step.pads_end.size() == 2) {
     return Status();

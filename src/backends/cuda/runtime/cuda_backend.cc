@@ -91,7 +91,7 @@ Status check_shapes(const Model& model) {
 Status check_specs(std::span<const TensorSpec> specs, const cuda::GpuGraph& graph,
                    const std::vector<cuda::TensorId>& ids) {
   for (std::size_t i = 0; i < specs.size(); ++i) {
-    const auto* tensor = i < ids.size() ? &graph.tensors[static_cast<std::size_t>(ids[i])] : nullptr;
+    const auto* tensor = i < ids.size() ? &graph.tensor(ids[i]) : nullptr;
     if (tensor != nullptr && tensor->dtype == specs[i].dtype &&
         (specs[i].bytes() == 0 || tensor->bytes() == specs[i].bytes())) {
       continue;

@@ -18,7 +18,7 @@ GpuGraph resnet50_convolutions() {
   unsigned seed = 1;
   const auto conv = [&](TensorId x, std::int64_t k, std::int64_t r, std::int64_t stride, bool relu,
                         TensorId residual) {
-    const Extents in = builder.graph.tensors[static_cast<std::size_t>(x)].extents;
+    const Extents in = builder.graph.tensor(x).extents;
     const std::int64_t out = (in[2] + 2 * (r / 2) - r) / stride + 1;
     ConvolutionStep step;
     step.label = fmt::format("conv{}", builder.graph.steps.size());

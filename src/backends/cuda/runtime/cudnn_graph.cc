@@ -214,13 +214,10 @@ Result<std::unique_ptr<CudnnGraph>> CudnnGraph::describe(std::shared_ptr<GpuDevi
 
 Result<std::unique_ptr<CudnnGraph>> CudnnGraph::of(std::shared_ptr<GpuDevice> device, const GpuGraph& graph,
                                                    const ConvolutionStep& step, bool fused) {
-  const auto tensor = [&](TensorId id) -> const GpuTensor& {
-    return graph.tensors[static_cast<std::size_t>(id)];
-  };
-  const bool exact = tensor(step.x).dtype == DType::kF32;
+  const bool exact = graph.tensor(step.x).dtype == DType::kF32;
   return describe(std::move(device), exact, [&](Nodes& nodes) {
-    nodes.set_types(tensor(step.y).dtype);
-    auto y = nodes.graph.conv_fprop(nodes.add(kA, tensor(step.x)), nodes.add(kB, tensor(step.w)),
+    nodes.set_types(graph.tensor(step.y).dtype);
+    auto y = nodes.graph.conv_fprop(nodes.add(kA, graph.tensor(step.x)), nodes.add(kB, graph.tensor(step.w)),
                                     fe::graph::Conv_fprop_attributes()
                                         .set_pre_padding(step.pads_begin)
                                         .set_post_padding(step.pads_end)
@@ -231,31 +228,30 @@ Result<std::unique_ptr<CudnnGraph>> CudnnGraph::of(std::shared_ptr<GpuDevice> de
                                 fe::graph::Pointwise_attributes().set_mode(fe::PointwiseMode_t::ADD));
     };
     if (fused && step.bias != kNoTensor) {
-      const std::int64_t channels = tensor(step.y).extents[1];
-      plus(nodes.add(kBias, tensor(step.bias).dtype, {1, channels, 1, 1}, {channels, 1, channels, channels}));
+      const std::int64_t channels = graph.tensor(step.y).extents[1];
+      plus(nodes.add(kBias, graph.tensor(step.bias).dtype, {1, channels, 1, 1},
+                     {channels, 1, channels, channels}));
     }
-    if (fused && step.residual != kNoTensor) plus(nodes.add(kResidual, tensor(step.residual)));
+    if (fused && step.residual != kNoTensor) plus(nodes.add(kResidual, graph.tensor(step.residual)));
     if (fused && step.activation != Activation::kNone)
       y = nodes.graph.pointwise(y, activation_attributes(step.activation));
-    nodes.set_out(y, tensor(step.y));
+    nodes.set_out(y, graph.tensor(step.y));
   });
 }
 
 Result<std::unique_ptr<CudnnGraph>> CudnnGraph::of(std::shared_ptr<GpuDevice> device, const GpuGraph& graph,
                                                    const AttentionStep& step) {
-  const auto tensor = [&](TensorId id) -> const GpuTensor& {
-    return graph.tensors[static_cast<std::size_t>(id)];
-  };
   return describe(std::move(device), false, [&](Nodes& nodes) {
-    nodes.set_types(tensor(step.q).dtype);
+    nodes.set_types(graph.tensor(step.q).dtype);
     auto attributes = fe::graph::SDPA_attributes()
                           .set_name("attention")
                           .set_generate_stats(false)
                           .set_attn_scale(static_cast<float>(step.scale));
-    if (step.mask != kNoTensor) attributes.set_bias(nodes.add(kBias, tensor(step.mask)));
-    const auto [out, stats] = nodes.graph.sdpa(nodes.add(kA, tensor(step.q)), nodes.add(kB, tensor(step.k)),
-                                               nodes.add(kC, tensor(step.v)), attributes);
-    nodes.set_out(out, tensor(step.out));
+    if (step.mask != kNoTensor) attributes.set_bias(nodes.add(kBias, graph.tensor(step.mask)));
+    const auto [out, stats] =
+        nodes.graph.sdpa(nodes.add(kA, graph.tensor(step.q)), nodes.add(kB, graph.tensor(step.k)),
+                         nodes.add(kC, graph.tensor(step.v)), attributes);
+    nodes.set_out(out, graph.tensor(step.out));
   });
 }
 

@@ -229,8 +229,7 @@ bool GpuProgram::next_is_early(std::size_t index, Width width) const {
   // Views share memory, so tensors are compared by the place where they lie.
   const auto is_unwritten = [&](TensorId id) {
     return id != kNoTensor && std::any_of(unwritten.begin(), unwritten.end(), [&](TensorId one) {
-             return overlap(graph_.tensors[static_cast<std::size_t>(id)],
-                            graph_.tensors[static_cast<std::size_t>(one)]);
+             return overlap(graph_.tensor(id), graph_.tensor(one));
            });
   };
   return std::none_of(next->tensors.begin() + 1, next->tensors.end() - 1, is_unwritten);

@@ -71,7 +71,7 @@ Status GpuSlot::make_staging() {
   std::size_t staged = 0;
   for (const std::vector<TensorId>* ids : {&graph.inputs, &graph.outputs}) {
     for (const TensorId id : *ids) {
-      const GpuTensor& tensor = graph.tensors[static_cast<std::size_t>(id)];
+      const GpuTensor& tensor = graph.tensor(id);
       const bool empty = std::find(tensor.extents.begin(), tensor.extents.end(), 0) != tensor.extents.end();
       copies.push_back({address(id), empty ? 0 : tensor.bytes()});
       staging_offsets_.push_back(staged);
@@ -127,8 +127,7 @@ Status GpuSlot::enqueue_copies_in(CUstream stream) {
   const GpuGraph& graph = program_->graph_;
   if (graph.inputs.empty() || program_->options_.transfers == Transfers::kNone) return Status();
   std::size_t bytes_max = 0;
-  for (const TensorId id : graph.inputs)
-    bytes_max = std::max(bytes_max, graph.tensors[static_cast<std::size_t>(id)].bytes());
+  for (const TensorId id : graph.inputs) bytes_max = std::max(bytes_max, graph.tensor(id).bytes());
   CUdeviceptr fetched = fetched_.address();
   CUdeviceptr copies = copies_.address();
   std::array<void*, 2> parameters{&fetched, &copies};
@@ -146,7 +145,7 @@ Status GpuSlot::enqueue_copies_out(CUstream stream) {
   const std::size_t outputs = copied ? graph.outputs.size() : 0;
   std::size_t bytes_max = 0;
   for (std::size_t i = 0; i < outputs; ++i)
-    bytes_max = std::max(bytes_max, graph.tensors[static_cast<std::size_t>(graph.outputs[i])].bytes());
+    bytes_max = std::max(bytes_max, graph.tensor(graph.outputs[i]).bytes());
   const std::size_t number = inputs + graph.outputs.size();
   CUdeviceptr fetched = fetched_.address() + inputs * sizeof(std::uint64_t);
   CUdeviceptr copies = copies_.address() + inputs * sizeof(CopyEntry);

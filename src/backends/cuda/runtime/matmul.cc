@@ -145,10 +145,7 @@ Status Product::layout(cublasLtMatrixLayout_t& layout, const GpuTensor& tensor, 
 }
 
 Status Product::describe(const GpuGraph& graph, const MatmulStep& step, const Epilogue& epilogue) {
-  const auto tensor = [&](TensorId id) -> const GpuTensor& {
-    return graph.tensors[static_cast<std::size_t>(id)];
-  };
-  const GpuTensor& c = tensor(step.c);
+  const GpuTensor& c = graph.tensor(step.c);
   has_residual_ = epilogue.whole && step.residual != kNoTensor;
   has_bias_ = epilogue.whole && step.bias != kNoTensor;
   alpha_ = static_cast<float>(step.alpha);
@@ -161,18 +158,18 @@ Status Product::describe(const GpuGraph& graph, const MatmulStep& step, const Ep
   INFLIGHT_TRY(set(CUBLASLT_MATMUL_DESC_EPILOGUE, epilogue.value));
   if (has_bias_) {
     INFLIGHT_TRY(set(CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE,
-                     static_cast<std::int32_t>(data_type(tensor(step.bias).dtype))));
+                     static_cast<std::int32_t>(data_type(graph.tensor(step.bias).dtype))));
     // The list of algorithms depends on its alignment; run() sets the real one.
     INFLIGHT_TRY(set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, pointer_of(256)));
   }
-  INFLIGHT_TRY(layout(first_, tensor(step.b), step.transpose_b ? step.k : step.n,
+  INFLIGHT_TRY(layout(first_, graph.tensor(step.b), step.transpose_b ? step.k : step.n,
                       step.transpose_b ? step.n : step.k, step.batch, step.batch_stride_b));
-  INFLIGHT_TRY(layout(second_, tensor(step.a), step.transpose_a ? step.m : step.k,
+  INFLIGHT_TRY(layout(second_, graph.tensor(step.a), step.transpose_a ? step.m : step.k,
                       step.transpose_a ? step.k : step.m, step.batch, step.batch_stride_a));
   INFLIGHT_TRY(layout(result_, c, step.n, step.m, step.batch, step.batch_stride_c));
-  const GpuTensor& added = has_residual_ ? tensor(step.residual) : c;
+  const GpuTensor& added = has_residual_ ? graph.tensor(step.residual) : c;
   INFLIGHT_TRY(layout(added_, added, step.n, step.m, step.batch, step.batch_stride_c));
-  alignments_ = {alignment_of(tensor(step.b)), alignment_of(tensor(step.a)), alignment_of(added),
+  alignments_ = {alignment_of(graph.tensor(step.b)), alignment_of(graph.tensor(step.a)), alignment_of(added),
                  alignment_of(c)};
   return Status();
 }

@@ -16,10 +16,6 @@ constexpr std::int64_t kUnit = 8;  // elements of one load
 constexpr int kCapability = 80, kClusterCapability = 90;
 constexpr int kSplitMax = 8;  // blocks of a cluster that every device takes
 
-const GpuTensor& tensor(const GpuGraph& graph, TensorId id) {
-  return graph.tensors[static_cast<std::size_t>(id)];
-}
-
 bool fits(const ProductShape& shape) {
   if (shape.dtype != DType::kF16 && shape.dtype != DType::kBF16) return false;
   if (shape.result_dtype != shape.dtype && shape.result_dtype != DType::kF32) return false;
@@ -35,7 +31,7 @@ bool fits(const ProductShape& shape) {
 
 bool aligned(const GpuGraph& graph, std::initializer_list<TensorId> ids) {
   return std::all_of(ids.begin(), ids.end(),
-                     [&](TensorId id) { return id == kNoTensor || tensor(graph, id).offset % 16 == 0; });
+                     [&](TensorId id) { return id == kNoTensor || graph.tensor(id).offset % 16 == 0; });
 }
 
 // Whether the places of an image with channels last are the rows of a matrix.
@@ -309,9 +305,9 @@ std::string constants_of(const ProductShape& shape, const ProductTile& tile) {
 }  // namespace
 
 std::optional<ProductShape> product_shape(const GpuGraph& graph, const ConvolutionStep& step) {
-  const GpuTensor& x = tensor(graph, step.x);
-  const GpuTensor& w = tensor(graph, step.w);
-  const GpuTensor& y = tensor(graph, step.y);
+  const GpuTensor& x = graph.tensor(step.x);
+  const GpuTensor& w = graph.tensor(step.w);
+  const GpuTensor& y = graph.tensor(step.y);
   ProductShape shape;
   shape.dtype = x.dtype;
   shape.m = y.extents[0] * y.extents[2] * y.extents[3];
@@ -327,7 +323,7 @@ std::optional<ProductShape> product_shape(const GpuGraph& graph, const Convoluti
   if (step.groups != 1 || !dense_w || !is_matrix(y) || x.strides[1] != 1 || x.extents[1] % kUnit != 0)
     return std::nullopt;
   if (step.residual != kNoTensor) {
-    const GpuTensor& residual = tensor(graph, step.residual);
+    const GpuTensor& residual = graph.tensor(step.residual);
     if (!is_matrix(residual) || residual.extents != y.extents || residual.dtype != x.dtype)
       return std::nullopt;
   }
@@ -344,20 +340,20 @@ std::optional<ProductShape> product_shape(const GpuGraph& graph, const Convoluti
 
 std::optional<ProductShape> product_shape(const GpuGraph& graph, const MatmulStep& step) {
   ProductShape shape;
-  shape.dtype = tensor(graph, step.a).dtype;
+  shape.dtype = graph.tensor(step.a).dtype;
   shape.m = step.m;
   shape.n = step.n;
   shape.k = step.k;
-  shape.row_a = row_stride(tensor(graph, step.a));
-  shape.row_b = row_stride(tensor(graph, step.b));
+  shape.row_a = row_stride(graph.tensor(step.a));
+  shape.row_b = row_stride(graph.tensor(step.b));
   take_epilogue(shape, epilogue_of(graph, step));
   shape.transposed_b = step.transpose_b;
-  shape.constant_b = tensor(graph, step.b).storage == Storage::kConstant;
+  shape.constant_b = graph.tensor(step.b).storage == Storage::kConstant;
   shape.alpha = step.alpha;
   if (step.batch != 1 || step.transpose_a) return std::nullopt;
   if (!aligned(graph, {step.a, step.b, step.bias, step.residual, step.c})) return std::nullopt;
-  if (step.residual != kNoTensor && tensor(graph, step.residual).dtype != shape.dtype) return std::nullopt;
-  if (tensor(graph, step.b).dtype != shape.dtype) return std::nullopt;
+  if (step.residual != kNoTensor && graph.tensor(step.residual).dtype != shape.dtype) return std::nullopt;
+  if (graph.tensor(step.b).dtype != shape.dtype) return std::nullopt;
   return fits(shape) ? std::optional(shape) : std::nullopt;
 }
 

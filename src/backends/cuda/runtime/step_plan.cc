@@ -12,19 +12,15 @@ namespace {
 
 constexpr int kEarlyCapability = 90;
 
-const GpuTensor& tensor(const GpuGraph& graph, TensorId id) {
-  return graph.tensors[static_cast<std::size_t>(id)];
-}
-
 std::string text_of(const GpuGraph& graph, const char* name, TensorId id) {
   if (id == kNoTensor) return "";
-  const GpuTensor& one = tensor(graph, id);
+  const GpuTensor& one = graph.tensor(id);
   return fmt::format(" {}={}{}[{}]/[{}]", name, one.storage == Storage::kConstant ? "const " : "",
                      dtype_name(one.dtype), fmt::join(one.extents, ","), fmt::join(one.strides, ","));
 }
 
 std::size_t bytes_of(const GpuGraph& graph, TensorId id) {
-  return id == kNoTensor ? 0 : tensor(graph, id).bytes();
+  return id == kNoTensor ? 0 : graph.tensor(id).bytes();
 }
 
 }  // namespace

@@ -79,10 +79,6 @@ std::int64_t vector_width(const EpilogueShape& shape) {
   return width;
 }
 
-const GpuTensor& tensor(const GpuGraph& graph, TensorId id) {
-  return graph.tensors[static_cast<std::size_t>(id)];
-}
-
 std::string parameter(DType dtype, const char* name, bool constant = true) {
   return fmt::format("{}{}* RESTRICT {}", constant ? "const " : "", c_type(dtype), name);
 }
@@ -98,9 +94,9 @@ std::string sum_head(const GpuGraph& graph, const AnyStep& step, const std::arra
                      const Extents& order) {
   std::string parameters = parameter(of[0].tensor.dtype, of[0].name);
   parameters += ", " + parameter(of[1].tensor.dtype, of[1].name);
-  if (step.bias != kNoTensor) parameters += ", " + parameter(tensor(graph, step.bias).dtype, "bias");
+  if (step.bias != kNoTensor) parameters += ", " + parameter(graph.tensor(step.bias).dtype, "bias");
   if (step.residual != kNoTensor)
-    parameters += ", " + parameter(tensor(graph, step.residual).dtype, "residual");
+    parameters += ", " + parameter(graph.tensor(step.residual).dtype, "residual");
   parameters += ", " + parameter(of[2].tensor.dtype, of[2].name, false);
   return head(parameters, product(order)) + indices(order) + "    float sum = 0.0f;\n";
 }
@@ -205,9 +201,9 @@ StepSource epilogue_source(const EpilogueShape& shape) {
 }
 
 StepSource convolution_source(const GpuGraph& graph, const ConvolutionStep& step) {
-  const GpuTensor& x = tensor(graph, step.x);
-  const GpuTensor& w = tensor(graph, step.w);
-  const GpuTensor& y = tensor(graph, step.y);
+  const GpuTensor& x = graph.tensor(step.x);
+  const GpuTensor& w = graph.tensor(step.w);
+  const GpuTensor& y = graph.tensor(step.y);
   // In the order of memory: i0 = n, i1 = h, i2 = w, i3 = k.
   const Extents order{y.extents[0], y.extents[2], y.extents[3], y.extents[1]};
   const auto permuted = [](const Extents& s) { return Extents{s[0], s[2], s[3], s[1]}; };
@@ -228,10 +224,9 @@ StepSource convolution_source(const GpuGraph& graph, const ConvolutionStep& step
   text += " * " + load(w.dtype, fmt::format("w[i3 * {}ll + c * {}ll + r * {}ll + s * {}ll]", w.strides[0],
                                             w.strides[1], w.strides[2], w.strides[3]));
   text += ";\n      }\n    }\n";
-  if (step.bias != kNoTensor)
-    text += "    sum += " + load(tensor(graph, step.bias).dtype, "bias[i3]") + ";\n";
+  if (step.bias != kNoTensor) text += "    sum += " + load(graph.tensor(step.bias).dtype, "bias[i3]") + ";\n";
   if (step.residual != kNoTensor) {
-    const GpuTensor& residual = tensor(graph, step.residual);
+    const GpuTensor& residual = graph.tensor(step.residual);
     text += "    sum += " +
             load(residual.dtype, fmt::format("residual[{}]", offset(permuted(residual.strides)))) + ";\n";
   }
@@ -242,9 +237,9 @@ StepSource convolution_source(const GpuGraph& graph, const ConvolutionStep& step
 }
 
 StepSource matmul_source(const GpuGraph& graph, const MatmulStep& step) {
-  const GpuTensor& a = tensor(graph, step.a);
-  const GpuTensor& b = tensor(graph, step.b);
-  const GpuTensor& c = tensor(graph, step.c);
+  const GpuTensor& a = graph.tensor(step.a);
+  const GpuTensor& b = graph.tensor(step.b);
+  const GpuTensor& c = graph.tensor(step.c);
   const Extents order{step.batch, step.m, step.n};
   const std::string row_a = std::to_string(row_stride(a));
   const std::string row_b = std::to_string(row_stride(b));
@@ -257,11 +252,10 @@ StepSource matmul_source(const GpuGraph& graph, const MatmulStep& step) {
                                             step.transpose_b ? "i2 * " + row_b + "ll + k"
                                                              : "k * " + row_b + "ll + i2"));
   text += fmt::format(";\n    sum *= {:.9e}f;\n", step.alpha);
-  if (step.bias != kNoTensor)
-    text += "    sum += " + load(tensor(graph, step.bias).dtype, "bias[i2]") + ";\n";
+  if (step.bias != kNoTensor) text += "    sum += " + load(graph.tensor(step.bias).dtype, "bias[i2]") + ";\n";
   const std::string to = fmt::format("i0 * {}ll + i1 * {}ll + i2", step.batch_stride_c, row_stride(c));
   if (step.residual != kNoTensor) {
-    const GpuTensor& residual = tensor(graph, step.residual);
+    const GpuTensor& residual = graph.tensor(step.residual);
     text += "    sum += " +
             load(residual.dtype, fmt::format("residual[i0 * {}ll + i1 * {}ll + i2]", step.batch_stride_c,
                                              row_stride(residual))) +
@@ -272,7 +266,7 @@ StepSource matmul_source(const GpuGraph& graph, const MatmulStep& step) {
 }
 
 EpilogueShape epilogue_of(const GpuGraph& graph, const ConvolutionStep& step) {
-  const GpuTensor& y = tensor(graph, step.y);
+  const GpuTensor& y = graph.tensor(step.y);
   EpilogueShape shape;
   shape.dtype = y.dtype;
   shape.extents = {y.extents[0], y.extents[2], y.extents[3], y.extents[1]};
@@ -281,10 +275,10 @@ EpilogueShape epilogue_of(const GpuGraph& graph, const ConvolutionStep& step) {
   shape.activation = step.activation;
   if (step.bias != kNoTensor) {
     shape.has_bias = true;
-    shape.bias_dtype = tensor(graph, step.bias).dtype;
+    shape.bias_dtype = graph.tensor(step.bias).dtype;
   }
   if (step.residual != kNoTensor) {
-    const Extents& strides = tensor(graph, step.residual).strides;
+    const Extents& strides = graph.tensor(step.residual).strides;
     shape.has_residual = true;
     shape.residual_strides = {strides[0], strides[2], strides[3], strides[1]};
   }
@@ -292,7 +286,7 @@ EpilogueShape epilogue_of(const GpuGraph& graph, const ConvolutionStep& step) {
 }
 
 EpilogueShape epilogue_of(const GpuGraph& graph, const MatmulStep& step) {
-  const GpuTensor& c = tensor(graph, step.c);
+  const GpuTensor& c = graph.tensor(step.c);
   EpilogueShape shape;
   shape.dtype = c.dtype;
   shape.extents = {step.batch, step.m, step.n};
@@ -301,11 +295,11 @@ EpilogueShape epilogue_of(const GpuGraph& graph, const MatmulStep& step) {
   shape.activation = step.activation;
   if (step.bias != kNoTensor) {
     shape.has_bias = true;
-    shape.bias_dtype = tensor(graph, step.bias).dtype;
+    shape.bias_dtype = graph.tensor(step.bias).dtype;
   }
   if (step.residual != kNoTensor) {
     shape.has_residual = true;
-    shape.residual_strides = {step.batch_stride_c, row_stride(tensor(graph, step.residual)), 1};
+    shape.residual_strides = {step.batch_stride_c, row_stride(graph.tensor(step.residual)), 1};
   }
   return shape;
 }

@@ -23,21 +23,18 @@ namespace {
 // value until its last reader. Checked by bytes: the last writer of each byte that is read must be the tensor's own.
 std::string overlap(const GpuGraph& graph) {
   std::vector<std::size_t> writer(graph.scratch_bytes, SIZE_MAX);
-  const auto is_scratch = [&graph](TensorId id) {
-    return graph.tensors[static_cast<std::size_t>(id)].storage == Storage::kScratch;
-  };
+  const auto is_scratch = [&graph](TensorId id) { return graph.tensor(id).storage == Storage::kScratch; };
   for (std::size_t step = 0; step < graph.steps.size(); ++step) {
     for (const TensorId id : reads_of(graph.steps[step])) {
       if (!is_scratch(id)) continue;
-      const GpuTensor& tensor = graph.tensors[static_cast<std::size_t>(id)];
+      const GpuTensor& tensor = graph.tensor(id);
       for (std::size_t at = tensor.offset; at < tensor.offset + tensor.bytes(); ++at) {
         if (writer[at] == SIZE_MAX)
           return fmt::format("{} reads before it is written", label_of(graph.steps[step]));
       }
       // What wrote it wrote a part of it, or it is a part of that.
       for (const std::size_t at : {tensor.offset, tensor.offset + tensor.bytes() - 1}) {
-        const GpuTensor& wrote =
-            graph.tensors[static_cast<std::size_t>(writes_of(graph.steps[writer[at]])[0])];
+        const GpuTensor& wrote = graph.tensor(writes_of(graph.steps[writer[at]])[0]);
         const bool inside =
             wrote.offset >= tensor.offset && wrote.offset + wrote.bytes() <= tensor.offset + tensor.bytes();
         const bool around =
@@ -50,10 +47,10 @@ std::string overlap(const GpuGraph& graph) {
     }
     for (const TensorId id : writes_of(graph.steps[step])) {
       if (!is_scratch(id)) continue;
-      const GpuTensor& tensor = graph.tensors[static_cast<std::size_t>(id)];
+      const GpuTensor& tensor = graph.tensor(id);
       for (const TensorId read : reads_of(graph.steps[step])) {
         if (!is_scratch(read)) continue;
-        const GpuTensor& other = graph.tensors[static_cast<std::size_t>(read)];
+        const GpuTensor& other = graph.tensor(read);
         if (other.offset < tensor.offset + tensor.bytes() && tensor.offset < other.offset + other.bytes())
           return fmt::format("{} writes over what it reads", label_of(graph.steps[step]));
       }
@@ -141,7 +138,7 @@ std::string check(const std::shared_ptr<const ov::Model>& network, const GpuGrap
           .create_infer_request();
   std::vector<std::vector<std::byte>> inputs;
   for (std::size_t i = 0; i < graph.inputs.size(); ++i) {
-    const GpuTensor& tensor = graph.tensors[static_cast<std::size_t>(graph.inputs[i])];
+    const GpuTensor& tensor = graph.tensor(graph.inputs[i]);
     ov::Tensor into = request.get_input_tensor(i);
     inputs.emplace_back(tensor.bytes());
     store(dense(tensor), values[i], inputs.back().data());
@@ -151,7 +148,7 @@ std::string check(const std::shared_ptr<const ov::Model>& network, const GpuGrap
   const auto outputs = interpret(graph, inputs, runner);
   if (!outputs.ok()) return outputs.status().to_string();
   for (std::size_t i = 0; i < outputs->size(); ++i) {
-    const GpuTensor& tensor = graph.tensors[static_cast<std::size_t>(graph.outputs[i])];
+    const GpuTensor& tensor = graph.tensor(graph.outputs[i]);
     const ov::Tensor want = request.get_output_tensor(i);
     const std::string text =
         difference(load(tensor, (*outputs)[i].data()),

@@ -97,7 +97,7 @@ class Interpreter {
   }
 
   std::byte* memory(TensorId id) {
-    const GpuTensor& tensor = graph_.tensors[static_cast<std::size_t>(id)];
+    const GpuTensor& tensor = graph_.tensor(id);
     if (tensor.storage != Storage::kScratch) return own_[static_cast<std::size_t>(id)].data();
     INFLIGHT_CHECK(tensor.offset + tensor.bytes() <= graph_.scratch_bytes);
     return scratch_.data() + tensor.offset;
@@ -117,7 +117,7 @@ class Interpreter {
   }
 
  private:
-  const GpuTensor& tensor(TensorId id) const { return graph_.tensors[static_cast<std::size_t>(id)]; }
+  const GpuTensor& tensor(TensorId id) const { return graph_.tensor(id); }
   std::vector<float> values(TensorId id) {
     return id == kNoTensor ? std::vector<float>() : narrowed(load(tensor(id), memory(id)));
   }

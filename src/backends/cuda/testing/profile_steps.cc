@@ -57,10 +57,6 @@ Result<Arguments> parse(int argc, char** argv) {
                 "usage: profile_steps MODEL [f32|f16|bf16] [--tune off|fast|full] [--width wide|narrow]");
 }
 
-const GpuTensor& tensor_of(const GpuGraph& graph, TensorId id) {
-  return graph.tensors[static_cast<std::size_t>(id)];
-}
-
 // What a step has to do at least: operations of convolutions and matmuls, and bytes, each read or written once.
 struct Work {
   double operations = 0;
@@ -69,17 +65,17 @@ struct Work {
 
 Work work_of(const GpuGraph& graph, const Step& step) {
   Work work;
-  for (const TensorId id : reads_of(step)) work.bytes += static_cast<double>(tensor_of(graph, id).bytes());
-  for (const TensorId id : writes_of(step)) work.bytes += static_cast<double>(tensor_of(graph, id).bytes());
+  for (const TensorId id : reads_of(step)) work.bytes += static_cast<double>(graph.tensor(id).bytes());
+  for (const TensorId id : writes_of(step)) work.bytes += static_cast<double>(graph.tensor(id).bytes());
   if (const auto* conv = std::get_if<ConvolutionStep>(&step)) {
     work.operations = 2;
-    const Extents& w = tensor_of(graph, conv->w).extents;
-    for (const std::int64_t extent : tensor_of(graph, conv->y).extents)
+    const Extents& w = graph.tensor(conv->w).extents;
+    for (const std::int64_t extent : graph.tensor(conv->y).extents)
       work.operations *= static_cast<double>(extent);
     work.operations *= static_cast<double>(w[1] * w[2] * w[3]);
   } else if (const auto* attention = std::get_if<AttentionStep>(&step)) {
-    const Extents& q = tensor_of(graph, attention->q).extents;
-    const Extents& v = tensor_of(graph, attention->v).extents;
+    const Extents& q = graph.tensor(attention->q).extents;
+    const Extents& v = graph.tensor(attention->v).extents;
     work.operations = 2.0 * static_cast<double>(q[0] * q[1] * q[2] * v[2] * (q[3] + v[3]));
   } else if (const auto* matmul = std::get_if<MatmulStep>(&step)) {
     work.operations = 2.0 * static_cast<double>(matmul->batch) * static_cast<double>(matmul->m) *
@@ -97,9 +93,9 @@ std::string shapes_of(const GpuGraph& graph, const Step& step) {
     text = fmt::format("{}x{} ", kernel->blocks, kernel->threads);
   }
   for (const TensorId id : reads_of(step))
-    text += fmt::format("[{}]", fmt::join(tensor_of(graph, id).extents, ","));
+    text += fmt::format("[{}]", fmt::join(graph.tensor(id).extents, ","));
   for (const TensorId id : writes_of(step))
-    text += fmt::format("->[{}]", fmt::join(tensor_of(graph, id).extents, ","));
+    text += fmt::format("->[{}]", fmt::join(graph.tensor(id).extents, ","));
   return text;
 }
 
