@@ -215,6 +215,12 @@ class Runs(Case):
         self.assertEqual(statistics["completed"], 300)
         self.assertLessEqual(statistics["in_flight_max"], 2)
 
+    def test_block_loses_nothing_of_sources_side_by_side(self):
+        # Each stream has its share of the places, which is less than what is free.
+        for fps, policy in ((5000, "block"), (0, "block"), (0, "reject")):
+            statistics, _ = self.run_json("--fps", fps, "--policy", policy, "--streams", 5, "--frames", 200, "--limit", 8)
+            self.assertEqual((statistics["completed"], statistics["rejected"]), (1000, 0), (fps, policy))
+
     def test_sources_side_by_side_are_streams(self):
         path = self.folder / "r.jsonl"
         statistics, done = self.run_json("--source", "synthetic", "--source", "synthetic", "--device", "null",

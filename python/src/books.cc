@@ -94,6 +94,10 @@ void bind_books(nb::module_& module) {
                        "The frames of one camera or client, from Predictor.stream(). Any thread may use it.")
       .def_prop_ro("name", [](const PyStream& s) { return std::string(s.value.name()); })
       .def(
+          "has_place", [](const PyStream& s) { return s.value.has_place(); },
+          "Whether a frame of it would be admitted now, if need be in place of one that may be dropped.\n"
+          "Only another thread that submits can take the place first, or an automatic limit that falls.")
+      .def(
           "statistics",
           [](const PyStream& s) {
             Statistics books = s.value.statistics();

@@ -489,6 +489,7 @@ def test_a_stream_that_blocks_counts_one_refusal(slow_runtime, frame) -> None:
             except inflight.OverloadedError:
                 refused += 1
         predictor.drain()
+        assert stream.has_place()
         books = stream.statistics()
         assert refused >= 1 and books.rejected == refused and books.submitted == 4
 

@@ -169,7 +169,9 @@ RunLoop::Need RunLoop::advance() {
   if (results_ != nullptr && !results_->has_room_for_refusal()) return Need::kResultsRoom;
   if (trace_ != nullptr && !trace_->has_room()) return Need::kTraceRoom;
   const bool waits = feed_->plan.pace == Pace::kUnpaced || plan_.policy == OverloadPolicy::kBlock;
-  if (feed_->frame->damage.ok() && waits && !predictor_.has_place()) return need_place();
+  const VideoFrame& frame = *feed_->frame;
+  if (frame.damage.ok() && waits && !predictor_.has_place(frame.height, frame.width, feed_index()))
+    return need_place();
   // Where nothing may be lost, frames wait for the output as well.
   if (output_ != nullptr && output_->pace() == OutputPace::kKeepsPace && !output_->has_room())
     return Need::kOutputRoom;

@@ -136,9 +136,12 @@ Result<Prediction> SizedPredictors::submit(Frame&& frame, int height, int width,
   return prediction;
 }
 
-bool SizedPredictors::has_place() const {
+bool SizedPredictors::has_place(int height, int width, std::size_t stream) {
   const std::uint64_t in_flight = statistics().in_flight;
-  return !is_full(in_flight) && !too_many_untaken(in_flight);
+  if (is_full(in_flight) || too_many_untaken(in_flight)) return false;
+  // Where no frame of the stream has come yet, none of it is in flight.
+  const Sized* const sized = find(height, width);
+  return sized == nullptr || sized->streams.empty() || sized->streams[stream].has_place();
 }
 
 // Whether no more may be in flight, all predictors together.

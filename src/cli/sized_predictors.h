@@ -41,7 +41,8 @@ class SizedPredictors {
   //   errors   what making it answers: the model cannot take frames of that size
   Status prepare(int height, int width);
   // Whether a frame would find a place now. The caller is the only one that submits, so a place that is free stays free.
-  bool has_place() const;
+  //   stream   as of submit()
+  bool has_place(int height, int width, std::size_t stream = 0);
   // As Predictor::submit. The frame is one array of height x width, for which prepare() was ok.
   //   stream   which of the streams, if there are any
   Result<Prediction> submit(Frame&& frame, int height, int width, std::size_t stream = 0);

@@ -385,6 +385,13 @@ std::vector<DeviceStatistics> PredictorCore::device_statistics() const {
   return all;
 }
 
+bool PredictorCore::has_place(SchedulerStream& stream) {
+  const MutexLock lock(mutex_);
+  scheduler_.seen(stream, options_.clock->now());
+  const Admission decision = scheduler_.ask(stream);
+  return decision == Admission::kAdmit || decision == Admission::kReplace;
+}
+
 Statistics PredictorCore::statistics() const {
   const MutexLock lock(mutex_);
   return scheduler_.statistics();

@@ -54,6 +54,7 @@ class PredictorCore final : public std::enable_shared_from_this<PredictorCore> {
   void drain();
   void shutdown(Shutdown how);
   bool cancel(PredictionState& state);
+  bool has_place(SchedulerStream& stream);
   Statistics statistics() const;
   Statistics statistics(const SchedulerStream& stream) const;
   StageLatencies latencies() const;

@@ -44,6 +44,8 @@ std::string_view Stream::name() const noexcept {
 
 StreamOptions Stream::options() const { return state_ == nullptr ? StreamOptions() : state_->options; }
 
+bool Stream::has_place() const { return state_ != nullptr && state_->core->has_place(*state_); }
+
 Statistics Stream::statistics() const {
   return state_ == nullptr ? Statistics() : state_->core->statistics(*state_);
 }

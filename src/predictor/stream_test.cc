@@ -98,6 +98,54 @@ TEST(Streams, KeepLatestLetsOneFrameWait) {
   EXPECT_EQ(camera.statistics().completed, 2U);
 }
 
+// One thread serves several streams whose frames may wait but not be refused. It looks before each submission.
+TEST(Streams, AFrameThatHasAPlaceIsAdmitted) {
+  Gate gate;
+  Predictor predictor = null_predictor(gated(gate), {.in_flight_limit = 6, .slots = 1});
+  std::vector<Stream> streams;
+  for (int i = 0; i < 4; ++i) streams.push_back(*predictor.open_stream({.weight = i == 0 ? 3.0 : 1.0}));
+  EXPECT_FALSE(Stream().has_place());
+  for (const Stream& stream : streams) EXPECT_TRUE(stream.has_place());
+  int admitted = 0;
+  const auto submit_where_there_is_a_place = [&](int rounds) {
+    for (int round = 0; round < rounds; ++round) {
+      for (const Stream& stream : streams) {
+        if (!stream.has_place()) continue;
+        ASSERT_TRUE(predictor.submit(frame_of(stream, 1)).ok());
+        ++admitted;
+      }
+      predictor.take_finished();
+    }
+  };
+  submit_where_there_is_a_place(10);
+  EXPECT_EQ(admitted, 6);
+  EXPECT_EQ(streams[0].statistics().in_flight, 3U) << "its share";
+  EXPECT_FALSE(predictor.submit(frame_of(streams[1], 1)).ok());
+  gate.open();
+  submit_where_there_is_a_place(1'000);  // while others end
+  predictor.drain();
+  EXPECT_EQ(predictor.statistics().rejected, 1U);
+  EXPECT_EQ(predictor.statistics().completed, static_cast<std::uint64_t>(admitted));
+}
+
+TEST(Streams, WhereAFrameCanBeDroppedThereIsAPlace) {
+  Gate gate;
+  Predictor predictor = null_predictor(gated(gate), {.in_flight_limit = 2, .slots = 1});
+  const Stream camera = *predictor.open_stream({.policy = OverloadPolicy::kKeepLatest});
+  const Stream door = *predictor.open_stream({});
+  ASSERT_TRUE(predictor.submit(frame_of(camera, 0)).ok());
+  gate.await_arrivals(1);
+  ASSERT_TRUE(predictor.submit(frame_of(camera, 1)).ok());
+  EXPECT_TRUE(camera.has_place());
+  EXPECT_TRUE(door.has_place());
+  ASSERT_TRUE(predictor.submit(frame_of(door, 2)).ok());
+  EXPECT_EQ(camera.statistics().dropped, 1U);
+  EXPECT_FALSE(door.has_place());
+  EXPECT_FALSE(camera.has_place());
+  gate.open();
+  predictor.drain();
+}
+
 // The inputs of a dropped frame are let go, also those that were still to come.
 TEST(Streams, ADroppedFrameLetsGoOfItsInputs) {
   Gate gate;
