@@ -9,6 +9,9 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 BEGIN, END = "<!-- results: ./dev bench-report --write -->", "<!-- end of results -->"
 
 
+SETTLED_S = 60  # from the start of an overload until its memory counts
+
+
 def table(head, rows):
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     lines += ["| " + " | ".join(row) + " |" for row in rows]
@@ -158,6 +161,34 @@ def load(result):
     return "\n\n".join(parts)
 
 
+def cameras(result):
+    title = (
+        f"Cameras side by side on the embedded classifier; {result['machine']}; {result['date']}, commit {result['commit']}; "
+        f"{result['seconds']} s each. The 60 at their own rate need 80 % of what the machine did in the first row. Age: of the newest "
+        "result, over time, of the worst camera."
+    )
+    head = ["cameras", "fps of each", "policy", "completed/s", "refused", "dropped", "completed, least and most", "age p99, frame times", "submit p99 us"]
+    body = [
+        [str(r["cameras"]), "as accepted" if r["fps"] == 0 else f"{r['fps']:g}", r["policy"], number(r["completed_per_s"]), number(r["rejected"]),
+         number(r["dropped"]), f"{r['completed_least']:,} to {r['completed_most']:,}",
+         "" if r["frame_us"] is None else f"{r['age_p99_us_worst'] / r['frame_us']:.2f}", number(r["submit_p99_us"])]
+        for r in result["rows"]
+    ]  # fmt: skip
+    return f"{title}\n\n{table(head, body)}"
+
+
+def overload(result):
+    peak, over = result["rows"]
+    grown = result["memory"][-1]["resident_kb"] - next(m["resident_kb"] for m in result["memory"] if m["second"] > result["seconds"] + SETTLED_S)
+    return (
+        f"Overload: {peak['model']} in {peak['precision']}; {result['machine']}; {result['date']}, commit {result['commit']}; "
+        f"{over['rate'] / peak['completed_per_s']:.1f} times what it completes with 8 in flight ({peak['completed_per_s']:.1f}/s), for "
+        f"{result['seconds']} s: {over['completed_per_s']:.1f}/s completed ({over['completed_per_s'] / peak['completed_per_s']:.3f} of that), "
+        f"{over['completed']:,} completed and {over['missed']:,} refused of {over['planned']:,}, submit p99 {number(over['submit_p99_us'])} us, "
+        f"memory {grown:+,} kB."
+    )
+
+
 def gpu(result):
     """Goals first, then what they come from: a section for each kind of row that is there."""
     sys.path.append(str(ROOT / "bench/gpu"))
@@ -182,7 +213,7 @@ def python(result):
 
 # In the order in which they stand.
 REPORTS = {
-    "main_job": main_job, "load": load, "load_16_cores": load, "gpu": gpu, "gpu_costs": gpu, "python": python, "share": share, "engine": engine,
+    "main_job": main_job, "load": load, "load_16_cores": load, "cameras": cameras, "overload": overload, "gpu": gpu, "gpu_costs": gpu, "python": python, "share": share, "engine": engine,
     "engine_16_cores": engine_16_cores,
 }  # fmt: skip
 

@@ -72,12 +72,10 @@ void ServiceTimes::add(Width width, int together, Warmth warmth, double ns) noex
   Mean& mean = width == Width::kWide ? wide_ : narrow_[class_of(together)];
   const double warm = width == Width::kWide ? wide() : narrow(together);
   double& longer = warmth == Warmth::kAfterWide ? after_wide_ : after_idle_[static_cast<std::size_t>(width)];
-  if (warmth == Warmth::kWarm) {
-    mean.add(ns);
+  if (warmth == Warmth::kWarm || ns < warm) {
+    mean.add(ns);  // one that is not warm is no faster for it
   } else if (warm == 0) {
     mean.ns = ns;  // until a warm one was measured
-  } else if (ns < warm) {
-    mean.add(ns);  // one that is not warm is no faster for it
   } else {
     longer += (std::min(ns, kOutlier * (warm + longer)) - warm - longer) * kGain;
   }
