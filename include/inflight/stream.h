@@ -97,10 +97,11 @@ class Stream {
   // The options with which it was opened; the defaults of no stream.
   StreamOptions options() const;
 
-  // Whether a frame of it would be admitted at this instant, if need be in place of one that may be dropped: so a thread
-  // that serves several streams need not block for one of them. Only another thread that submits can take the place
-  // before this one does, or an automatic limit that falls. To ask counts as a submission in one way: the stream has its
-  // share of the places for the next two seconds. False for no stream. Takes one lock, shortly.
+  // Whether no limit stands in the way of a frame of it at this instant: it would get a place, if need be that of one
+  // that may be dropped. So a thread that serves several streams need not block for one of them. Only another thread that
+  // submits can take the place before this one does, or an automatic limit that falls. What submit() refuses for another
+  // reason (the predictor is shutting down, the device is lost) it refuses all the same. To ask counts as a submission in
+  // one way: the stream has its share of the places for the next two seconds. False for no stream. Takes one lock, shortly.
   bool has_place() const;
   // The counts of its own frames at this instant. Those of all streams that a predictor had, and of the frames
   // without a stream, add up to the predictor's, but for in_flight_max. Takes one lock, shortly.

@@ -95,8 +95,11 @@ void bind_books(nb::module_& module) {
       .def_prop_ro("name", [](const PyStream& s) { return std::string(s.value.name()); })
       .def(
           "has_place", [](const PyStream& s) { return s.value.has_place(); },
-          "Whether a frame of it would be admitted now, if need be in place of one that may be dropped.\n"
-          "Only another thread that submits can take the place first, or an automatic limit that falls.")
+          "Whether no limit stands in the way of a frame of it now: it would get a place, if need be that of "
+          "one\n"
+          "that may be dropped. Only another thread that submits can take the place first, or an automatic "
+          "limit\n"
+          "that falls.")
       .def(
           "statistics",
           [](const PyStream& s) {

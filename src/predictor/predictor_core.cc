@@ -388,8 +388,20 @@ std::vector<DeviceStatistics> PredictorCore::device_statistics() const {
 bool PredictorCore::has_place(SchedulerStream& stream) {
   const MutexLock lock(mutex_);
   scheduler_.seen(stream, options_.clock->now());
-  const Admission decision = scheduler_.ask(stream);
-  return decision == Admission::kAdmit || decision == Admission::kReplace;
+  switch (scheduler_.ask(stream)) {
+    case Admission::kWait:
+    case Admission::kRefuseFull:
+    case Admission::kRefuseShare:
+    case Admission::kRefuseUntaken:
+      return false;
+    case Admission::kAdmit:
+    case Admission::kReplace:
+    case Admission::kRefuseLate:
+    case Admission::kRefuseShuttingDown:
+    case Admission::kRefuseLost:
+      return true;
+  }
+  return true;
 }
 
 Statistics PredictorCore::statistics() const {

@@ -126,6 +126,10 @@ TEST(Streams, AFrameThatHasAPlaceIsAdmitted) {
   predictor.drain();
   EXPECT_EQ(predictor.statistics().rejected, 1U);
   EXPECT_EQ(predictor.statistics().completed, static_cast<std::uint64_t>(admitted));
+  // A caller that waits for a place must find out that none will come.
+  predictor.shutdown(Shutdown::kDrain);
+  EXPECT_TRUE(streams[0].has_place());
+  EXPECT_EQ(predictor.submit(frame_of(streams[0], 1)).status().code(), StatusCode::kShuttingDown);
 }
 
 TEST(Streams, WhereAFrameCanBeDroppedThereIsAPlace) {
