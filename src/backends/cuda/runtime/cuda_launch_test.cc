@@ -3,8 +3,6 @@
 // where there is no driver it runs with one that computes nothing (testing/fake_driver.cc).
 #include <dlfcn.h>
 
-#include <utility>
-
 #include "backends/cuda/runtime/cuda_test_support.h"
 #include "backends/cuda/runtime/graph_edges.h"
 #include "support/allocations.h"
@@ -91,35 +89,33 @@ TEST_F(CudaLaunch, BeginsAfterTheEndOfTheNodesThatAreGiven) {
   ASSERT_EQ(api.cuStreamBeginCapture(slot->stream(), CU_STREAM_CAPTURE_MODE_RELAXED), CUDA_SUCCESS);
   EXPECT_TRUE(add_newest_nodes(*device_, slot->stream(), to_end).ok());
   EXPECT_TRUE(to_end.empty());
+  std::vector<CUgraphNode> nodes;
   for (int kernel = 0; kernel < 4; ++kernel) {
     if (kernel == 2) {
       EXPECT_TRUE(add_newest_nodes(*device_, slot->stream(), to_end).ok());
     }
     EXPECT_TRUE(slot->enqueue_step(0, Width::kWide, slot->stream()).ok());
+    EXPECT_TRUE(add_newest_nodes(*device_, slot->stream(), nodes).ok());
   }
   CUgraph graph = nullptr;
   ASSERT_EQ(api.cuStreamEndCapture(slot->stream(), &graph), CUDA_SUCCESS);
   ASSERT_EQ(to_end.size(), 1U);
-  const auto early_behind = [&] {
-    std::array<CUgraphNode, 3> from{};
-    std::array<CUgraphNode, 3> to{};
-    std::array<CUgraphEdgeData, 3> edges{};
-    std::size_t count = from.size();
-    EXPECT_EQ(api.cuGraphGetEdges(graph, from.data(), to.data(), edges.data(), &count), CUDA_SUCCESS);
-    EXPECT_EQ(count, 3U);
-    int early = 0;
-    bool given = false;
-    for (std::size_t i = 0; i < count; ++i) {
-      const bool is_early = edges[i].type == CU_GRAPH_DEPENDENCY_TYPE_PROGRAMMATIC;
-      if (is_early) ++early;
-      if (is_early && from[i] == to_end[0]) given = true;
-    }
-    return std::pair(early, given);
+  ASSERT_EQ(nodes.size(), 4U);
+  EXPECT_EQ(to_end[0], nodes[1]);
+  const auto is_early_behind = [&](std::size_t node) {
+    std::array<CUgraphNode, 2> behind{};
+    std::array<CUgraphEdgeData, 2> edges{};
+    std::size_t count = behind.size();
+    EXPECT_EQ(api.cuGraphNodeGetDependentNodes(nodes[node], behind.data(), edges.data(), &count),
+              CUDA_SUCCESS);
+    EXPECT_EQ(count, 1U);
+    EXPECT_EQ(behind[0], nodes[node + 1]);
+    return edges[0].type == CU_GRAPH_DEPENDENCY_TYPE_PROGRAMMATIC;
   };
   const bool can = device_->compute_capability() >= 90;
-  EXPECT_EQ(early_behind(), std::pair(can ? 3 : 0, can));
+  for (std::size_t node = 0; node < 3; ++node) EXPECT_EQ(is_early_behind(node), can);
   EXPECT_TRUE(begin_after_end_of(*device_, to_end, graph).ok());
-  EXPECT_EQ(early_behind(), std::pair(can ? 2 : 0, false));
+  for (std::size_t node = 0; node < 3; ++node) EXPECT_EQ(is_early_behind(node), can && node != 1);
   api.cuGraphDestroy(graph);
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "backends/cuda/runtime/graph_edges.h"
 
-#include <algorithm>
+#include <array>
 
 namespace inflight::cuda {
 
@@ -21,23 +21,20 @@ Status add_newest_nodes(GpuDevice& device, CUstream stream, std::vector<CUgraphN
 
 Status begin_after_end_of(GpuDevice& device, std::span<const CUgraphNode> nodes, CUgraph graph) {
   const DriverApi& api = device.api();
-  std::size_t count = 0;
-  INFLIGHT_TRY(
-      device.check(api.cuGraphGetEdges(graph, nullptr, nullptr, nullptr, &count), "cuGraphGetEdges"));
-  std::vector<CUgraphNode> from(count);
-  std::vector<CUgraphNode> to(count);
-  std::vector<CUgraphEdgeData> edges(count);
-  if (count == 0) return Status();
-  INFLIGHT_TRY(device.check(api.cuGraphGetEdges(graph, from.data(), to.data(), edges.data(), &count),
-                            "cuGraphGetEdges"));
-  for (std::size_t i = 0; i < count; ++i) {
-    if (edges[i].type != CU_GRAPH_DEPENDENCY_TYPE_PROGRAMMATIC ||
-        std::find(nodes.begin(), nodes.end(), from[i]) == nodes.end())
-      continue;
-    INFLIGHT_TRY(device.check(api.cuGraphRemoveDependencies(graph, &from[i], &to[i], &edges[i], 1),
+  for (const CUgraphNode& node : nodes) {
+    // One stream was captured, so at most one comes behind. Room for two shows it. (A query of the number alone may fail:
+    // it would lose the edge's data.)
+    std::array<CUgraphNode, 2> behind{};
+    std::array<CUgraphEdgeData, 2> edges{};
+    std::size_t count = behind.size();
+    INFLIGHT_TRY(device.check(api.cuGraphNodeGetDependentNodes(node, behind.data(), edges.data(), &count),
+                              "cuGraphNodeGetDependentNodes"));
+    if (count > 1) return Status(StatusCode::kInternal, "work of one stream forks");
+    if (count == 0 || edges[0].type != CU_GRAPH_DEPENDENCY_TYPE_PROGRAMMATIC) continue;
+    INFLIGHT_TRY(device.check(api.cuGraphRemoveDependencies(graph, &node, &behind[0], &edges[0], 1),
                               "cuGraphRemoveDependencies"));
     const CUgraphEdgeData whole{};
-    INFLIGHT_TRY(device.check(api.cuGraphAddDependencies(graph, &from[i], &to[i], &whole, 1),
+    INFLIGHT_TRY(device.check(api.cuGraphAddDependencies(graph, &node, &behind[0], &whole, 1),
                               "cuGraphAddDependencies"));
   }
   return Status();

@@ -27,7 +27,8 @@ namespace inflight::cuda {
   F(cuStreamWaitEvent) F(cuStreamBeginCapture) F(cuStreamEndCapture) F(cuEventCreate)                \
   F(cuEventDestroy) F(cuEventRecord) F(cuEventQuery) F(cuEventElapsedTime) F(cuGraphInstantiate)     \
   F(cuGraphLaunch) F(cuGraphUpload) F(cuGraphExecDestroy) F(cuGraphDestroy) F(cuGraphGetNodes)       \
-  F(cuGraphGetEdges) F(cuGraphAddDependencies) F(cuGraphRemoveDependencies) F(cuStreamGetCaptureInfo) \
+  F(cuGraphNodeGetDependentNodes) F(cuGraphAddDependencies) F(cuGraphRemoveDependencies)             \
+  F(cuStreamGetCaptureInfo)                                                                          \
   F(cuModuleLoadData) F(cuModuleUnload) F(cuModuleGetFunction) F(cuFuncSetAttribute)                 \
   F(cuLaunchKernel) F(cuLaunchKernelEx) F(cuGetErrorName) F(cuGetErrorString)
 

@@ -28,7 +28,8 @@ using Work = std::vector<Kernel>;  // one after another; a node is the place of 
 std::atomic<unsigned long> waits{0};
 std::atomic<unsigned long> gets{0};
 thread_local CUcontext current = nullptr;
-thread_local Work* captured = nullptr;  // of the stream that captures
+thread_local Work* captured = nullptr;             // of the stream that captures
+thread_local const Work* last_captured = nullptr;  // whose nodes are asked for
 
 template <typename Handle, typename Object>
 Handle handle_of(Object* object) {
@@ -148,6 +149,7 @@ CUresult cuStreamWaitEvent(CUstream, CUevent, unsigned) { return CUDA_SUCCESS; }
 CUresult cuStreamBeginCapture(CUstream, CUstreamCaptureMode) { return captured = new Work, CUDA_SUCCESS; }
 CUresult cuStreamEndCapture(CUstream, CUgraph* graph) {
   *graph = handle_of<CUgraph>(captured);
+  last_captured = captured;
   return captured = nullptr, CUDA_SUCCESS;
 }
 CUresult cuEventCreate(CUevent* event, unsigned) {
@@ -184,18 +186,19 @@ CUresult cuStreamGetCaptureInfo(CUstream, CUstreamCaptureStatus* status, cuuint6
   *edges = &kWhole;
   return CUDA_SUCCESS;
 }
-CUresult cuGraphGetEdges(CUgraph graph, CUgraphNode* from, CUgraphNode* to, CUgraphEdgeData* edges,
-                         size_t* count) {
-  const Work& work = *reinterpret_cast<Work*>(graph);
-  *count = work.empty() ? 0 : work.size() - 1;
-  for (std::size_t i = 0; from != nullptr && i < *count; ++i) {
-    from[i] = node_of(i + 1);
-    to[i] = node_of(i + 2);
-    edges[i] = {};
-    if (!work[i + 1].early) continue;
-    edges[i].type = CU_GRAPH_DEPENDENCY_TYPE_PROGRAMMATIC;
-    edges[i].from_port = CU_GRAPH_KERNEL_NODE_PORT_PROGRAMMATIC;
-  }
+CUresult cuGraphNodeGetDependentNodes(CUgraphNode node, CUgraphNode* behind, CUgraphEdgeData* edges,
+                                      size_t* count) {
+  const auto place = reinterpret_cast<std::size_t>(node);
+  const Work& work = *last_captured;
+  const bool any = place < work.size() && *count > 0;
+  *count = any ? 1 : 0;
+  if (!any) return CUDA_SUCCESS;
+  if (behind == nullptr || edges == nullptr) return CUDA_ERROR_LOSSY_QUERY;
+  *behind = node_of(place + 1);
+  *edges = {};
+  if (!work[place].early) return CUDA_SUCCESS;
+  edges->type = CU_GRAPH_DEPENDENCY_TYPE_PROGRAMMATIC;
+  edges->from_port = CU_GRAPH_KERNEL_NODE_PORT_PROGRAMMATIC;
   return CUDA_SUCCESS;
 }
 // An edge is there always; what is removed and added is its kind.
