@@ -29,42 +29,41 @@ class AttentionPlan final : public StepPlan {
 
   Status describe(const GpuGraph& graph, const AttentionStep& step) {
     INFLIGHT_TRY_ASSIGN(cudnn_, CudnnGraph::of(device_, graph, step));
-    cudnn_count_ = cudnn_->count();
     return Status();
   }
 
-  std::size_t candidates() const override { return cudnn_count_ + sources_.size(); }
+  std::size_t candidates() const override { return cudnn_->count() + sources_.size(); }
   // On an H200 cuDNN's plans were faster than our tiles at 197 rows, alone and with eight together.
   int candidate_rank(std::size_t candidate) const override {
-    return candidate < cudnn_count_ ? 0 : candidate + 1 < candidates() ? 1 : 2;
+    return candidate < cudnn_->count() ? 0 : candidate + 1 < candidates() ? 1 : 2;
   }
   std::string candidate_name(std::size_t candidate) const override {
-    if (candidate < cudnn_count_) return fmt::format("fused {} {}", candidate, cudnn_->name(candidate));
-    const std::size_t own = candidate - cudnn_count_;
+    if (candidate < cudnn_->count()) return fmt::format("fused {} {}", candidate, cudnn_->name(candidate));
+    const std::size_t own = candidate - cudnn_->count();
     return own == tiles_.size() ? "direct"
                                 : fmt::format("tile {} rows {} warps", tiles_[own].rows, tiles_[own].warps);
   }
   Ahead ahead(std::size_t candidate) const override {
-    return candidate < cudnn_count_ ? Ahead::kExpectsEnd : Ahead::kWaits;
+    return candidate < cudnn_->count() ? Ahead::kExpectsEnd : Ahead::kWaits;
   }
   Status prepare(std::size_t candidate) override {
-    if (candidate >= cudnn_count_) {
-      const std::size_t own = candidate - cudnn_count_;
+    if (candidate >= cudnn_->count()) {
+      const std::size_t own = candidate - cudnn_->count();
       return own_[own]->prepare_direct(sources_[own]);
     }
     return cudnn_->build(candidate);
   }
   std::size_t workspace_bytes(std::size_t candidate) const override {
-    return candidate < cudnn_count_ ? cudnn_->workspace_bytes(candidate) : 0;
+    return candidate < cudnn_->count() ? cudnn_->workspace_bytes(candidate) : 0;
   }
   Status enqueue(std::size_t candidate, CUstream stream, const Operands& operands,
                  CUdeviceptr workspace) override {
-    if (candidate >= cudnn_count_) {
+    if (candidate >= cudnn_->count()) {
       std::vector<CUdeviceptr> addresses{operands.a, operands.b, operands.c};
       if (masked_) addresses.push_back(operands.bias);
       addresses.push_back(operands.out);
-      return own_[candidate - cudnn_count_]->enqueue_direct(stream, std::move(addresses),
-                                                            operands.next_is_early);
+      return own_[candidate - cudnn_->count()]->enqueue_direct(stream, std::move(addresses),
+                                                               operands.next_is_early);
     }
     return cudnn_->enqueue(candidate, stream, operands, workspace);
   }
@@ -76,7 +75,6 @@ class AttentionPlan final : public StepPlan {
   std::vector<AttentionTile> tiles_;
   std::vector<StepSource> sources_;               // of the tiles, then of the kernel that runs everywhere
   std::vector<std::unique_ptr<OwnKernels>> own_;  // of each source
-  std::size_t cudnn_count_ = 0;
 };
 
 Status check_attention(const GpuGraph& graph, const AttentionStep& step) {

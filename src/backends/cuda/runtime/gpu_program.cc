@@ -201,9 +201,9 @@ std::size_t GpuProgram::candidate(const PlanRun& run, Width width) const {
   return width == Width::kWide ? choices_[run.plan].wide : choices_[run.plan].narrow;
 }
 
-bool GpuProgram::expects_end(std::size_t index, Width width) const {
+Ahead GpuProgram::ahead(std::size_t index, Width width) const {
   const auto* run = std::get_if<PlanRun>(&runs_[index]);
-  return run != nullptr && plans_[run->plan]->ahead(candidate(*run, width)) == Ahead::kExpectsEnd;
+  return run == nullptr ? Ahead::kWaits : plans_[run->plan]->ahead(candidate(*run, width));
 }
 
 // Kernels of ours may let the next one come before they themselves have waited. A library's have waited by then, so
@@ -213,18 +213,16 @@ std::vector<TensorId> GpuProgram::unwritten(std::size_t index, Width width) cons
   for (std::size_t i = index + 1; i-- > 0;) {
     const std::vector<TensorId> of_step = writes_of(graph_.steps[i]);
     unwritten.insert(unwritten.end(), of_step.begin(), of_step.end());
-    const auto* run = std::get_if<PlanRun>(&runs_[i]);
-    if (run != nullptr && plans_[run->plan]->ahead(candidate(*run, width)) != Ahead::kWaits) break;
+    if (ahead(i, width) != Ahead::kWaits) break;
   }
   return unwritten;
 }
 
 bool GpuProgram::next_is_early(std::size_t index, Width width) const {
   if (index + 1 == runs_.size()) return false;
-  const auto* next = std::get_if<PlanRun>(&runs_[index + 1]);
-  if (next == nullptr) return true;
-  const Ahead ahead = plans_[next->plan]->ahead(candidate(*next, width));
-  if (ahead != Ahead::kWaitsForA) return ahead == Ahead::kWaits;
+  const Ahead next = ahead(index + 1, width);
+  if (next != Ahead::kWaitsForA) return next == Ahead::kWaits;
+  const auto& tensors = std::get<PlanRun>(runs_[index + 1]).tensors;
   const std::vector<TensorId> unwritten = this->unwritten(index, width);
   // Views share memory, so tensors are compared by the place where they lie.
   const auto is_unwritten = [&](TensorId id) {
@@ -232,7 +230,7 @@ bool GpuProgram::next_is_early(std::size_t index, Width width) const {
              return overlap(graph_.tensor(id), graph_.tensor(one));
            });
   };
-  return std::none_of(next->tensors.begin() + 1, next->tensors.end() - 1, is_unwritten);
+  return std::none_of(tensors.begin() + 1, tensors.end() - 1, is_unwritten);
 }
 
 Status GpuProgram::enqueue(std::size_t index, Width width, CUstream stream,

@@ -94,8 +94,8 @@ class GpuProgram : public std::enable_shared_from_this<GpuProgram> {
   // How many steps have each plan.
   std::vector<std::size_t> uses() const;
   std::size_t candidate(const PlanRun& run, Width width) const;
-  // Whether the step does not wait as it must if it begins before the one ahead of it has ended.
-  bool expects_end(std::size_t index, Width width) const;
+  // What the step does if it begins before the one ahead of it has ended. Kernels of our own wait.
+  Ahead ahead(std::size_t index, Width width) const;
   // What may not be written yet when the step after `index` begins early.
   std::vector<TensorId> unwritten(std::size_t index, Width width) const;
   // Whether the step after `index` may begin before that one has ended.

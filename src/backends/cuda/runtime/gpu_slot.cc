@@ -171,7 +171,8 @@ Status GpuSlot::capture_all(Width width, std::vector<CUgraphNode>& to_end) {
   INFLIGHT_TRY(enqueue_fetch(stream()));
   INFLIGHT_TRY(enqueue_copies_in(stream()));
   for (std::size_t i = 0; i < program_->runs_.size(); ++i) {
-    if (program_->expects_end(i, width)) INFLIGHT_TRY(add_newest_nodes(*program_->device_, stream(), to_end));
+    if (program_->ahead(i, width) == Ahead::kExpectsEnd)
+      INFLIGHT_TRY(add_newest_nodes(*program_->device_, stream(), to_end));
     INFLIGHT_TRY(program_->enqueue(i, width, stream(), addresses_, workspace_.address()));
   }
   return enqueue_copies_out(stream());
