@@ -51,6 +51,15 @@ def parser():
     return words
 
 
+OUTCOMES = ("completed", "failed", "rejected", "dropped", "expired", "cancelled", "in_flight")
+
+
+def check_outcomes(statistics, submitted):
+    """Ends the program unless every submission has exactly one outcome."""
+    if submitted != sum(statistics[outcome] for outcome in OUTCOMES):
+        raise SystemExit(f"the law of outcomes does not hold: {statistics}")
+
+
 def publish(result, path):
     """Prints a benchmark's result, and writes it to the path, if there is one."""
     text = json.dumps(result, indent=2)

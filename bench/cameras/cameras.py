@@ -23,7 +23,9 @@ def run(inflight, cameras, fps, policy, seconds):
         path = pathlib.Path(folder) / "run.json"
         command = [inflight, "run", "--streams", str(cameras), "--fps", f"{fps:g}", "--policy", policy, "--duration", str(seconds), "--json", path]
         subprocess.run([str(word) for word in command], check=True, stdout=subprocess.DEVNULL)
-        return json.loads(path.read_text())
+        result = json.loads(path.read_text())
+    environment.check_outcomes(result, result["submitted"])
+    return result
 
 
 def row(result, fps, policy):

@@ -36,9 +36,7 @@ def run_once(inflight, arguments, seconds):
         if status != 0:
             raise SystemExit(f"main_job: {' '.join(command)}: exit {os.waitstatus_to_exitcode(status)}")
         result = json.loads(path.read_text())
-    outcomes = ("completed", "failed", "rejected", "dropped", "expired", "cancelled", "in_flight")
-    if result["submitted"] != sum(result[outcome] for outcome in outcomes):
-        raise SystemExit(f"main_job: the law of outcomes does not hold: {result}")
+    environment.check_outcomes(result, result["submitted"])
     result["peak_mb"] = usage.ru_maxrss / 1024
     return result
 

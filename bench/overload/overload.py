@@ -50,8 +50,8 @@ def main():
         rows = json.loads(path.read_text())["rows"]
     for row in rows:
         row["model"] = arguments.model.stem
-        if row["planned"] != sum(row[outcome] for outcome in ("completed", "failed", "rejected", "dropped", "expired", "cancelled")):
-            raise SystemExit(f"overload: the law of outcomes does not hold: {row}")
+        # Of a closed loop, the row says how many were kept in flight. At its end none is.
+        environment.check_outcomes({**row, "in_flight": 0}, row["planned"])
     environment.publish({**environment.head("overload"), "seconds": arguments.seconds, "rows": rows, "memory": resident}, arguments.json)
     return 0
 

@@ -95,11 +95,9 @@ void bind_books(nb::module_& module) {
       .def_prop_ro("name", [](const PyStream& s) { return std::string(s.value.name()); })
       .def(
           "has_place", [](const PyStream& s) { return s.value.has_place(); },
-          "Whether no limit stands in the way of a frame of it now: it would get a place, if need be that of "
-          "one\n"
-          "that may be dropped. Only another thread that submits can take the place first, or an automatic "
-          "limit\n"
-          "that falls.")
+          "Whether no limit stands in the way of a frame of it now: it would get a place, if need be that\n"
+          "of one that may be dropped. Only another thread that submits can take the place first, or an\n"
+          "automatic limit that falls.")
       .def(
           "statistics",
           [](const PyStream& s) {
