@@ -12,7 +12,7 @@ namespace {
 
 constexpr int kTensorCoreCapability = 80;  // of attention_tile_source()
 
-// Candidates: cuDNN's plans; where none of them works, our kernels on tensor cores; then the one that runs everywhere.
+// Candidates: cuDNN's plans and our kernels on tensor cores, then the kernel that runs everywhere.
 class AttentionPlan final : public StepPlan {
  public:
   AttentionPlan(std::shared_ptr<GpuDevice> device, const GpuGraph& graph, const AttentionStep& step,
@@ -33,10 +33,7 @@ class AttentionPlan final : public StepPlan {
   }
 
   std::size_t candidates() const override { return cudnn_->count() + sources_.size(); }
-  // On an H200 cuDNN's plans were faster than our tiles at 197 rows, alone and with eight together.
-  int candidate_rank(std::size_t candidate) const override {
-    return candidate < cudnn_->count() ? 0 : candidate + 1 < candidates() ? 1 : 2;
-  }
+  int candidate_rank(std::size_t candidate) const override { return candidate + 1 < candidates() ? 0 : 2; }
   std::string candidate_name(std::size_t candidate) const override {
     if (candidate < cudnn_->count()) return fmt::format("fused {} {}", candidate, cudnn_->name(candidate));
     const std::size_t own = candidate - cudnn_->count();

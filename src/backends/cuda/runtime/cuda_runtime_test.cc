@@ -15,6 +15,7 @@
 #include "backends/cuda/runtime/device.h"
 #include "backends/cuda/runtime/disk_cache.h"
 #include "backends/cuda/runtime/gpu_program.h"
+#include "backends/cuda/runtime/library_tiles.h"
 #include "backends/cuda/runtime/pinned_ranges.h"
 #include "backends/cuda/runtime/product_tiles.h"
 #include "backends/cuda/runtime/step_plan.h"
@@ -316,6 +317,27 @@ TEST(Kernels, NvrtcCompilesEverySourceOfAttention) {
     const Result<std::string> cubin = compile_source(cuda_source(sources), 80);
     EXPECT_TRUE(cubin.ok()) << one.name << ": " << cubin.status().to_string();
   }
+}
+
+TEST(LibraryTiles, CutTheRowsIntoFewPiecesThatWasteLittle) {
+  const auto rows_of = [](std::int64_t rows) {
+    std::vector<int> found;
+    for (const LibraryTile& tile : library_tiles(rows)) {
+      EXPECT_EQ(tile.columns, found.size() % 2 == 0 ? 64 : 128) << rows;
+      found.push_back(tile.rows);
+    }
+    return found;
+  };
+  using testing::ElementsAre;
+  EXPECT_THAT(rows_of(1), ElementsAre(8, 8));
+  EXPECT_THAT(rows_of(8), ElementsAre(8, 8));
+  EXPECT_THAT(rows_of(9), ElementsAre(16, 16, 8, 8));
+  EXPECT_THAT(rows_of(197), ElementsAre(200, 200, 104, 104, 72, 72, 56, 56, 40, 40));
+  EXPECT_THAT(rows_of(256), ElementsAre(256, 256, 128, 128, 88, 88, 64, 64, 56, 56));
+  EXPECT_THAT(rows_of(257), ElementsAre(136, 136, 88, 88, 72, 72, 56, 56, 48, 48));
+  EXPECT_THAT(rows_of(1'000'000), ElementsAre(256, 256));
+  EXPECT_EQ(library_tiles(197)[0].id, CUBLASLT_MATMUL_TILE_64x200);
+  EXPECT_EQ(library_tiles(197)[5].id, CUBLASLT_MATMUL_TILE_128x72);
 }
 
 // The first and the last, or all of them; returns how many there are.

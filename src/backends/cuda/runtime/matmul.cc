@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "backends/cuda/runtime/compiler.h"
+#include "backends/cuda/runtime/library_tiles.h"
 #include "backends/cuda/runtime/step_plan.h"
 #include "backends/cuda/runtime/step_sources.h"
 #include "backends/cuda/runtime/tile_kernels.h"
@@ -95,7 +96,8 @@ class Product {
   Product& operator=(const Product&) = delete;
 
   Status describe(const GpuGraph& graph, const MatmulStep& step, const Epilogue& epilogue);
-  // The library's list for a few counts of multiprocessors: fewer of them give plans that share a device well.
+  // The library's list for a few counts of multiprocessors: fewer of them give plans that share a device well. Then the
+  // same algorithms with other tiles.
   void ask(cublasLtHandle_t handle, int multiprocessors, std::vector<Algorithm>& algorithms);
   Status run(cublasLtHandle_t handle, const Algorithm& algorithm, CUstream stream, const Operands& operands,
              CUdeviceptr workspace, std::size_t workspace_bytes);
@@ -109,15 +111,27 @@ class Product {
   Status layout(cublasLtMatrixLayout_t& layout, const GpuTensor& tensor, std::int64_t rows,
                 std::int64_t columns, std::int64_t batch, std::int64_t batch_stride);
   Status alignments(cublasLtMatmulPreference_t preference);
+  void ask_for_tiles(cublasLtHandle_t handle, std::vector<Algorithm>& algorithms);
 
   const CublasLtApi& api_;
   cublasLtMatmulDesc_t operation_ = nullptr;
   cublasLtMatrixLayout_t first_ = nullptr, second_ = nullptr, added_ = nullptr, result_ = nullptr;
   std::array<std::uint32_t, 4> alignments_{};  // of first, second, added, result
   bool has_bias_ = false;
+  std::int64_t rows_ = 0;
   bool has_residual_ = false;
   float alpha_ = 1;
 };
+
+// Unless it is there already, or asks for too much memory.
+void add_algorithm(const cublasLtMatmulHeuristicResult_t& found, std::vector<Algorithm>& algorithms) {
+  const auto same = [&](const Algorithm& other) {
+    return std::memcmp(&other.algorithm, &found.algo, sizeof found.algo) == 0;
+  };
+  if (found.state == CUBLAS_STATUS_SUCCESS && found.workspaceSize <= kWorkspaceBytesMax &&
+      std::none_of(algorithms.begin(), algorithms.end(), same))
+    algorithms.push_back({found.algo, found.workspaceSize});
+}
 
 std::uint32_t alignment_of(const GpuTensor& tensor) {
   const std::size_t offset = tensor.storage == Storage::kScratch ? tensor.offset : 0;
@@ -146,6 +160,7 @@ Status Product::layout(cublasLtMatrixLayout_t& layout, const GpuTensor& tensor, 
 
 Status Product::describe(const GpuGraph& graph, const MatmulStep& step, const Epilogue& epilogue) {
   const GpuTensor& c = graph.tensor(step.c);
+  rows_ = step.m;
   has_residual_ = epilogue.whole && step.residual != kNoTensor;
   has_bias_ = epilogue.whole && step.bias != kNoTensor;
   alpha_ = static_cast<float>(step.alpha);
@@ -200,19 +215,28 @@ void Product::ask(cublasLtHandle_t handle, int multiprocessors, std::vector<Algo
       int count = 0;
       api_.cublasLtMatmulAlgoGetHeuristic(handle, operation_, first_, second_, added_, result_, preference,
                                           kAlgorithmsAsked, found.data(), &count);
-      for (int i = 0; i < count; ++i) {
-        const auto& one = found[static_cast<std::size_t>(i)];
-        const auto same = [&](const Algorithm& other) {
-          return std::memcmp(&other.algorithm, &one.algo, sizeof one.algo) == 0;
-        };
-        if (one.state != CUBLAS_STATUS_SUCCESS || one.workspaceSize > kWorkspaceBytesMax) continue;
-        if (std::none_of(algorithms.begin(), algorithms.end(), same))
-          algorithms.push_back({one.algo, one.workspaceSize});
-      }
+      for (int i = 0; i < count; ++i) add_algorithm(found[static_cast<std::size_t>(i)], algorithms);
     }
   }
   set(CUBLASLT_MATMUL_DESC_SM_COUNT_TARGET, std::int32_t{0}).ok();
   api_.cublasLtMatmulPreferenceDestroy(preference);
+  ask_for_tiles(handle, algorithms);
+}
+
+void Product::ask_for_tiles(cublasLtHandle_t handle, std::vector<Algorithm>& algorithms) {
+  const std::vector<Algorithm> proposed = algorithms;
+  for (const Algorithm& one : proposed) {
+    for (const LibraryTile& tile : library_tiles(rows_)) {
+      cublasLtMatmulHeuristicResult_t result{};
+      result.algo = one.algorithm;
+      if (api_.cublasLtMatmulAlgoConfigSetAttribute(&result.algo, CUBLASLT_ALGO_CONFIG_TILE_ID, &tile.id,
+                                                    sizeof tile.id) != CUBLAS_STATUS_SUCCESS)
+        continue;
+      if (api_.cublasLtMatmulAlgoCheck(handle, operation_, first_, second_, added_, result_, &result.algo,
+                                       &result) == CUBLAS_STATUS_SUCCESS)
+        add_algorithm(result, algorithms);
+    }
+  }
 }
 
 Status Product::run(cublasLtHandle_t handle, const Algorithm& algorithm, CUstream stream,

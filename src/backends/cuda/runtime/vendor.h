@@ -43,7 +43,8 @@ namespace inflight::cuda {
   F(cublasLtMatmulDescSetAttribute) F(cublasLtMatrixLayoutCreate) F(cublasLtMatrixLayoutDestroy)     \
   F(cublasLtMatrixLayoutSetAttribute) F(cublasLtMatmulPreferenceCreate)                              \
   F(cublasLtMatmulPreferenceDestroy) F(cublasLtMatmulPreferenceSetAttribute)                         \
-  F(cublasLtMatmulAlgoGetHeuristic) F(cublasLtMatmulAlgoCheck)
+  F(cublasLtMatmulAlgoGetHeuristic) F(cublasLtMatmulAlgoCheck)                                       \
+  F(cublasLtMatmulAlgoConfigSetAttribute)
 
 // clang-format on
 
