@@ -117,8 +117,8 @@ class Product {
   cublasLtMatmulDesc_t operation_ = nullptr;
   cublasLtMatrixLayout_t first_ = nullptr, second_ = nullptr, added_ = nullptr, result_ = nullptr;
   std::array<std::uint32_t, 4> alignments_{};  // of first, second, added, result
+  std::int64_t rows_ = 0;                      // of the result, as we count
   bool has_bias_ = false;
-  std::int64_t rows_ = 0;
   bool has_residual_ = false;
   float alpha_ = 1;
 };
