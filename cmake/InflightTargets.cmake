@@ -61,14 +61,15 @@ endfunction()
 # What runs under ThreadSanitizer, so that `./dev test-all` builds no more than that with it.
 add_custom_target(concurrent_tests)
 
-# inflight_test(NAME SOURCES file... DEPS target... [LABELS label...]): one GoogleTest program, run by ctest.
+# inflight_test(NAME SOURCES file... DEPS target... [LABELS label...] [COST seconds]): one GoogleTest program, run by ctest.
 # Its main() is that of tests/support/watchdog.cc, which fails a test that hangs and prints the stacks of all threads.
+# A cost lets a long one start among the first where ctest has not seen it yet, so that no processor waits for it at the end.
 # Label "concurrent" puts it among those that also run under ThreadSanitizer.
 function(inflight_test name)
   if(NOT INFLIGHT_BUILD_TESTS)
     return()
   endif()
-  cmake_parse_arguments(ARG "" "" "SOURCES;DEPS;LABELS" ${ARGN})
+  cmake_parse_arguments(ARG "" "COST" "SOURCES;DEPS;LABELS" ${ARGN})
   add_executable(${name} ${ARG_SOURCES})
   target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR}/src ${PROJECT_SOURCE_DIR}/tests)
   target_link_libraries(${name} PRIVATE inflight_flags ${ARG_DEPS} inflight_test_main)
@@ -82,6 +83,9 @@ function(inflight_test name)
   target_link_options(${name} PRIVATE -rdynamic)
   add_test(NAME ${name} COMMAND ${name})
   set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT 600)
+  if(ARG_COST)
+    set_tests_properties(${name} PROPERTIES COST ${ARG_COST})
+  endif()
   if("concurrent" IN_LIST ARG_LABELS)
     add_dependencies(concurrent_tests ${name})
   endif()
