@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
-// Tiles of cuBLASLt's kernels, chosen by the rows of the product: 197 rows fill 200 of a tile of 200, and 197 of 256 of
-// the powers of two that the library proposes.
+// Tiles of cuBLASLt's kernels, chosen by the rows of the product: its kernels come with any multiple of 8 rows, and what
+// it proposes is a few of them.
 #pragma once
 
 #include <cublasLt.h>
 
-#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <vector>
 
 namespace inflight::cuda {
 
+// cuBLASLt counts columns first: to it, 200 rows and 128 columns are the tile 128x200.
 struct LibraryTile {
-  int rows,
-      columns;  // of the product; cuBLASLt, which counts columns first, names the tile the other way round
+  int rows;
+  int columns;
   std::uint32_t id;  // CUBLASLT_ALGO_CONFIG_TILE_ID
 };
 
@@ -25,7 +25,6 @@ inline std::vector<LibraryTile> library_tiles(std::int64_t rows) {
   struct Ids {
     std::uint32_t narrow, wide;  // of 64 and of 128 columns
   };
-  // NOLINTNEXTLINE(cppcoreguidelines-macro-usage): it joins the names of enumerators
 #define INFLIGHT_IDS(n) \
   Ids { CUBLASLT_MATMUL_TILE_64x##n, CUBLASLT_MATMUL_TILE_128x##n }
   static constexpr std::array kIds{

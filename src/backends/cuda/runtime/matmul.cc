@@ -98,7 +98,9 @@ class Product {
   Status describe(const GpuGraph& graph, const MatmulStep& step, const Epilogue& epilogue);
   // The library's list for a few counts of multiprocessors: fewer of them give plans that share a device well. Then the
   // same algorithms with other tiles.
-  void ask(cublasLtHandle_t handle, int multiprocessors, std::vector<Algorithm>& algorithms);
+  //   rows   of the result
+  void ask(cublasLtHandle_t handle, int multiprocessors, std::int64_t rows,
+           std::vector<Algorithm>& algorithms);
   Status run(cublasLtHandle_t handle, const Algorithm& algorithm, CUstream stream, const Operands& operands,
              CUdeviceptr workspace, std::size_t workspace_bytes);
 
@@ -111,13 +113,12 @@ class Product {
   Status layout(cublasLtMatrixLayout_t& layout, const GpuTensor& tensor, std::int64_t rows,
                 std::int64_t columns, std::int64_t batch, std::int64_t batch_stride);
   Status alignments(cublasLtMatmulPreference_t preference);
-  void ask_for_tiles(cublasLtHandle_t handle, std::vector<Algorithm>& algorithms);
+  void ask_for_tiles(cublasLtHandle_t handle, std::int64_t rows, std::vector<Algorithm>& algorithms);
 
   const CublasLtApi& api_;
   cublasLtMatmulDesc_t operation_ = nullptr;
   cublasLtMatrixLayout_t first_ = nullptr, second_ = nullptr, added_ = nullptr, result_ = nullptr;
   std::array<std::uint32_t, 4> alignments_{};  // of first, second, added, result
-  std::int64_t rows_ = 0;                      // of the result, as we count
   bool has_bias_ = false;
   bool has_residual_ = false;
   float alpha_ = 1;
@@ -160,7 +161,6 @@ Status Product::layout(cublasLtMatrixLayout_t& layout, const GpuTensor& tensor, 
 
 Status Product::describe(const GpuGraph& graph, const MatmulStep& step, const Epilogue& epilogue) {
   const GpuTensor& c = graph.tensor(step.c);
-  rows_ = step.m;
   has_residual_ = epilogue.whole && step.residual != kNoTensor;
   has_bias_ = epilogue.whole && step.bias != kNoTensor;
   alpha_ = static_cast<float>(step.alpha);
@@ -202,7 +202,8 @@ Status Product::alignments(cublasLtMatmulPreference_t preference) {
   return Status();
 }
 
-void Product::ask(cublasLtHandle_t handle, int multiprocessors, std::vector<Algorithm>& algorithms) {
+void Product::ask(cublasLtHandle_t handle, int multiprocessors, std::int64_t rows,
+                  std::vector<Algorithm>& algorithms) {
   cublasLtMatmulPreference_t preference = nullptr;
   if (api_.cublasLtMatmulPreferenceCreate(&preference) != CUBLAS_STATUS_SUCCESS) return;
   const std::size_t bytes = kWorkspaceBytesMax;
@@ -220,13 +221,14 @@ void Product::ask(cublasLtHandle_t handle, int multiprocessors, std::vector<Algo
   }
   set(CUBLASLT_MATMUL_DESC_SM_COUNT_TARGET, std::int32_t{0}).ok();
   api_.cublasLtMatmulPreferenceDestroy(preference);
-  ask_for_tiles(handle, algorithms);
+  ask_for_tiles(handle, rows, algorithms);
 }
 
-void Product::ask_for_tiles(cublasLtHandle_t handle, std::vector<Algorithm>& algorithms) {
+void Product::ask_for_tiles(cublasLtHandle_t handle, std::int64_t rows, std::vector<Algorithm>& algorithms) {
+  const std::vector<LibraryTile> tiles = library_tiles(rows);
   const std::vector<Algorithm> proposed = algorithms;
   for (const Algorithm& one : proposed) {
-    for (const LibraryTile& tile : library_tiles(rows_)) {
+    for (const LibraryTile& tile : tiles) {
       cublasLtMatmulHeuristicResult_t result{};
       result.algo = one.algorithm;
       if (api_.cublasLtMatmulAlgoConfigSetAttribute(&result.algo, CUBLASLT_ALGO_CONFIG_TILE_ID, &tile.id,
@@ -272,12 +274,12 @@ class MatmulPlan final : public StepPlan {
   void describe(const GpuGraph& graph, const MatmulStep& step) {
     const Epilogue whole = epilogue_for(step, epilogue_.dtype);
     if (whole.whole && fused_.describe(graph, step, whole).ok())
-      fused_.ask(handle_, device_->multiprocessors(), fused_algorithms_);
+      fused_.ask(handle_, device_->multiprocessors(), step.m, fused_algorithms_);
     const bool plain =
         step.bias == kNoTensor && step.residual == kNoTensor && step.activation == Activation::kNone;
     if (!plain && fused_algorithms_.empty() &&
         bare_.describe(graph, step, {CUBLASLT_EPILOGUE_DEFAULT, false}).ok())
-      bare_.ask(handle_, device_->multiprocessors(), bare_algorithms_);
+      bare_.ask(handle_, device_->multiprocessors(), step.m, bare_algorithms_);
     ways_ = Ways(fused_algorithms_.size(), tiles_.count(), bare_algorithms_.size());
   }
 
