@@ -135,11 +135,14 @@ class BenchPage(Case):
         if SANITIZERS:
             self.skipTest("the page is the same without a sanitizer")
         self.page = self.folder / "page.html"
+        self.rows = self.bench("--device", "null", "--width", "wide,narrow", "--loads", "20,80", "--plan", "poisson",
+                               "--plan", "bursts:300@0.05", "--limit", "64")  # fmt: skip
+
+    def bench(self, *args):
         report = self.folder / "bench.json"
-        done = self.run_program("bench", *QUICK, "--device", "null", "--width", "wide,narrow", "--loads", "20,80", "--plan", "poisson", "--plan",
-                                "bursts:300@0.05", "--limit", "64", "--html", self.page, "--json", report)  # fmt: skip
+        done = self.run_program("bench", *QUICK, *args, "--html", self.page, "--json", report)
         self.assertEqual((done.returncode, done.stderr), (0, ""))
-        self.rows = json.loads(report.read_text())["rows"]
+        return json.loads(report.read_text())["rows"]
 
     def browse(self, *options, script=""):
         text = self.page.read_text()
@@ -164,6 +167,16 @@ class BenchPage(Case):
         self.assertEqual(len(re.findall("<tr>", dom)), 1 + len(own))
         self.assertNotIn("NaN", dom)
         self.assertNotIn("undefined", dom.split("<script>")[0])
+
+    def test_draws_runs_that_missed_most(self):
+        rows = self.bench("--device", "null", "--rates", "1000,2000", "--plan", "poisson", "--deadline-ms", "0.001")
+        swept = [row for row in rows if row["plan"] == "poisson"]
+        self.assertEqual([(row["p50_ms"], row["p99_ms"]) for row in swept], [(None, None)] * 2)
+        dom = self.browse("--dump-dom")
+        self.assertIn('data-drawn="yes"', dom)
+        self.assertEqual(self.count(dom, "point"), len(rows) + len(swept))
+        self.assertEqual(len(re.findall(r": p\d\d without end, \d+ of \d+ missed<", dom)), 2 * len(swept))
+        self.assertNotIn("NaN", dom)
 
     def test_draws_the_frames_of_a_run(self):
         burst = next(k for k, row in enumerate(self.rows) if row["plan"].startswith("bursts"))
