@@ -167,7 +167,7 @@ void PredictorCore::after_loss() noexcept {
   PlaceWaiters refused;
   bool last = false;
   DeviceLane* next = &first_;
-  Doorbell::Wake whom = Doorbell::Wake::kNobody;
+  Doorbell::Call call;
   {
     const MutexLock lock(mutex_);
     refused.append(refused_by_loss_);
@@ -175,10 +175,10 @@ void PredictorCore::after_loss() noexcept {
     // What waits may have been announced on the device that is lost.
     if (scheduler_.can_launch()) {
       next = &lane_of_next();
-      whom = next->runtime().announce(Doorbell::kLate);
+      call = next->runtime().announce(Doorbell::kLate);
     }
   }
-  next->runtime().wake(whom);
+  next->runtime().wake(call);
   wake_granted(refused);
   if (last) end_what_waits();
 }
@@ -247,7 +247,7 @@ void PredictorCore::finish(PredictionState& state, Slot* slot, Outcome outcome,
   const TimePoint now = options_.clock->now();
   PlaceWaiters granted;
   List<Job> superseded;
-  Doorbell::Wake whom = Doorbell::Wake::kNobody;
+  Doorbell::Call call;
   Status end = status;
   {
     const MutexLock lock(mutex_);
@@ -260,14 +260,14 @@ void PredictorCore::finish(PredictionState& state, Slot* slot, Outcome outcome,
     state.bound.reset();
     if (slot != nullptr) {
       const bool ran = state.times.launched != TimePoint();
-      whom = slot->device().runtime().release(slot->device(), *slot,
+      call = slot->device().runtime().release(slot->device(), *slot,
                                               ran ? now - state.times.launched : Duration(0));
     }
     publish_end(state, end);
     while (Job* const job = scheduler_.take_superseded()) superseded.push_back(*job);
     raise_event_fd(takeable);
   }
-  if (slot != nullptr) slot->device().runtime().wake(whom);
+  if (slot != nullptr) slot->device().runtime().wake(call);
   wake_granted(granted);
   finished_.notify_all();
   if (slot != nullptr && !slot->device().launch_blocks() && state.awaited_by_code()) {

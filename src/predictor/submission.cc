@@ -351,7 +351,7 @@ void PredictorCore::enqueue(PredictionState& state) noexcept {
   Status why;
   Outcome outcome = Outcome::kFailed;
   PredictionState* overtaken = nullptr;
-  Doorbell::Wake whom = Doorbell::Wake::kNobody;
+  Doorbell::Call call;
   DeviceLane* lane = nullptr;
   {
     const MutexLock lock(mutex_);
@@ -372,14 +372,14 @@ void PredictorCore::enqueue(PredictionState& state) noexcept {
       if (!waited) arrived(state, *lane, now);
       scheduler_.inputs_came(state, now);
       overtaken = withdraw_overtaken(*state.stream);
-      if (scheduler_.can_launch()) whom = lane->runtime().announce(now);
+      if (scheduler_.can_launch()) call = lane->runtime().announce(now);
       if (state.deadline != TimePoint::max()) first_.runtime().wake_at_changed(wake_at());
     } else if (waited) {
       scheduler_.withdraw(state);
     }
   }
   if (why.ok()) {
-    lane->runtime().wake(whom);  // another thread may own the state by now
+    lane->runtime().wake(call);  // another thread may own the state by now
     if (overtaken != nullptr) finish(*overtaken, nullptr, Outcome::kDropped, dropped_);
     return;
   }

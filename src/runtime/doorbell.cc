@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <thread>
 
+#include "base/futex.h"
+
 namespace inflight::internal {
 namespace {
 
@@ -12,54 +14,77 @@ constexpr int kWatchSpins = 64;
 
 }  // namespace
 
+// A thread that sleeps, on its stack. It sleeps until it was woken, so whoever takes it from the list can wake it after
+// the mutex was released.
+class Doorbell::Sleeper : public ListLink<> {
+ public:
+  void sleep() noexcept {
+    while (woken_.load(std::memory_order_acquire) == 0) futex_wait(woken_, 0, nullptr);
+  }
+  // Once. After the store the thread may go on and the sleeper be gone: futex_wake_one() only passes its address.
+  void wake() noexcept {
+    woken_.store(1, std::memory_order_release);
+    futex_wake_one(woken_);
+  }
+
+ private:
+  std::atomic<std::uint32_t> woken_{0};
+};
+
 void Doorbell::remove(Line& line) noexcept {
   mutex_.assert_held();
   lines_.remove(line);
   if (watched_ == &line) watched_ = nullptr;
 }
 
-Doorbell::Wake Doorbell::announce(TimePoint now) noexcept {
+Doorbell::Call Doorbell::announce(TimePoint now) noexcept {
   mutex_.assert_held();
   const bool watcher = watch_held_ && !watch_called_;
-  const bool sleeper = called_ < sleepers_;
   const bool watcher_awake = watcher && watch_from_ == TimePoint::min();
-  if (poller_ == Poller::kWatches && !watcher_awake && (watcher || sleeper)) {
+  if (poller_ == Poller::kWatches && !watcher_awake && (watcher || !sleepers_.empty())) {
     poller_ = Poller::kCalled;
-    return Wake::kPoller;
+    return {Whom::kPoller};
   }
   if (watcher) {
     watch_called_ = true;
     // Waking it costs the caller 25 to 60 us, and as much as the prediction if the host runs both processors
     // on one.
     const bool long_asleep = watch_from_ > now + ArrivalWatch::kNap;
-    return long_asleep ? Wake::kWatchAsleep : Wake::kWatchAwake;
+    return {long_asleep ? Whom::kWatchAsleep : Whom::kWatchAwake};
   }
-  if (!sleeper) return Wake::kNobody;  // every thread runs work, or is about to look for it
+  Sleeper* const sleeper = sleepers_.pop_front();
+  if (sleeper == nullptr) return {};  // every thread runs work, or is about to look for it
   ++called_;
-  return Wake::kSleeper;
+  return {Whom::kSleeper, sleeper};
 }
 
-void Doorbell::wake(Wake whom) noexcept {
-  switch (whom) {
-    case Wake::kNobody:
+void Doorbell::wake(Call call) noexcept {
+  switch (call.whom) {
+    case Whom::kNobody:
       return;
-    case Wake::kWatchAwake:
+    case Whom::kWatchAwake:
       call_.store(true, std::memory_order_release);
       return;
-    case Wake::kWatchAsleep:
+    case Whom::kWatchAsleep:
       watch_.notify_one();
       return;
-    case Wake::kSleeper:
-      work_.notify_one();
+    case Whom::kSleeper:
+      call.sleeper->wake();
       return;
-    case Wake::kPoller:
+    case Whom::kPoller:
       poller_call_.store(true, std::memory_order_release);
       return;
   }
 }
 
 void Doorbell::wake_all() noexcept {
-  work_.notify_all();
+  {
+    const MutexLock lock(mutex_);
+    while (Sleeper* const sleeper = sleepers_.pop_front()) {
+      ++called_;
+      sleeper->wake();
+    }
+  }
   watch_.notify_all();
   call_.store(true, std::memory_order_release);
 }
@@ -86,10 +111,7 @@ void Doorbell::wait(MutexLock& lock, bool may_watch) noexcept {
     next = next_watch(now);
   }
   if (next.line == nullptr) {
-    ++sleepers_;
-    work_.wait(lock);
-    --sleepers_;
-    if (called_ > 0) --called_;
+    sleep(lock);
     return;
   }
   watch_held_ = true;
@@ -105,6 +127,16 @@ void Doorbell::wait(MutexLock& lock, bool may_watch) noexcept {
   }
   watch_held_ = false;
   watched_ = nullptr;
+}
+
+// Sleeps until it is called. Releases the mutex meanwhile. Clang's analysis cannot follow a lock that is passed in.
+void Doorbell::sleep(MutexLock& lock) noexcept INFLIGHT_NO_THREAD_SAFETY_ANALYSIS {
+  Sleeper self;
+  sleepers_.push_front(self);
+  lock.unlock();
+  self.sleep();
+  lock.lock();
+  --called_;
 }
 
 // Stays awake until it is called or `until` comes. Releases the mutex meanwhile. Clang's analysis cannot

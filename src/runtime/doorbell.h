@@ -17,13 +17,16 @@ namespace inflight::internal {
 // shortly before the next frame is expected and is then awake, so that the thread that submits the frame need
 // not wake a sleeper.
 //
+// Of those that sleep, the one that fell asleep last is called first: its caches are warm, and the threads of a device's
+// library may still be in the place where they computed for it.
+//
 // One more thread may answer: the poller, which is awake for a reason of its own and looks at a word besides.
 // A call of it is a store, so it is called before any thread that sleeps.
 //
 // No wake-up is lost: every thread looks for work under the mutex before it waits, and work is announced
 // under that mutex. The poller looks for work after each call. Once it looks at the word no more, it hands on
 // a call that it has not answered.
-//   thread   any. All calls but wake(), wake_all() and poller_called() require the mutex.
+//   thread   any. All calls but wake(), wake_all() and poller_called() require the mutex; wake_all() takes it.
 class Doorbell {
  public:
   // One stream of frames whose arrivals are predicted.
@@ -31,9 +34,14 @@ class Doorbell {
     explicit Line(double watch_share) noexcept : watch(watch_share) {}
     ArrivalWatch watch;
   };
-  // Which thread to wake for a piece of work: none; the watcher, which is awake or soon will be; the watcher,
+  // Which thread to call for a piece of work: none; the watcher, which is awake or soon will be; the watcher,
   // which sleeps for longer; a sleeper; or the poller.
-  enum class Wake : std::uint8_t { kNobody, kWatchAwake, kWatchAsleep, kSleeper, kPoller };
+  enum class Whom : std::uint8_t { kNobody, kWatchAwake, kWatchAsleep, kSleeper, kPoller };
+  class Sleeper;
+  struct Call {
+    Whom whom = Whom::kNobody;
+    Sleeper* sleeper = nullptr;  // which one
+  };
 
   //   clock   of the times of the watch; while a watcher sleeps, real time must pass
   explicit Doorbell(Mutex& mutex, const Clock& clock = steady_clock()) noexcept
@@ -45,26 +53,26 @@ class Doorbell {
   }
   void remove(Line& line) noexcept;
 
-  // A piece of work has come. wake() must follow, after the mutex was released: the thread that is woken
+  // A piece of work has come. wake() must follow, once, after the mutex was released: the thread that is woken
   // takes the mutex next.
   //   now   kLate: the work has waited already, so a watcher that sleeps is woken however soon it would wake
-  Wake announce(TimePoint now) noexcept;
+  [[nodiscard]] Call announce(TimePoint now) noexcept;
   static constexpr TimePoint kLate = TimePoint::min();
-  void wake(Wake whom) noexcept;
+  void wake(Call call) noexcept;
   void wake_all() noexcept;
   // Whether some threads sleep and none of them has been called.
   bool all_asleep() const noexcept {
     mutex_.assert_held();
-    return sleepers_ > 0 && called_ == 0;
+    return !sleepers_.empty() && called_ == 0;
   }
 
   // Whether a thread waits and none has been called.
   bool can_be_called() const noexcept {
     mutex_.assert_held();
-    return poller_ == Poller::kWatches || (watch_held_ ? !watch_called_ : sleepers_ > called_);
+    return poller_ == Poller::kWatches || (watch_held_ ? !watch_called_ : !sleepers_.empty());
   }
 
-  // Waits once for something to change; may return for no reason. Requires that the caller has just found no
+  // Waits once for something to change; a watcher may return for no reason. Requires that the caller has just found no
   // work that it can take.
   //   may_watch   there is no work at all, so the next frame is the next event
   void wait(MutexLock& lock, bool may_watch) noexcept;
@@ -94,16 +102,16 @@ class Doorbell {
     Watch watch;
   };
   Next next_watch(TimePoint now) const noexcept INFLIGHT_REQUIRES(mutex_);
+  void sleep(MutexLock& lock) noexcept INFLIGHT_REQUIRES(mutex_);
   void stay_awake(TimePoint began, TimePoint until, MutexLock& lock) noexcept INFLIGHT_REQUIRES(mutex_);
   void spend(Duration awake) noexcept INFLIGHT_REQUIRES(mutex_);
 
   Mutex& mutex_;
   const Clock& clock_;
-  CondVar work_;   // wakes a sleeper
   CondVar watch_;  // wakes the watcher while it sleeps
   List<Line> lines_ INFLIGHT_GUARDED_BY(mutex_);
-  std::size_t sleepers_ INFLIGHT_GUARDED_BY(mutex_) = 0;  // in work_
-  std::size_t called_ INFLIGHT_GUARDED_BY(mutex_) = 0;    // of them: called, and not awake yet
+  List<Sleeper> sleepers_ INFLIGHT_GUARDED_BY(mutex_);  // that nobody has called, the last one first
+  std::size_t called_ INFLIGHT_GUARDED_BY(mutex_) = 0;  // sleepers that were called and are not awake yet
   bool watch_held_ INFLIGHT_GUARDED_BY(mutex_) = false;
   bool watch_called_ INFLIGHT_GUARDED_BY(mutex_) = false;  // by the first piece of work
   Line* watched_ INFLIGHT_GUARDED_BY(mutex_) = nullptr;    // null: removed meanwhile

@@ -9,7 +9,8 @@
 namespace inflight::internal {
 namespace {
 
-using Wake = Doorbell::Wake;
+using Call = Doorbell::Call;
+using Whom = Doorbell::Whom;
 
 // A thread that waits at the doorbell, again after each call, until the test ends.
 class DoorbellPoller : public testing::Test {
@@ -35,7 +36,7 @@ class DoorbellPoller : public testing::Test {
       ++woken_;
     }
   }
-  Wake announce() {
+  Call announce() {
     const MutexLock lock(mutex_);
     return bell_.announce(Doorbell::kLate);
   }
@@ -63,9 +64,9 @@ TEST_F(DoorbellPoller, APollerThatWatchesIsCalledAndNoSleeper) {
   for (int i = 0; i < 100; ++i) {
     poller_watches();
     EXPECT_FALSE(bell_.poller_called());
-    const Wake whom = announce();
-    ASSERT_EQ(whom, Wake::kPoller);
-    bell_.wake(whom);
+    const Call call = announce();
+    ASSERT_EQ(call.whom, Whom::kPoller);
+    bell_.wake(call);
     EXPECT_TRUE(bell_.poller_called());
   }
   EXPECT_EQ(woken(), 0);
@@ -73,12 +74,13 @@ TEST_F(DoorbellPoller, APollerThatWatchesIsCalledAndNoSleeper) {
 
 TEST_F(DoorbellPoller, MoreWorkThanThePollerWasCalledForCallsASleeper) {
   poller_watches();
-  ASSERT_EQ(announce(), Wake::kPoller);
-  ASSERT_EQ(announce(), Wake::kSleeper);
-  EXPECT_EQ(announce(), Wake::kNobody) << "both have been called";
+  ASSERT_EQ(announce().whom, Whom::kPoller);
+  const Call call = announce();
+  ASSERT_EQ(call.whom, Whom::kSleeper);
+  EXPECT_EQ(announce().whom, Whom::kNobody) << "both have been called";
   poller_watches();
-  EXPECT_EQ(announce(), Wake::kNobody) << "the sleeper has been called, and looks";
-  bell_.wake(Wake::kSleeper);
+  EXPECT_EQ(announce().whom, Whom::kNobody) << "the sleeper has been called, and looks";
+  bell_.wake(call);
   while (woken() == 0) std::this_thread::yield();
 }
 
@@ -86,17 +88,19 @@ TEST_F(DoorbellPoller, APollerThatLeavesLearnsThatItWasCalled) {
   EXPECT_FALSE(poller_leaves()) << "it did not watch";
   poller_watches();
   EXPECT_FALSE(poller_leaves());
-  EXPECT_EQ(announce(), Wake::kSleeper) << "the poller is away";
-  bell_.wake(Wake::kSleeper);
+  Call call = announce();
+  EXPECT_EQ(call.whom, Whom::kSleeper) << "the poller is away";
+  bell_.wake(call);
   while (woken() == 0) std::this_thread::yield();
   for (bool asleep = false; !asleep;) {
     const MutexLock lock(mutex_);
     asleep = bell_.all_asleep();
   }
   poller_watches();
-  ASSERT_EQ(announce(), Wake::kPoller);
+  call = announce();
+  ASSERT_EQ(call.whom, Whom::kPoller);
   EXPECT_TRUE(poller_leaves()) << "the store of wake() may still come";
-  bell_.wake(Wake::kPoller);
+  bell_.wake(call);
   poller_watches();
   EXPECT_FALSE(bell_.poller_called());
   poller_watches(true);

@@ -8,6 +8,7 @@
 #include <functional>
 #include <thread>
 #include <utility>
+#include <vector>
 
 namespace inflight::internal {
 namespace {
@@ -15,7 +16,8 @@ namespace {
 using std::chrono::hours;
 using std::chrono::microseconds;
 using std::chrono::milliseconds;
-using Wake = Doorbell::Wake;
+using Call = Doorbell::Call;
+using Whom = Doorbell::Whom;
 
 // A doorbell with one line of frames, and a thread that waits once.
 class Waiting {
@@ -53,15 +55,15 @@ class Waiting {
     const MutexLock lock(mutex_);
     work_ = true;
   }
-  Wake call() {
-    Wake whom = Wake::kNobody;
+  Whom call() {
+    Call call;
     {
       const MutexLock lock(mutex_);
       work_ = true;
-      whom = doorbell_.announce(clock_.now());
+      call = doorbell_.announce(clock_.now());
     }
-    doorbell_.wake(whom);
-    return whom;
+    doorbell_.wake(call);
+    return call.whom;
   }
   void call_all() {
     bring_work();
@@ -101,7 +103,7 @@ class DoorbellAwake : public testing::Test {
 };
 
 TEST_F(DoorbellAwake, ACallEndsTheWatch) {
-  for (int i = 0; i < 100; ++i) waiting_.wait([&] { EXPECT_EQ(waiting_.call(), Wake::kWatchAwake); });
+  for (int i = 0; i < 100; ++i) waiting_.wait([&] { EXPECT_EQ(waiting_.call(), Whom::kWatchAwake); });
 }
 
 TEST_F(DoorbellAwake, ACallOfAllEndsTheWatch) {
@@ -119,15 +121,80 @@ TEST(Doorbell, ACallWakesAWatcherThatSleepsForAnHour) {
   Waiting waiting(steady_clock());
   waiting.frames_come(hours(1));
   ASSERT_GT(waiting.next()->from, steady_clock().now() + std::chrono::minutes(30));
-  waiting.wait([&] { EXPECT_EQ(waiting.call(), Wake::kWatchAsleep); });
+  waiting.wait([&] { EXPECT_EQ(waiting.call(), Whom::kWatchAsleep); });
   waiting.wait([&] { waiting.call_all(); });
 }
 
 TEST(Doorbell, ACallWakesASleeperWhereNoFramesCome) {
   Waiting waiting(steady_clock());
   ASSERT_FALSE(waiting.next());
-  waiting.wait([&] { EXPECT_EQ(waiting.call(), Wake::kSleeper); });
+  waiting.wait([&] { EXPECT_EQ(waiting.call(), Whom::kSleeper); });
   waiting.wait([&] { waiting.call_all(); });
+}
+
+// Threads that sleep, each again after each call of it, until the test ends.
+class Sleepers {
+ public:
+  ~Sleepers() {
+    {
+      const MutexLock lock(mutex_);
+      ends_ = true;
+    }
+    bell_.wake_all();
+    for (std::thread& thread : threads_) thread.join();
+  }
+  // Returns when the new thread sleeps.
+  void add() {
+    threads_.emplace_back([this, name = static_cast<int>(threads_.size())] { sleep(name); });
+    await_sleeps(++sleeps_);
+  }
+  // Calls one thread. Returns its name when it sleeps again, or -1 if nobody sleeps.
+  int call() {
+    Call call;
+    {
+      const MutexLock lock(mutex_);
+      call = bell_.announce(Doorbell::kLate);
+    }
+    bell_.wake(call);
+    if (call.whom != Whom::kSleeper) return -1;
+    await_sleeps(++sleeps_);
+    const MutexLock lock(mutex_);
+    return last_;
+  }
+
+ private:
+  void sleep(int name) {
+    MutexLock lock(mutex_);
+    while (!ends_) {
+      last_ = name;
+      ++began_;
+      bell_.wait(lock, true);
+    }
+  }
+  // The thread that has counted its sleep holds the mutex until it sleeps.
+  void await_sleeps(int count) {
+    while (true) {
+      const MutexLock lock(mutex_);
+      if (began_ == count) return;
+    }
+  }
+
+  Mutex mutex_;
+  Doorbell bell_{mutex_};
+  bool ends_ INFLIGHT_GUARDED_BY(mutex_) = false;
+  int began_ INFLIGHT_GUARDED_BY(mutex_) = 0;
+  int last_ INFLIGHT_GUARDED_BY(mutex_) = -1;
+  int sleeps_ = 0;
+  std::vector<std::thread> threads_;
+};
+
+TEST(Doorbell, ACallWakesTheThreadThatFellAsleepLast) {
+  Sleepers sleepers;
+  EXPECT_EQ(sleepers.call(), -1);
+  for (int name = 0; name < 3; ++name) {
+    sleepers.add();
+    for (int i = 0; i < 10; ++i) EXPECT_EQ(sleepers.call(), name);
+  }
 }
 
 }  // namespace

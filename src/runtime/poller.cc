@@ -103,13 +103,13 @@ void RuntimeCore::watch_doorbell() noexcept {
 
 // From now on another thread takes the work, also what this one was called for.
 void RuntimeCore::leave_doorbell() noexcept {
-  Doorbell::Wake whom = Doorbell::Wake::kNobody;
+  Doorbell::Call call;
   {
     const MutexLock lock(mutex_);
-    if (doorbell_.poller_leaves() && anything_waits()) whom = announce(Doorbell::kLate);
+    if (doorbell_.poller_leaves() && anything_waits()) call = announce(Doorbell::kLate);
     watches_ = false;
   }
-  wake(whom);
+  wake(call);
 }
 
 void RuntimeCore::before_user_code() noexcept {
@@ -121,7 +121,7 @@ void RuntimeCore::before_user_code() noexcept {
 //   ended     something has just ended
 //   returns   whether it made a launch
 bool RuntimeCore::answer(bool ended) noexcept {
-  Doorbell::Wake whom = Doorbell::Wake::kNobody;
+  Doorbell::Call call;
   bool launched = false;
   {
     MutexLock lock(mutex_);
@@ -129,12 +129,12 @@ bool RuntimeCore::answer(bool ended) noexcept {
     const bool more = launched && work_waits();
     if (more && ended) {
       doorbell_.poller_leaves();
-      whom = announce(Doorbell::kLate);
+      call = announce(Doorbell::kLate);
     }
     doorbell_.poller_watches(more && !ended);
     watches_ = true;
   }
-  wake(whom);
+  wake(call);
   return launched;
 }
 

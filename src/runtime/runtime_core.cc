@@ -137,18 +137,18 @@ Work* RuntimeCore::take() noexcept {
 // launches, it looks again after that.
 bool RuntimeCore::may_launch() const noexcept { return units_free_ > 0 && !launching_; }
 
-Doorbell::Wake RuntimeCore::announce(TimePoint now) noexcept {
+Doorbell::Call RuntimeCore::announce(TimePoint now) noexcept {
   mutex_.assert_held();
-  return may_launch() ? doorbell_.announce(now) : Doorbell::Wake::kNobody;
+  return may_launch() ? doorbell_.announce(now) : Doorbell::Call();
 }
 
-Doorbell::Wake RuntimeCore::release(Lane& lane, Work& work, Duration cost) noexcept {
+Doorbell::Call RuntimeCore::release(Lane& lane, Work& work, Duration cost) noexcept {
   mutex_.assert_held();
   units_free_ += work.units;
   lane.units_ -= work.units;
   fair_share_.end(lane, work.charged, static_cast<double>(cost.count()) * work.units);
   // A worker that releases looks for more itself.
-  if (launch_blocks_ || !anything_waits()) return Doorbell::Wake::kNobody;
+  if (launch_blocks_ || !anything_waits()) return Doorbell::Call();
   return announce(Doorbell::kLate);
 }
 
@@ -176,14 +176,14 @@ bool RuntimeCore::launch_next(MutexLock& lock) noexcept INFLIGHT_NO_THREAD_SAFET
   launching_ = !launch_blocks_;
   // If a wide launch has ended, there may be room for more than one.
   const bool more = launch_blocks_ && units_free_ > 0 && doorbell_.all_asleep() && anything_waits();
-  const Doorbell::Wake whom = more ? doorbell_.announce(Doorbell::kLate) : Doorbell::Wake::kNobody;
+  const Doorbell::Call call = more ? doorbell_.announce(Doorbell::kLate) : Doorbell::Call();
   RuntimeCore* const sibling = siblings_.empty() ? nullptr : idle_sibling();
-  const Doorbell::Wake of_sibling =
-      sibling == nullptr ? Doorbell::Wake::kNobody : sibling->doorbell_.announce(Doorbell::kLate);
+  const Doorbell::Call sibling_call =
+      sibling == nullptr ? Doorbell::Call() : sibling->doorbell_.announce(Doorbell::kLate);
   Lane& lane = work->lane;
   lock.unlock();
-  wake(whom);
-  if (sibling != nullptr) sibling->wake(of_sibling);
+  wake(call);
+  if (sibling != nullptr) sibling->wake(sibling_call);
   const bool is_out = work->start();
   if (is_out) hand_to_poller(*work);
   lock.lock();

@@ -85,13 +85,13 @@ class RuntimeCore {
   void add_line(Doorbell::Line& line) noexcept { doorbell_.add(line); }
   void remove_line(Doorbell::Line& line) noexcept { doorbell_.remove(line); }
   // The lane has something new to launch. wake() must follow, after the mutex was released.
-  Doorbell::Wake announce(TimePoint now) noexcept;
+  Doorbell::Call announce(TimePoint now) noexcept;
   // A launch has ended: its units of the device are free.
   //   cost     how long the device was busy with it; 0: it did not run
   //   returns  for wake()
-  Doorbell::Wake release(Lane& lane, Work& work, Duration cost) noexcept;
+  Doorbell::Call release(Lane& lane, Work& work, Duration cost) noexcept;
 
-  void wake(Doorbell::Wake whom) noexcept { doorbell_.wake(whom); }
+  void wake(Doorbell::Call call) noexcept { doorbell_.wake(call); }
 
   // Called without locks before the end of a launch runs code of a user, which may take any time: if this thread is
   // a poller, another one launches meanwhile.

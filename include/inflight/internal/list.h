@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The one intrusive list of the library: first in, first out, and removal from the middle in one step. It
-// allocates nothing, so adding and removing never fail.
+// The one intrusive list of the library: adding at both ends, and removal from anywhere in one step. It allocates
+// nothing, so adding and removing never fail.
 #pragma once
 
 #include <utility>
@@ -38,7 +38,7 @@ class List {
   List& operator=(const List&) = delete;
 
   bool empty() const noexcept { return ends_.next_ == &ends_; }
-  // The oldest item; null: the list is empty.
+  // Null: the list is empty.
   T* front() const noexcept { return empty() ? nullptr : static_cast<T*>(ends_.next_); }
   // The one behind `item`; null: that is the last. Requires that the item is in this list.
   T* after(const T& item) const noexcept {
@@ -46,14 +46,10 @@ class List {
     return next == &ends_ ? nullptr : static_cast<T*>(next);
   }
   // Adds the item at the end. Requires that it is in no list.
-  void push_back(T& item) noexcept {
-    Link& link = item;
-    link.previous_ = ends_.previous_;
-    link.next_ = &ends_;
-    ends_.previous_->next_ = &link;
-    ends_.previous_ = &link;
-  }
-  // Removes the oldest item and returns it; null: the list is empty.
+  void push_back(T& item) noexcept { insert(*ends_.previous_, item); }
+  // Adds the item before all others. Requires that it is in no list.
+  void push_front(T& item) noexcept { insert(ends_, item); }
+  // Removes the first item and returns it; null: the list is empty.
   T* pop_front() noexcept {
     T* const first = front();
     if (first != nullptr) remove(*first);
@@ -80,6 +76,12 @@ class List {
   }
 
  private:
+  static void insert(Link& before, Link& link) noexcept {
+    link.previous_ = &before;
+    link.next_ = before.next_;
+    before.next_->previous_ = &link;
+    before.next_ = &link;
+  }
   void clear() noexcept { ends_.previous_ = ends_.next_ = &ends_; }
 
   Link ends_;  // before the first and behind the last
