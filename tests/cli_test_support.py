@@ -136,7 +136,7 @@ class Case(unittest.TestCase):
         statistics = json.loads(Path(path).read_text(), parse_constant=refuse)
         self.assertEqual(statistics["submitted"], sum(statistics[o] for o in OUTCOMES))
         self.assertEqual(statistics["in_flight"], 0)
-        self.assertEqual(statistics["width"]["wide"] + statistics["width"]["narrow"],
+        self.assertEqual(sum(statistics["width"].values()),
                          statistics["completed"] + statistics["failed"] - damaged)
         return statistics
 

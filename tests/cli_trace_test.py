@@ -68,7 +68,7 @@ class Trace(Case):
         ran = [number_of(event) for event in events["b"] if "slot" in event["args"]]
         self.assertEqual(sorted(number_of(event) for event in events["X"]), sorted(ran))
         widths = collections.Counter(event["name"] for event in events["X"])
-        self.assertEqual({"wide": widths["wide"], "narrow": widths["narrow"]}, statistics["width"])
+        self.assertEqual({width: widths[width] for width in statistics["width"]}, statistics["width"])
         slots = collections.defaultdict(list)
         for event in events["X"]:
             frame, frame_end = begins[number_of(event)], ends[number_of(event)]

@@ -27,9 +27,12 @@
 
 namespace inflight {
 
-// How much of the device one prediction uses: all of it (soonest result) or its share (most results).
-enum class Width : std::uint8_t { kWide, kNarrow };
-// "wide", "narrow".
+// How much of the device one prediction uses: all of it (soonest result), its share (most results), or something in
+// between, where the device is large enough for that.
+enum class Width : std::uint8_t { kWide, kMedium, kNarrow };
+inline constexpr std::size_t kWidthCount = 3;
+constexpr std::size_t index_of(Width width) noexcept { return static_cast<std::size_t>(width); }
+// "wide", "medium", "narrow".
 std::string_view width_name(Width width);
 //   errors   kInvalidArgument: another word
 Result<Width> parse_width(std::string_view text);
@@ -71,9 +74,10 @@ struct Tuning {
 struct CompileOptions {
   Precision precision = Precision::kAuto;
   std::vector<Width> widths = {Width::kNarrow};  // those that launch() may ask for
-  // Both widths are asked for, and wide only where it pays: the backend may leave it out if it finds that a
-  // wide launch alone is not clearly faster than a narrow one (by 1.15). Program::has() tells.
-  bool wide_must_pay = false;
+  // Wide and narrow are asked for, and each launch will have the width that suits the load. So wide is wanted only where it
+  // pays: the backend may leave it out if it finds that a wide launch alone is not clearly faster than a narrow one (by
+  // 1.15). It may add medium. Program::has() tells.
+  bool elastic = false;
   int threads = 0;  // CPU threads in all, at most capacity(); 0: capacity()
   // Each thread that computes a launch may be pinned to one processor for as long as the launch takes: the program
   // expects to have the processors to itself. A backend does so for one program at a time, and only if that uses every
@@ -158,8 +162,8 @@ class Program {
   // capacity / concurrency units of the device.
   //   returns  1 to Backend::capacity()
   virtual int concurrency(Width width) const noexcept = 0;
-  // Whether launch() may ask for this width, of those that compile() was asked for.
-  virtual bool has(Width /*width*/) const noexcept { return true; }
+  // Whether launch() may ask for this width, of those that compile() was asked for or has added.
+  virtual bool has(Width width) const noexcept { return width != Width::kMedium; }
   // How long a launch of this width takes alone, as compile() measured it; 0: it did not.
   virtual Duration alone(Width /*width*/) const noexcept { return Duration(0); }
   virtual Result<std::unique_ptr<BoundProgram>> bind() = 0;

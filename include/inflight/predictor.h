@@ -142,8 +142,8 @@ class Prediction {
 // How wide predictions run.
 enum class WidthPolicy : std::uint8_t {
   // Chosen for each prediction when it starts, from measured service times and the recent arrivals, so that
-  // latency is that of the better width at every load. Narrow alone if the device has no other width, or if a
-  // wide prediction alone is not clearly faster.
+  // latency is that of the better width at every load: wide, narrow or, if the device has that, medium. Narrow alone if
+  // the device has no other width, or if a wide prediction alone is not clearly faster.
   kElastic,
   kWide,
   kNarrow,

@@ -71,9 +71,9 @@ struct Statistics {
   std::uint64_t submitted = 0, completed = 0, failed = 0, rejected = 0, dropped = 0, expired = 0,
                 cancelled = 0;
   std::uint64_t in_flight = 0;
-  std::uint64_t in_flight_max = 0;     // the most there ever were
-  std::uint64_t wide = 0, narrow = 0;  // of those that ran, by width
-  std::uint64_t late = 0;              // of those rejected, the ones that refuse_late refused
+  std::uint64_t in_flight_max = 0;                 // the most there ever were
+  std::uint64_t wide = 0, medium = 0, narrow = 0;  // of those that ran, by width
+  std::uint64_t late = 0;                          // of those rejected, the ones that refuse_late refused
   // Of those that completed or failed: not handed out by take_finished(), because a newer one came first
   // (Delivery::kNewestOnly).
   std::uint64_t superseded = 0;

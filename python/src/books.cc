@@ -25,6 +25,7 @@ void bind_books(nb::module_& module) {
       .def_ro("in_flight", &Statistics::in_flight)
       .def_ro("in_flight_max", &Statistics::in_flight_max, "The most there ever were.")
       .def_ro("wide", &Statistics::wide, "Of those that ran, at this width.")
+      .def_ro("medium", &Statistics::medium, "Of those that ran, at this width.")
       .def_ro("narrow", &Statistics::narrow, "Of those that ran, at this width.")
       .def_ro("superseded", &Statistics::superseded,
               "Results that take_finished() did not hand out, since a newer one came first (newest-only).")

@@ -105,7 +105,7 @@ void bind_predictions(nb::module_& module) {
       .def_prop_ro("output_count", [](const PyPrediction& p) { return p.value.output_count(); })
       .def_prop_ro(
           "width", [](const PyPrediction& p) { return std::string(width_name(p.value.width())); },
-          nb::sig("def width(self) -> typing.Literal[\"narrow\", \"wide\"]"),
+          nb::sig("def width(self) -> typing.Literal[\"medium\", \"narrow\", \"wide\"]"),
           "How it ran. Final once can_read().")
       .def_prop_ro(
           "slot",

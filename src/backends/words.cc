@@ -12,7 +12,8 @@ using internal::parse_word;
 using internal::Word;
 using internal::word_of;
 
-constexpr std::array<Word<Width>, 2> kWidths = {{{Width::kWide, "wide"}, {Width::kNarrow, "narrow"}}};
+constexpr std::array<Word<Width>, kWidthCount> kWidths = {
+    {{Width::kWide, "wide"}, {Width::kMedium, "medium"}, {Width::kNarrow, "narrow"}}};
 constexpr std::array<Word<Precision>, 4> kPrecisions = {{{Precision::kAuto, "auto"},
                                                          {Precision::kF32, "f32"},
                                                          {Precision::kBF16, "bf16"},

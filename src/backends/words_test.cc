@@ -7,11 +7,11 @@ namespace inflight {
 namespace {
 
 TEST(Words, OfWidthsAreReadBack) {
-  for (const Width width : {Width::kWide, Width::kNarrow})
+  for (const Width width : {Width::kWide, Width::kMedium, Width::kNarrow})
     EXPECT_EQ(parse_width(width_name(width)).value(), width);
   EXPECT_EQ(width_name(Width::kNarrow), "narrow");
   EXPECT_EQ(parse_width("elastic").status().to_string(),
-            "invalid argument: width: got elastic, want wide or narrow");
+            "invalid argument: width: got elastic, want wide, medium or narrow");
 }
 
 TEST(Words, OfPrecisionsAreReadBack) {

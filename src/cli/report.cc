@@ -168,7 +168,7 @@ std::string json_text(const RunReport& report) {
   json["fps"] = completed_per_second(report, s);
   json["device"] = report.device;
   if (!report.devices.empty()) json["devices"] = devices_json(report);
-  json["width"] = {{"wide", s.wide}, {"narrow", s.narrow}};
+  json["width"] = {{"wide", s.wide}, {"medium", s.medium}, {"narrow", s.narrow}};
   if (report.judged) {
     json["accuracy"] = s.completed > 0
                            ? Json(static_cast<double>(tally.correct) / static_cast<double>(s.completed))

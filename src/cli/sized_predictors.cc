@@ -23,6 +23,7 @@ void add(Statistics& to, const Statistics& more) {
   to.in_flight += more.in_flight;
   to.in_flight_max = std::max(to.in_flight_max, more.in_flight_max);
   to.wide += more.wide;
+  to.medium += more.medium;
   to.narrow += more.narrow;
   to.superseded += more.superseded;
   to.late += more.late;

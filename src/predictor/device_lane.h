@@ -21,9 +21,9 @@ struct DevicePart {
   std::shared_ptr<RuntimeCore> runtime;
   std::shared_ptr<Program> program;
   WidthPolicy width = WidthPolicy::kNarrow;
-  int units = 1;  // of the device, that a launch takes; a wide one that was chosen takes all
+  int units = 1;  // of the device, that a launch takes; one whose width was chosen may take more
   int slots = 1;
-  AloneTimes alone;
+  WidthOffer offer;
 };
 
 // What makes the memory for a predictor's outputs.

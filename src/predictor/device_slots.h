@@ -15,19 +15,21 @@ namespace inflight::internal {
 //   thread   one at a time: the scheduler's owner has a lock
 struct DeviceSlots {
   //   first   the number of its first slot
-  DeviceSlots(WidthPolicy its_width, int first, int count, const AloneTimes& alone)
-      : width(its_width), slots(count), width_rule(count, alone) {
+  DeviceSlots(WidthPolicy its_width, int first, int count, const WidthOffer& offer)
+      : width(its_width), slots(count), width_rule(count, offer) {
     // The last one is handed out first, so that a lone frame always runs on the slot whose memory is warm.
     free.reserve(static_cast<std::size_t>(count));
     for (int slot = first + count - 1; slot >= first; --slot) free.push_back(slot);
   }
 
   bool elastic() const noexcept { return width == WidthPolicy::kElastic; }
-  // An elastic wide launch has all of the device.
-  int busy() const noexcept { return elastic() && wide_running > 0 ? slots : narrow_running + wide_running; }
+  // How many launches of the width may run at once.
+  int at_once(Width its_width) const noexcept { return elastic() ? width_rule.at_once(its_width) : slots; }
+  // How many of its slots what runs takes; an elastic wide launch has all of the device.
+  int busy() const noexcept { return running * slots / at_once(running_width); }
   // For how long nothing has run.
   Duration idle(TimePoint now) const noexcept {
-    return narrow_running + wide_running > 0 ? Duration(0) : std::max(Duration(0), now - last_end);
+    return running > 0 ? Duration(0) : std::max(Duration(0), now - last_end);
   }
   // Whether a smaller part of its slots is busy than of the other's.
   bool less_busy_than(const DeviceSlots& other) const noexcept {
@@ -38,9 +40,9 @@ struct DeviceSlots {
   const int slots;
   WidthRule width_rule;
   std::vector<int> free;  // none once it is lost
-  int narrow_running = 0;
-  int wide_running = 0;
-  TimePoint last_end{};  // of a launch
+  int running = 0;
+  Width running_width = Width::kNarrow;  // of the newest launch
+  TimePoint last_end{};                  // of a launch
   bool lost = false;
   std::uint64_t completed = 0, failed = 0;  // of those that ran here
 };

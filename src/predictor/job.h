@@ -34,7 +34,7 @@ struct Job : ListLink<>, ListLink<ByAdmission>, ListLink<ByDelivery>, DeadlineLi
   Outcome outcome = Outcome::kPending;
   Width width = Width::kNarrow;
   int slot = -1;                          // its own from launch() to finished(); after that, where it ran
-  int together = 0;                       // narrow launches that ran when it was launched, itself included
+  int together = 0;                       // launches that ran when it was launched, itself included
   Warmth warmth = Warmth::kWarm;          // when it was launched
   TimePoint expected = TimePoint::max();  // forecast() at its admission; max(): none was made
   std::uint64_t id = 0;

@@ -17,13 +17,17 @@
 
 namespace inflight::internal::testing {
 
-// Service times as measured: wide alone on all cores; narrow alone, and with all cores busy.
+// Service times as measured: wide alone on all cores; narrow alone, and with all cores busy; medium alone, and with as
+// many as run at once.
 struct SimulatedModel {
   const char* name;
   double wide;
   double narrow_alone;
   double narrow_full;
   int cores;
+  double medium_alone = 0;
+  double medium_full = 0;
+  int medium_at_once = 0;  // 0: it has no such width
   double capacity() const { return cores / narrow_full; }
 };
 
@@ -172,8 +176,12 @@ class LoadSimulator {
     options.in_flight_limit = load_.limit_auto ? 2 * options.slots : load_.limit;
     options.keep_finished = false;
     options.width = load_.width;
-    if (load_.measured)
-      options.alone = {at_ms(model_.wide) - at_ms(0), at_ms(model_.narrow_alone) - at_ms(0)};
+    if (load_.width == WidthPolicy::kElastic) options.offer.medium_at_once = model_.medium_at_once;
+    if (load_.measured) {
+      options.offer.wide_alone = at_ms(model_.wide) - at_ms(0);
+      options.offer.narrow_alone = at_ms(model_.narrow_alone) - at_ms(0);
+      options.offer.medium_alone = at_ms(model_.medium_alone) - at_ms(0);
+    }
     options.limit_auto = load_.limit_auto;
     return options;
   }
@@ -191,14 +199,19 @@ class LoadSimulator {
   void launch() {
     while (scheduler_.can_launch()) {
       const Width width = load_.rule ? load_.rule(view()) : scheduler_.next_width(0, at_ms(now_), true);
-      const int units = width == Width::kWide ? model_.cores : 1;
-      if (units > units_free_) return;
+      const int units = model_.cores / at_once(width);
+      if (units > units_free_ || (!running_.empty() && running_.top().job->width != width)) return;
       Job* const job = scheduler_.launch(0, at_ms(now_), width);
       units_free_ -= units;
       const double end = now_ + service(width);
       running_.push({end, job, units});
       running_until_ = std::max(running_until_, end);
     }
+  }
+
+  int at_once(Width width) const {
+    if (width == Width::kWide) return 1;
+    return width == Width::kMedium ? model_.medium_at_once : model_.cores;
   }
 
   RuleView view() const {
@@ -208,13 +221,15 @@ class LoadSimulator {
   }
 
   double service(Width width) {
-    const int together = model_.cores - units_free_;
+    const int most = at_once(width);
+    const int others = (model_.cores - units_free_) * most / model_.cores - 1;
+    const double share = most > 1 ? static_cast<double>(others) / (most - 1) : 0;
     double time = model_.wide;
-    if (width == Width::kNarrow) {
-      const double share = model_.cores > 1 ? static_cast<double>(together - 1) / (model_.cores - 1) : 0;
+    if (width == Width::kNarrow)
       time = model_.narrow_alone + (model_.narrow_full - model_.narrow_alone) * share;
-      if (wide_was_last_) time += load_.after_wide;
-    }
+    if (width == Width::kMedium)
+      time = model_.medium_alone + (model_.medium_full - model_.medium_alone) * share;
+    if (width != Width::kWide && last_width_ == Width::kWide) time += load_.after_wide;
     if (running_.empty() && now_ >= last_end_ + kAwake) time += load_.after_idle;
     if (load_.variation == 0) return time;
     const double log_variance = std::log(1 + load_.variation * load_.variation);
@@ -224,7 +239,7 @@ class LoadSimulator {
   void finish(Job& job, Outcome outcome) {
     const double deadline = job.deadline == TimePoint::max() ? kNever : ms_of(job.deadline - at_ms(0));
     if (outcome == Outcome::kCompleted) {
-      wide_was_last_ = job.width == Width::kWide;
+      last_width_ = job.width;
       last_end_ = now_;
     }
     ends_.push_back({ms_of(job.times.submitted - at_ms(0)), now_, job.width, outcome, deadline});
@@ -244,7 +259,7 @@ class LoadSimulator {
   double last_end_ = -kAwake;
   double gap_ = 0;
   int arrivals_ = 0;
-  bool wide_was_last_ = false;
+  Width last_width_ = Width::kNarrow;  // of the last launch that ended
   std::deque<Job> jobs_;
   std::vector<Job*> idle_;
   std::priority_queue<Running> running_;

@@ -187,6 +187,15 @@ Status check_options(const PredictorOptions& options) {
   return Status();
 }
 
+// Offers the medium width if the program has it and it is between the others.
+void offer_medium(DevicePart& part) {
+  const Program& program = *part.program;
+  const int at_once = program.has(Width::kMedium) ? program.concurrency(Width::kMedium) : 0;
+  if (at_once <= 1 || at_once >= part.slots) return;
+  part.offer.medium_at_once = at_once;
+  part.offer.medium_alone = program.alone(Width::kMedium);
+}
+
 // Compiles the model for the widths of the policy. Where elastic has nothing to choose from, it becomes narrow.
 Result<DevicePart> compile(std::shared_ptr<internal::RuntimeCore> core, const Model& model,
                            const PredictorOptions& options) {
@@ -199,7 +208,7 @@ Result<DevicePart> compile(std::shared_ptr<internal::RuntimeCore> core, const Mo
   if (part.width == WidthPolicy::kWide) wanted.widths = {Width::kWide};
   if (part.width == WidthPolicy::kElastic) {
     wanted.widths = {Width::kWide, Width::kNarrow};
-    wanted.wide_must_pay = true;
+    wanted.elastic = true;
   }
   INFLIGHT_TRY_ASSIGN(part.program, core->backend().compile(model, wanted));
   const Program& program = *part.program;
@@ -212,7 +221,8 @@ Result<DevicePart> compile(std::shared_ptr<internal::RuntimeCore> core, const Mo
   part.units = capacity / at_once;
   const int wanted_slots = options.slots > 0 ? std::min(options.slots, at_once) : at_once;
   part.slots = std::min(wanted_slots, capacity / part.units);
-  part.alone = {program.alone(Width::kWide), program.alone(Width::kNarrow)};
+  part.offer = {.wide_alone = program.alone(Width::kWide), .narrow_alone = program.alone(Width::kNarrow)};
+  if (part.width == WidthPolicy::kElastic) offer_medium(part);
   part.runtime = std::move(core);
   return part;
 }

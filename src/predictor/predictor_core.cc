@@ -26,7 +26,7 @@ SchedulerOptions scheduler_options(const PredictorOptions& options, const std::v
                                    bool limit_auto) {
   std::vector<SchedulerOptions::OfDevice> devices;
   devices.reserve(parts.size());
-  for (const DevicePart& part : parts) devices.push_back({part.slots, part.width, part.alone});
+  for (const DevicePart& part : parts) devices.push_back({part.slots, part.width, part.offer});
   return {.in_flight_limit = options.in_flight_limit,
           .finished_limit = static_cast<std::size_t>(options.finished_limit),
           .keep_finished = options.keep_finished,

@@ -2,6 +2,7 @@
 // Elastic width, predictive admission and the automatic limit in the predictor itself, on the null device.
 #include <gtest/gtest.h>
 
+#include <array>
 #include <atomic>
 #include <thread>
 
@@ -13,23 +14,38 @@ namespace {
 using std::chrono::microseconds;
 using std::chrono::milliseconds;
 
-// Four cores: wide 1 ms on all of them, narrow 2 ms on one. Counts the cores in use.
+// Cores: wide 1 ms on all of them, narrow 2 ms on one; medium, if some may run at once, 1 ms on a part. Counts the cores
+// in use, and the launches of each width.
 struct Cores {
+  int count = 4;
+  int medium_at_once = 0;
   std::atomic<int> used{0};
   std::atomic<int> most{0};
+  std::array<std::atomic<int>, kWidthCount> running{};
+  std::atomic<bool> mixed{false};  // launches of several widths ran at once
 
+  int units_of(Width width) const {
+    if (width == Width::kNarrow) return 1;
+    return width == Width::kWide ? count : count / medium_at_once;
+  }
   NullScript script() {
     NullScript script;
     script.elastic = true;
-    script.concurrency_narrow = 4;
+    script.concurrency_medium = medium_at_once;
+    script.concurrency_narrow = count;
     script.service_time = [this](std::uint64_t, Width width) {
-      const int units = width == Width::kWide ? 4 : 1;
+      const int units = units_of(width);
+      ++running[index_of(width)];
+      int widths = 0;
+      for (const std::atomic<int>& each : running) widths += each > 0 ? 1 : 0;
+      if (widths > 1) mixed = true;
       const int now = used.fetch_add(units) + units;
       int seen = most.load();
       while (now > seen && !most.compare_exchange_weak(seen, now)) {
       }
-      steady_clock().sleep_until(steady_clock().now() + milliseconds(width == Width::kWide ? 1 : 2));
+      steady_clock().sleep_until(steady_clock().now() + milliseconds(width == Width::kNarrow ? 2 : 1));
       used.fetch_sub(units);
+      --running[index_of(width)];
       return Duration(0);
     };
     return script;
@@ -59,6 +75,29 @@ TEST(ElasticWidth, OneAtATimeRunsWideAndAFloodRunsNarrow) {
   EXPECT_EQ(after.wide + after.narrow, 620U);
   EXPECT_GE(after.narrow - before.narrow, 400U) << "a flood keeps a queue that four narrow ones clear sooner";
   EXPECT_LE(cores.most, 4);
+}
+
+// The first queues measure the widths that are narrower, medium first.
+TEST(ElasticWidth, LaunchesOfThreeWidthsDoNotRunBesideEachOther) {
+  Cores cores{.count = 16, .medium_at_once = 4};
+  Predictor predictor =
+      null_predictor(cores.script(), {.in_flight_limit = 32, .overload = OverloadPolicy::kBlock});
+  EXPECT_EQ(predictor.slots(), 16);
+  for (const int burst : {1, 6, 6, 6, 32, 32, 200, 1, 6, 1}) {
+    for (int i = 0; i < burst; ++i) {
+      ASSERT_TRUE(predictor.submit(byte_frame(1)).ok());
+      predictor.take_finished();
+    }
+    predictor.drain();
+  }
+  const Statistics books = predictor.statistics();
+  EXPECT_EQ(books.completed, 291U);
+  EXPECT_EQ(books.wide + books.medium + books.narrow, 291U);
+  EXPECT_GT(books.wide, 0U);
+  EXPECT_GT(books.medium, 0U);
+  EXPECT_GT(books.narrow, 0U);
+  EXPECT_LE(cores.most, 16);
+  EXPECT_FALSE(cores.mixed);
 }
 
 TEST(ElasticWidth, AsynchronousDevicesTooRunBothWidths) {

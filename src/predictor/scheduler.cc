@@ -2,6 +2,7 @@
 #include "predictor/scheduler.h"
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cmath>
 #include <numeric>
@@ -13,6 +14,10 @@ namespace inflight::internal {
 
 namespace {
 
+// The count of those that ran at each width.
+constexpr std::array<std::uint64_t Statistics::*, kWidthCount> kRanAt = {
+    &Statistics::wide, &Statistics::medium, &Statistics::narrow};
+
 // For how long after a submission a stream keeps its share of the places.
 constexpr Duration kShareKept = std::chrono::seconds(2);
 
@@ -23,11 +28,11 @@ StreamOptions unnamed_options(const SchedulerOptions& options) {
 std::vector<DeviceSlots> make_devices(const SchedulerOptions& options) {
   std::vector<DeviceSlots> devices;
   devices.reserve(std::max<std::size_t>(options.devices.size(), 1));
-  if (options.devices.empty()) devices.emplace_back(options.width, 0, options.slots, options.alone);
+  if (options.devices.empty()) devices.emplace_back(options.width, 0, options.slots, options.offer);
   int first = 0;
   for (const SchedulerOptions::OfDevice& device : options.devices) {
     devices.emplace_back(device.width, std::exchange(first, first + device.slots), device.slots,
-                         device.alone);
+                         device.offer);
   }
   return devices;
 }
@@ -290,19 +295,19 @@ void Scheduler::settle(Job& job, Outcome outcome, TimePoint now) noexcept {
   SchedulerStream& stream = *job.stream;
   if (job.slot >= 0) {
     if (outcome == Outcome::kCompleted || outcome == Outcome::kFailed) {
-      const auto ran = job.width == Width::kWide ? &Statistics::wide : &Statistics::narrow;
+      const auto ran = kRanAt[index_of(job.width)];
       ++(statistics_.*ran);
       if (stream.named) ++(stream.books.*ran);
     }
     DeviceSlots& device = device_of(job.slot);
-    const int together = std::max(job.together, device.narrow_running);
+    const int together = std::max(job.together, device.running);
     if (outcome == Outcome::kCompleted) {
       device.width_rule.ended(job.width, together, job.warmth, now - job.times.launched);
       ++device.completed;
     } else if (outcome == Outcome::kFailed) {
       ++device.failed;
     }
-    --(job.width == Width::kNarrow ? device.narrow_running : device.wide_running);
+    --device.running;
     device.last_end = now;
     running_.remove(job);
     if (outcome == Outcome::kCompleted && job.expected != TimePoint::max())

@@ -68,12 +68,12 @@ struct SchedulerOptions {
   Delivery delivery = Delivery::kAsCompleted;       // likewise
   WidthPolicy width = WidthPolicy::kNarrow;
   int slots = 1;
-  AloneTimes alone = {};
+  WidthOffer offer = {};
   // The slots of each device and how wide predictions run there, in place of the three above. Empty: one device.
   struct OfDevice {
     int slots = 1;
     WidthPolicy width = WidthPolicy::kNarrow;
-    AloneTimes alone = {};
+    WidthOffer offer = {};
   };
   std::vector<OfDevice> devices = {};
   bool limit_auto = false;  // find the limit; in_flight_limit is the most
@@ -150,10 +150,16 @@ class Scheduler {
   //   room   bit i: device i has room, as far as other predictors are concerned
   static constexpr std::size_t kNoDevice = ~std::size_t{0};
   std::size_t next_device(std::uint32_t room = ~0U) const noexcept;
-  // The width of the next launch on the device. If it is wide while narrow launches run there, the launch waits
-  // for their end. Requires can_launch(device).
+  // The width of the next launch on the device. If launches of another width run there, it waits for their end. Requires
+  // can_launch(device).
   //   alone   nothing of another predictor runs or waits on the device
   Width next_width(std::size_t device, TimePoint now, bool alone) const noexcept;
+  // How many launches of the width the device can run at once.
+  int at_once(std::size_t device, Width width) const noexcept { return devices_[device].at_once(width); }
+  // Whether launches run on the device, the newest of them at another width.
+  bool runs_other_width(std::size_t device, Width width) const noexcept {
+    return devices_[device].running > 0 && devices_[device].running_width != width;
+  }
   // The device has room for a launch of this width: the job to launch, with its slot and width set; null: there
   // is none.
   Job* launch(std::size_t device, TimePoint now, Width width) noexcept;
@@ -244,7 +250,7 @@ class Scheduler {
   }
   int waiting_for_one() const noexcept;
   void arrived(TimePoint now, bool none_waits) noexcept;
-  bool follows_wide(const DeviceSlots& device) const noexcept;
+  Width usual_width(const DeviceSlots& device) const noexcept;
   TimePoint forecast(TimePoint now, Width width, int ahead) noexcept;
   void forecast_runs(const DeviceSlots& device, Width width, int servers) noexcept;
   Duration shortest_service() const noexcept;

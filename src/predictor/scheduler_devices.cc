@@ -2,6 +2,7 @@
 // The part of the scheduler that looks at the devices: which one a job is for, at which width, what becomes of a
 // device that is lost, and when a prediction would finish.
 #include <algorithm>
+#include <array>
 #include <cmath>
 
 #include "base/check.h"
@@ -14,8 +15,7 @@ namespace {
 Width only_width(WidthPolicy policy) { return policy == WidthPolicy::kWide ? Width::kWide : Width::kNarrow; }
 
 Duration service_of(const DeviceSlots& device, Width width, int together) {
-  const ServiceTimes& times = device.width_rule.times();
-  return Duration(std::llround(width == Width::kWide ? times.wide() : times.narrow(together)));
+  return Duration(std::llround(device.width_rule.times().of(width, together)));
 }
 
 }  // namespace
@@ -47,14 +47,14 @@ void Scheduler::arrived(TimePoint now, bool none_waits) noexcept {
   }
   if (index == kNoDevice || !devices_[index].elastic()) return;
   DeviceSlots& device = devices_[index];
-  device.width_rule.arrived(now, none_waits && device.narrow_running + device.wide_running == 0);
+  device.width_rule.arrived(now, none_waits && device.running == 0);
 }
 
 Width Scheduler::next_width(std::size_t index, TimePoint now, bool alone) const noexcept {
   const DeviceSlots& device = devices_[index];
   if (!device.elastic()) return only_width(device.width);
   return device.width_rule.choose(
-      {now, waiting_for_one(), device.narrow_running, !has_room(), alone, device.idle(now)});
+      {now, waiting_for_one(), device.running, device.running_width, !has_room(), alone, device.idle(now)});
 }
 
 Job* Scheduler::launch(std::size_t index, TimePoint now, Width width) noexcept {
@@ -66,11 +66,8 @@ Job* Scheduler::launch(std::size_t index, TimePoint now, Width width) noexcept {
   job.stage = Stage::kRunning;
   job.width = width;
   job.warmth = device.width_rule.started(width, now, device.idle(now));
-  if (width == Width::kNarrow) {
-    job.together = ++device.narrow_running;
-  } else {
-    ++device.wide_running;
-  }
+  job.together = ++device.running;
+  device.running_width = width;
   job.slot = device.free.back();
   device.free.pop_back();
   --free_slots_;
@@ -104,17 +101,15 @@ int Scheduler::ahead_of(const SchedulerStream& stream, const Job* replaced) cons
 // Tells the forecast when what runs on the device leaves it free for launches of this width.
 //   servers   launches of this width that may run there at once
 void Scheduler::forecast_runs(const DeviceSlots& device, Width width, int servers) noexcept {
-  // An elastic wide launch has the device for itself.
-  const bool one = device.elastic() && width == Width::kWide;
+  // It waits for those of another width, and for a wide one.
+  const bool waits_for_all = device.elastic() && (width == Width::kWide || width != device.running_width);
   TimePoint last = TimePoint::min();
   for (const Job* job = running_.front(); job != nullptr; job = running_.after(*job)) {
     if (&device_of(job->slot) != &device) continue;
     const TimePoint end = job->times.launched + service_of(device, job->width, job->together);
     last = std::max(last, end);
-    if (one || (device.elastic() && job->width == Width::kWide)) continue;
-    forecast_.runs_until(end);
+    if (!waits_for_all) forecast_.runs_until(end);
   }
-  const bool waits_for_all = one || (device.elastic() && device.wide_running > 0);
   if (!waits_for_all || last == TimePoint::min()) return;
   for (int i = 0; i < servers; ++i) forecast_.runs_until(last);
 }
@@ -129,11 +124,11 @@ TimePoint Scheduler::forecast(TimePoint now, Width width, int ahead) noexcept {
   for (const DeviceSlots& device : devices_) {
     if (device.lost) continue;
     const Width its_width = device.elastic() ? width : only_width(device.width);
-    const int its_servers = device.elastic() && its_width == Width::kWide ? 1 : device.slots;
+    const int its_servers = device.at_once(its_width);
+    if (its_servers == 0) continue;  // it does not have the width
     forecast_runs(device, its_width, its_servers);
     servers += its_servers;
-    const int running = device.narrow_running + device.wide_running;
-    service = service_of(device, its_width, std::min(running + waiting_for_one() + 1, device.slots));
+    service = service_of(device, its_width, std::min(device.running + waiting_for_one() + 1, its_servers));
     if (service <= Duration(0)) continue;
     measured += its_servers;
     rate += its_servers / static_cast<double>(service.count());
@@ -142,26 +137,32 @@ TimePoint Scheduler::forecast(TimePoint now, Width width, int ahead) noexcept {
   return forecast_.finish({now, servers, ahead, service});
 }
 
-bool Scheduler::follows_wide(const DeviceSlots& device) const noexcept {
-  if (!device.elastic()) return device.width == WidthPolicy::kWide;
-  return device.width_rule.times().wide() > 0 && device.width_rule.follows() == Width::kWide;
+// The width at which most of its predictions run at present.
+Width Scheduler::usual_width(const DeviceSlots& device) const noexcept {
+  if (!device.elastic()) return only_width(device.width);
+  return device.width_rule.times().wide() > 0 ? device.width_rule.follows() : Width::kNarrow;
 }
 
+// The soonest at any of the widths at which it may run: the usual one, and those that are narrower.
 TimePoint Scheduler::forecast(const SchedulerStream& stream, TimePoint now, const Job* replaced) noexcept {
-  bool wide = false;
-  bool narrow = false;
-  bool follows = false;
+  std::array<bool, kWidthCount> measured{};
+  Width widest = Width::kNarrow;
   for (const DeviceSlots& device : devices_) {
     if (device.lost) continue;
-    wide = wide || (device.width != WidthPolicy::kNarrow && device.width_rule.times().wide() > 0);
-    narrow = narrow || (device.width != WidthPolicy::kWide && device.width_rule.times().narrow(1) > 0);
-    follows = follows || follows_wide(device);
+    for (const Width width : {Width::kWide, Width::kMedium, Width::kNarrow}) {
+      if ((device.elastic() || width == only_width(device.width)) &&
+          service_of(device, width, 1) > Duration(0))
+        measured[index_of(width)] = true;
+    }
+    widest = std::min(widest, usual_width(device));
   }
-  if (!wide && !narrow) return TimePoint::min();
   const int ahead = ahead_of(stream, replaced);
-  if (!narrow) return forecast(now, Width::kWide, ahead);
-  if (!follows) return forecast(now, Width::kNarrow, ahead);
-  return std::min(forecast(now, Width::kWide, ahead), forecast(now, Width::kNarrow, ahead));
+  TimePoint soonest = TimePoint::max();
+  for (const Width width : {Width::kNarrow, Width::kMedium, Width::kWide}) {
+    const bool counts = width >= widest || soonest == TimePoint::max();
+    if (measured[index_of(width)] && counts) soonest = std::min(soonest, forecast(now, width, ahead));
+  }
+  return soonest == TimePoint::max() ? TimePoint::min() : soonest;
 }
 
 Duration Scheduler::retry_after(TimePoint now) const noexcept {
@@ -182,7 +183,7 @@ Duration Scheduler::shortest_service() const noexcept {
   Duration shortest(0);
   for (const DeviceSlots& device : devices_) {
     if (device.lost) continue;
-    const Duration service = service_of(device, follows_wide(device) ? Width::kWide : Width::kNarrow, 1);
+    const Duration service = service_of(device, usual_width(device), 1);
     if (service > Duration(0) && (shortest == Duration(0) || service < shortest)) shortest = service;
   }
   return shortest;

@@ -322,7 +322,7 @@ inline bool same(const Statistics& a, const Statistics& b) {
   return a.submitted == b.submitted && a.completed == b.completed && a.failed == b.failed &&
          a.rejected == b.rejected && a.dropped == b.dropped && a.expired == b.expired &&
          a.cancelled == b.cancelled && a.in_flight == b.in_flight && a.in_flight_max == b.in_flight_max &&
-         a.wide == b.wide && a.narrow == b.narrow && a.superseded == b.superseded;
+         a.wide == b.wide && a.medium == b.medium && a.narrow == b.narrow && a.superseded == b.superseded;
 }
 
 inline bool lawful(const Statistics& s) {

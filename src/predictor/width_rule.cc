@@ -12,10 +12,17 @@ namespace {
 // How many arrivals the mean looks back, and how many narrow service times.
 constexpr double kMemoryArrivals = 256;
 constexpr double kMemoryRounds = 300;
-// The ratio above which the rule turns narrow.
+// The ratio above which the rule turns to a narrower width.
 constexpr double kUpper = 1.1;
-// While the rule is wide, a queue runs narrow if wide launches would take this many times as long to clear it.
+// A queue runs narrower than the rule is if launches of its width would take this many times as long to clear it.
 constexpr double kBacklog = 1.05;
+// And this many times more if that would begin medium launches, which pays only if some run together.
+constexpr double kMediumBacklog = 1.15;
+// The medium shadow counts this many times: a mean of its latencies, whose bulk is low, says less of its worst moments.
+constexpr double kMediumMustGain = 1.3;
+// Where wide has the lower p99 of wide and narrow, its median counts as well: medium launches must serve half of the arrivals
+// in at most this many times what wide ones take.
+constexpr double kClose = 1.05;
 // A device on which nothing has run for so long, in ns, is idle: its threads sleep, and so do its processors, the more deeply
 // the longer. SqueezeNet on two processors: no difference after 1 ms, 1.1 times as long after 10 ms, 1.3 to 2.2 times after
 // 100 ms.
@@ -23,10 +30,10 @@ constexpr double kAwake = 1e6;
 // After so many arrivals a slot, in a row, that found nothing waiting or running, what the shadows saw before was another
 // load. With many slots the wide shadow loses much more by phases of a high load than by being late, so they stay known.
 constexpr int kIdleInARowPerSlot = 4;
-// The shadow of a width that cannot keep up falls behind without end. It is cut here, in latencies of the narrow
-// shadow and in narrow service times, so that it comes back soon after the load has gone.
+// The shadow of a width that cannot keep up falls behind without end. It is cut here, the narrow one in narrow service times
+// and the others in latencies of the narrow one, so that it comes back soon after the load has gone.
 constexpr double kWideCut = 1.5;
-constexpr double kNarrowCut = 4;
+constexpr double kNarrowCut = 5;
 // Means of the gaps between arrivals, over so many of them: if the recent one is kQuieter times the longer one, the
 // load has fallen, and the mean begins anew.
 constexpr double kGapsOfLate = 32;
@@ -35,7 +42,8 @@ constexpr double kQuieter = 4;
 // New measurements move a mean by this part; one that is longer than kOutlier means counts as that much.
 constexpr double kGain = 1.0 / 8;
 constexpr double kOutlier = 2;
-// Of the first few measurements, the least counts, and also of those that doubt asks for.
+// Of the first few measurements, the least counts, and also of those that doubt asks for. Not of medium launches: a time
+// that is too short makes the rule follow a width that cannot keep up.
 constexpr int kFew = 4;
 // A measurement of less than this part of the mean says that what made the others slow is over: it is the mean.
 constexpr double kMuchFaster = 0.5;
@@ -43,9 +51,10 @@ constexpr double kMuchFaster = 0.5;
 // service time may be from another time.
 constexpr int kLaunchesBetweenProbes = 4096;
 // The same if that time says that wide is no faster than narrow, which it was when the model was compiled. Then a few
-// are measured, since the first one after a pause may be slow. Likewise a queue runs narrow, although the rule follows
-// the wide shadow, if the narrow times say that they give no more throughput: after so many launches a slot, and only
-// a queue of at least kFew, which waits anyway. Each doubt that turns out to be wrong makes the next one wait longer.
+// are measured, since the first one after a pause may be slow. Likewise a queue runs narrow or medium, although the rule
+// follows a wider shadow, if their times say that they give no more throughput than wide: after so many launches a slot,
+// and only a queue of at least kFew, which waits anyway. Each doubt that turns out to be wrong makes the next one wait
+// longer. A queue runs medium after kLaunchesBetweenProbes as well: its time may say that it is too slow to follow.
 constexpr int kLaunchesBetweenDoubts = 64;
 constexpr int kLaunchesBetweenDoubtsPerSlot = 16;
 constexpr int kDoubtsMax = kLaunchesBetweenProbes / kLaunchesBetweenDoubts;
@@ -55,25 +64,41 @@ constexpr double eighth_power(double x) {
   return fourth * fourth;
 }
 
+// The mean below which the rule turns to a wider width. With two cores the shadows are close to each other at every load, so
+// it turns back to wide, which has the lower median, as soon as the two are equal. With many cores they are far apart but
+// for a few loads, and turning to and fro costs more than staying narrow.
+//   at_once   of the narrower width
+double lower_bound_of(int at_once) { return eighth_power(0.7 + 0.6 / std::max(at_once, 2)); }
+
+constexpr bool is_narrower(Width width, Width than) { return index_of(width) > index_of(than); }
+
 double ns_of_time(TimePoint when) { return static_cast<double>(when.time_since_epoch().count()); }
 
 }  // namespace
 
 // ---- ServiceTimes
 
-std::size_t ServiceTimes::class_of(int together) noexcept {
+ServiceTimes::ServiceTimes(const WidthOffer& offer) noexcept {
+  means_[index_of(Width::kWide)][0].ns = static_cast<double>(offer.wide_alone.count());
+  means_[index_of(Width::kMedium)][0].ns = static_cast<double>(offer.medium_alone.count());
+  means_[index_of(Width::kNarrow)][0].ns = static_cast<double>(offer.narrow_alone.count());
+}
+
+std::size_t ServiceTimes::class_of(Width width, int together) noexcept {
+  if (width == Width::kWide) return 0;
   const auto count = static_cast<unsigned>(std::max(together, 1));
   return std::min(static_cast<std::size_t>(std::bit_width(count)) - 1, kClasses - 1);
 }
 
 void ServiceTimes::add(Width width, int together, Warmth warmth, double ns) noexcept {
   ns = std::max(ns, 1.0);
-  if (width == Width::kNarrow) narrow_runs_ = std::min(narrow_runs_ + 1, kFew);
-  Mean& mean = width == Width::kWide ? wide_ : narrow_[class_of(together)];
-  const double warm = width == Width::kWide ? wide() : narrow(together);
-  double& longer = warmth == Warmth::kAfterWide ? after_wide_ : after_idle_[static_cast<std::size_t>(width)];
+  int& runs = runs_[index_of(width)];
+  runs = std::min(runs + 1, kFew);
+  Mean& mean = means_[index_of(width)][class_of(width, together)];
+  const double warm = of(width, together);
+  double& longer = (warmth == Warmth::kAfterOther ? after_other_ : after_idle_)[index_of(width)];
   if (warmth == Warmth::kWarm || ns < warm) {
-    mean.add(ns);  // one that is not warm is no faster for it
+    mean.add(ns, width == Width::kMedium ? 1 : kFew);  // one that is not warm is no faster for it
   } else if (warm == 0) {
     mean.ns = ns;  // until a warm one was measured
   } else {
@@ -81,8 +106,8 @@ void ServiceTimes::add(Width width, int together, Warmth warmth, double ns) noex
   }
 }
 
-void ServiceTimes::Mean::add(double measured) noexcept {
-  if (few < kFew) {
+void ServiceTimes::Mean::add(double measured, int least_of) noexcept {
+  if (few < least_of) {
     // The first ones may be slow: caches are cold and threads asleep.
     ns = few == 0 ? measured : std::min(ns, measured);
     ++few;
@@ -93,89 +118,131 @@ void ServiceTimes::Mean::add(double measured) noexcept {
 }
 
 double ServiceTimes::after_idle(Width width) const noexcept {
-  const double own = after_idle_[static_cast<std::size_t>(width)];
-  const double other = after_idle_[1 - static_cast<std::size_t>(width)];
-  return own > 0 ? own : other;
+  const double own = after_idle_[index_of(width)];
+  return own > 0 ? own : *std::max_element(after_idle_.begin(), after_idle_.end());
 }
 
-void ServiceTimes::measure_wide_again() noexcept { wide_.few = 0; }
+void ServiceTimes::measure_wide_again() noexcept { means_[index_of(Width::kWide)][0].few = 0; }
 
-double ServiceTimes::narrow(int together) const noexcept {
-  const double nearest = nearest_narrow(class_of(together));
-  double least = nearest;
-  for (std::size_t fewer = 0; fewer < class_of(together); ++fewer) {
+double ServiceTimes::of(Width width, int together) const noexcept {
+  const Means& means = means_[index_of(width)];
+  const std::size_t wanted = class_of(width, together);
+  double least = nearest(means, wanted);
+  for (std::size_t fewer = 0; fewer < wanted; ++fewer) {
     const double times = static_cast<double>(together) / static_cast<double>(1U << fewer);
-    if (narrow_[fewer].ns > 0) least = std::min(least, narrow_[fewer].ns * times);
+    if (means[fewer].ns > 0) least = std::min(least, means[fewer].ns * times);
   }
   return least;
 }
 
-double ServiceTimes::nearest_narrow(std::size_t wanted) const noexcept {
+double ServiceTimes::nearest(const Means& means, std::size_t wanted) noexcept {
   for (std::size_t away = 0; away < kClasses; ++away) {
-    if (wanted + away < kClasses && narrow_[wanted + away].ns > 0) return narrow_[wanted + away].ns;
-    if (wanted >= away && narrow_[wanted - away].ns > 0) return narrow_[wanted - away].ns;
+    if (wanted + away < kClasses && means[wanted + away].ns > 0) return means[wanted + away].ns;
+    if (wanted >= away && means[wanted - away].ns > 0) return means[wanted - away].ns;
   }
   return 0;
 }
 
+// ---- ShadowQueue
+
+ShadowQueue::Begin ShadowQueue::begin(double now) noexcept {
+  const std::size_t size = ends_.size();
+  while (busy_ > 0 && ends_[(oldest_ + size - static_cast<std::size_t>(busy_)) % size] <= now) --busy_;
+  return {std::max(oldest(), now), std::min(busy_ + 1, static_cast<int>(size)), now > last_ + kAwake};
+}
+
+void ShadowQueue::add(double end) noexcept {
+  oldest() = end;
+  oldest_ = (oldest_ + 1) % ends_.size();
+  busy_ = std::min(busy_ + 1, static_cast<int>(ends_.size()));
+  last_ = std::max(last_, end);
+}
+
+void ShadowQueue::clear(double now) noexcept {
+  for (double& end : ends_) end = std::min(end, now);
+  last_ = std::min(last_, now);
+}
+
 // ---- WidthRule
 
-// With two cores the shadows are close to each other at every load, so the rule turns back to wide, which has
-// the lower median, as soon as the two are equal. With many cores they are far apart but for a few loads,
-// and turning to and fro costs more than staying narrow.
-WidthRule::WidthRule(int at_once, const AloneTimes& alone)
-    : at_once_(at_once),
-      lower_(eighth_power(0.7 + 0.6 / std::max(at_once, 2))),
-      times_(alone),
-      narrow_ends_(static_cast<std::size_t>(at_once), 0.0) {}
-
-// Before the first narrow launch, a guess: half of the cores' work is lost when they work together.
-double WidthRule::narrow_time(int together) const noexcept {
-  const double measured = times_.narrow(together);
-  return measured > 0 ? measured : times_.wide() * (at_once_ + 1) / 2;
+WidthRule::WidthRule(int at_once, const WidthOffer& offer)
+    : at_once_{1, offer.medium_at_once, at_once},
+      times_(offer),
+      shadows_{ShadowQueue(1), ShadowQueue(std::max(offer.medium_at_once, 1)), ShadowQueue(at_once)} {
+  doubts_.fill(1);
 }
 
 bool WidthRule::is_cold(Duration idle) noexcept { return ns_of(idle) > kAwake; }
 
-// Whether this queue measures the narrow width. At first, a few launches do.
-bool WidthRule::narrow_is_to_measure(int waiting) const noexcept {
-  return (waiting > 1 && (times_.narrow_runs() < kFew || narrow_to_measure_ > 0)) ||
-         (waiting >= std::max(at_once_, kFew) && narrow_is_due());
+// Before the first launch, a guess: half of the cores' work is lost when they work together.
+double WidthRule::time_of(Width width, int together) const noexcept {
+  const double measured = times_.of(width, together);
+  return measured > 0 ? measured : times_.wide() * (at_once(width) + 1) / 2;
 }
 
-bool WidthRule::wide_is_doubtful() const noexcept { return times_.wide() > times_.narrow(1); }
-
-bool WidthRule::narrow_is_doubtful() const noexcept {
-  return times_.narrow(at_once_) > times_.wide() * at_once_;
+// Whether the times of the width say what they did not when the model was compiled.
+bool WidthRule::is_doubtful(Width width) const noexcept {
+  if (width == Width::kWide) return times_.wide() > times_.of(Width::kNarrow, 1);
+  return times_.of(width, at_once(width)) > times_.wide() * at_once(width);
 }
 
-bool WidthRule::wide_is_due() const noexcept {
-  return since_wide_ >= (wide_is_doubtful() ? wide_doubts_ * kLaunchesBetweenDoubts : kLaunchesBetweenProbes);
+bool WidthRule::is_due(Width width) const noexcept {
+  const int since = since_[index_of(width)];
+  const int doubts = doubts_[index_of(width)];
+  if (!is_doubtful(width)) return width != Width::kNarrow && since >= kLaunchesBetweenProbes;
+  if (width == Width::kWide) return since >= doubts * kLaunchesBetweenDoubts;
+  return since >= std::min(doubts * kLaunchesBetweenDoubtsPerSlot * at_once(width), kLaunchesBetweenProbes);
 }
 
-bool WidthRule::narrow_is_due() const noexcept {
-  return narrow_is_doubtful() &&
-         since_narrow_ >=
-             std::min(narrow_doubts_ * kLaunchesBetweenDoubtsPerSlot * at_once_, kLaunchesBetweenProbes);
+// Whether a queue of a rule that is wider measures the width. At first, a few launches do.
+bool WidthRule::is_to_measure(Width width, int waiting) const noexcept {
+  return (waiting > 1 && (times_.runs(width) < kFew || to_measure_[index_of(width)] > 0)) ||
+         (waiting >= std::max(at_once(width), kFew) && is_due(width));
 }
 
-// Adds an arrival to the narrow shadow.
+// Adds an arrival to the shadow of the width.
+//   at_most   the latency at which it is cut
 //   returns   its latency
-double WidthRule::shadow_narrow(double now) noexcept {
-  const auto size = static_cast<int>(narrow_ends_.size());
-  const auto oldest_busy = [&] {
-    return narrow_ends_[(narrow_oldest_ + static_cast<std::size_t>(size - narrow_busy_)) %
-                        narrow_ends_.size()];
-  };
-  while (narrow_busy_ > 0 && oldest_busy() <= now) --narrow_busy_;
-  double service = narrow_time(std::min(narrow_busy_ + 1, at_once_));
-  if (now > narrow_last_ + kAwake) service += times_.after_idle(Width::kNarrow);
-  double& end = narrow_ends_[narrow_oldest_];
-  end = std::clamp(end, now, now + kNarrowCut * narrow_time(at_once_)) + service;
-  narrow_oldest_ = (narrow_oldest_ + 1) % narrow_ends_.size();
-  narrow_busy_ = std::min(narrow_busy_ + 1, size);
-  narrow_last_ = std::max(narrow_last_, end);
+double WidthRule::latency_in_shadow(Width width, double now, double at_most) noexcept {
+  ShadowQueue& shadow = shadows_[index_of(width)];
+  const ShadowQueue::Begin begin = shadow.begin(now);
+  const double service = time_of(width, begin.together) + (begin.idle ? times_.after_idle(width) : 0);
+  const double end = std::min(begin.at + service, now + at_most);
+  shadow.add(end);
   return end - now;
+}
+
+// What the rule may follow but for its own bounds: where wide has the lower p99 of wide and narrow, a median that is near
+// to wide's is wanted of medium.
+bool WidthRule::may_follow(Width width) const noexcept {
+  if (!has(width)) return false;
+  if (width != Width::kMedium) return true;
+  return medium_is_close_ >= 0.5 || eighths_[index_of(Width::kNarrow)] <= eighths_[index_of(Width::kWide)];
+}
+
+void WidthRule::follow_the_better_shadow() noexcept {
+  if (!may_follow(follows_)) {
+    const bool wide = eighths_[index_of(Width::kWide)] <= eighths_[index_of(Width::kNarrow)];
+    follows_ = wide ? Width::kWide : Width::kNarrow;
+  }
+  Width best = follows_;
+  double most = 1;
+  for (const Width width : {Width::kWide, Width::kMedium, Width::kNarrow}) {
+    if (width == follows_ || !may_follow(width)) continue;
+    const double bound =
+        is_narrower(width, follows_) ? eighth_power(kUpper) : 1 / lower_bound_of(at_once(follows_));
+    const double gain = eighths_[index_of(follows_)] / (eighths_[index_of(width)] * bound);
+    if (gain <= most) continue;
+    most = gain;
+    best = width;
+  }
+  follows_ = best;
+}
+
+// What the shadows have seen counts no more.
+void WidthRule::forget() noexcept {
+  eighths_.fill(0);
+  medium_is_close_ = 0;
 }
 
 void WidthRule::arrived(TimePoint when, bool idle) noexcept {
@@ -185,93 +252,112 @@ void WidthRule::arrived(TimePoint when, bool idle) noexcept {
   gap_of_late_ += (gap - gap_of_late_) / kGapsOfLate;
   gap_of_long_ += (gap - gap_of_long_) / kGapsOfLong;
   if (times_.wide() == 0) return;
-  const double round = narrow_time(at_once_);
-  const double narrow = shadow_narrow(now);
-  // While launches are wide, the device itself shows whether a queue is left: a mean that is too long for a while must
-  // not make one up.
-  if (idle && follows_ == Width::kWide && since_wide_ == 0) wide_until_ = std::min(wide_until_, now);
-  const double cut = now + kWideCut * std::max(narrow, round);
-  const double cold = now > wide_until_ + kAwake ? times_.after_idle(Width::kWide) : 0;
-  wide_until_ = std::min(std::max(wide_until_, now) + cold + times_.wide(), cut);
-  const double wide = wide_until_ - now;
+  const double round = round_of(Width::kNarrow);
+  // The device itself shows whether launches of the width that the rule follows leave a queue: a mean that is too long for a
+  // while must not make one up.
+  if (idle && follows_ != Width::kNarrow && since_[index_of(follows_)] == 0)
+    shadows_[index_of(follows_)].clear(now);
+  const double narrow = latency_in_shadow(Width::kNarrow, now, kNarrowCut * round);
+  const double cut = kWideCut * std::max(narrow, round);
+  const double wide = latency_in_shadow(Width::kWide, now, cut);
+  const double medium = has(Width::kMedium) ? latency_in_shadow(Width::kMedium, now, cut) : 0;
   if (gap_of_late_ > kQuieter * gap_of_long_) {
     gap_of_long_ = gap_of_late_;
-    wide_eighths_ = narrow_eighths_ = 0;
+    forget();
   }
   idle_in_a_row_ = idle ? idle_in_a_row_ + 1 : 0;
-  if (idle_in_a_row_ == kIdleInARowPerSlot * at_once_) {
+  if (idle_in_a_row_ == kIdleInARowPerSlot * at_once(Width::kNarrow)) {
     idle_in_a_row_ = 0;
-    if (follows_ == Width::kNarrow) wide_eighths_ = narrow_eighths_ = 0;
+    if (follows_ != Width::kWide) forget();
   }
   const double fade = (1 - 1 / kMemoryArrivals) / (1 + gap / (kMemoryRounds * round));
-  wide_eighths_ = wide_eighths_ * fade + eighth_power(wide / round);
-  narrow_eighths_ = narrow_eighths_ * fade + eighth_power(narrow / round);
-  if (wide_eighths_ > narrow_eighths_ * eighth_power(kUpper))
-    follows_ = Width::kNarrow;
-  else if (wide_eighths_ < narrow_eighths_ * lower_)
-    follows_ = Width::kWide;
+  const std::array<double, kWidthCount> latencies = {wide, kMediumMustGain * medium, narrow};
+  for (std::size_t i = 0; i < kWidthCount; ++i)
+    eighths_[i] = eighths_[i] * fade + eighth_power(latencies[i] / round);
+  medium_is_close_ += ((medium <= kClose * wide ? 1 : 0) - medium_is_close_) / kMemoryArrivals;
+  follow_the_better_shadow();
+}
+
+// How long the launches of what waits would take at this width, from now.
+double WidthRule::clears_queue_in(Width width, const WidthView& view) const noexcept {
+  const double room_in = view.running == 0 ? 0 : std::max(0.0, running_until_ - ns_of_time(view.now));
+  const double idle = is_cold(view.idle) ? times_.after_idle(width) : 0;
+  if (width == Width::kWide) return std::max(room_in, idle) + times_.wide() * view.waiting;
+  const bool joins = view.running > 0 && view.running_width == width;
+  const double late = joins ? 0 : room_in + std::max(idle, times_.after_other(width));
+  const int beside = joins ? view.running : 0;
+  const double rounds = std::ceil(static_cast<double>(view.waiting) / at_once(width));
+  return late + time_of(width, std::min(beside + view.waiting, at_once(width))) * rounds;
 }
 
 Width WidthRule::choose(const WidthView& view) const noexcept {
   if (!view.alone) return Width::kNarrow;
-  if (follows_ == Width::kNarrow) {
-    const bool idle = view.running == 0 && view.waiting == 1;
-    return idle && (wide_to_measure_ > 0 || wide_is_due()) ? Width::kWide : Width::kNarrow;
+  const int narrow_at_once = at_once(Width::kNarrow);
+  if (follows_ == Width::kWide && (times_.wide() == 0 || narrow_at_once == 1)) return Width::kWide;
+  if (follows_ != Width::kWide && view.running == 0 && view.waiting == 1 &&
+      (to_measure_[index_of(Width::kWide)] > 0 || is_due(Width::kWide)))
+    return Width::kWide;
+  // Of the widths that the rule does not follow, those that are narrower may run a queue, and the one that runs now.
+  const auto may_run = [&](Width width) {
+    return has(width) && (is_narrower(width, follows_) || (view.running > 0 && width == view.running_width));
+  };
+  for (const Width width : {Width::kMedium, Width::kNarrow}) {
+    if (has(width) && is_narrower(width, follows_) && is_to_measure(width, view.waiting)) return width;
   }
-  if (times_.wide() == 0 || at_once_ == 1) return Width::kWide;
-  if (narrow_is_to_measure(view.waiting)) return Width::kNarrow;
   // With every place taken, throughput counts, and arrivals come no faster than predictions end.
-  const double round = narrow_time(at_once_);
-  if (view.full && view.waiting + view.running >= at_once_ && round < times_.wide() * at_once_)
+  if (view.full && view.waiting + view.running >= narrow_at_once &&
+      round_of(Width::kNarrow) < times_.wide() * narrow_at_once)
     return Width::kNarrow;
-  const double room_in = view.running == 0 ? 0 : std::max(0.0, narrow_until_ - ns_of_time(view.now));
-  const double rounds = std::ceil(static_cast<double>(view.waiting) / at_once_);
-  const bool cold = is_cold(view.idle);
-  const double change = view.running == 0 ? times_.after_wide() : 0;
-  const double narrow = std::max(change, cold ? times_.after_idle(Width::kNarrow) : 0) +
-                        narrow_time(std::min(view.running + view.waiting, at_once_)) * rounds;
-  const double wide = (cold ? times_.after_idle(Width::kWide) : room_in) + times_.wide() * view.waiting;
-  return wide <= kBacklog * narrow ? Width::kWide : Width::kNarrow;
+  Width soonest = follows_;
+  double least = clears_queue_in(follows_, view) / kBacklog;
+  for (const Width width : {Width::kMedium, Width::kNarrow}) {
+    if (width == follows_ || !may_run(width)) continue;
+    const bool begins = view.running == 0 || view.running_width != width;
+    const double clears_in =
+        clears_queue_in(width, view) * (width == Width::kMedium && begins ? kMediumBacklog : 1);
+    if (clears_in >= least) continue;
+    least = clears_in;
+    soonest = width;
+  }
+  return soonest;
 }
 
 void WidthRule::ended(Width width, int together, Warmth warmth, Duration service) noexcept {
   times_.add(width, together, warmth, ns_of(service));
-  if (width == Width::kNarrow) wide_was_last_ = false;
-  if (!narrow_is_doubtful()) narrow_doubts_ = 1;
-  if (!wide_is_doubtful()) wide_doubts_ = 1;
-  if (width != Width::kWide || !doubted_ || wide_to_measure_ > 0) return;
+  warm_ = width;
+  for (const Width each : {Width::kWide, Width::kMedium, Width::kNarrow}) {
+    if (!is_doubtful(each)) doubts_[index_of(each)] = 1;
+  }
+  if (width != Width::kWide || !doubted_ || to_measure_[index_of(Width::kWide)] > 0) return;
   doubted_ = false;
-  // The shadows have seen a service time that was not true.
-  if (!wide_is_doubtful()) wide_eighths_ = narrow_eighths_ = 0;
+  if (!is_doubtful(Width::kWide)) forget();  // the shadows have seen a service time that was not true
 }
 
 Warmth WidthRule::started(Width width, TimePoint now, Duration idle) noexcept {
-  const bool changes = width == Width::kNarrow && wide_was_last_;
+  const bool changes = width != Width::kWide && warm_.has_value() && *warm_ != width;
   const Warmth unchanged = is_cold(idle) ? Warmth::kAfterIdle : Warmth::kWarm;
-  const Warmth warmth = changes ? Warmth::kAfterWide : unchanged;
+  int& to_measure = to_measure_[index_of(width)];
+  int& doubts = doubts_[index_of(width)];
   if (width == Width::kWide) {
-    if (wide_is_due() && wide_is_doubtful()) {
+    if (is_due(width) && is_doubtful(width)) {
       doubted_ = true;
-      wide_doubts_ = std::min(wide_doubts_ + 1, kDoubtsMax);
-      wide_to_measure_ = kFew;
+      doubts = std::min(doubts + 1, kDoubtsMax);
+      to_measure = kFew;
       times_.measure_wide_again();
     }
-    if (wide_to_measure_ > 0) --wide_to_measure_;
-    since_wide_ = 0;
-    wide_was_last_ = true;
-    since_narrow_ = std::min(since_narrow_ + 1, kLaunchesBetweenProbes);
-    return warmth;
+    warm_ = width;
+  } else {
+    // A measurement is of as many as run together under load: a round that follows another width, and one that does not.
+    if (is_due(width)) {
+      doubts = std::min(doubts + 1, kDoubtsMax);
+      to_measure = 2 * at_once(width);
+    }
+    running_until_ = std::max(running_until_, ns_of_time(now) + round_of(width));
   }
-  // A measurement is of as many as run together under load: a round that follows a wide launch, and one that does not.
-  if (narrow_is_due()) {
-    narrow_doubts_ = std::min(narrow_doubts_ + 1, kDoubtsMax);
-    narrow_to_measure_ = 2 * at_once_;
-  }
-  if (narrow_to_measure_ > 0) --narrow_to_measure_;
-  since_narrow_ = 0;
-  since_wide_ = std::min(since_wide_ + 1, kLaunchesBetweenProbes);
-  narrow_until_ = std::max(narrow_until_, ns_of_time(now) + narrow_time(at_once_));
-  return warmth;
+  if (to_measure > 0) --to_measure;
+  for (int& since : since_) since = std::min(since + 1, kLaunchesBetweenProbes);
+  since_[index_of(width)] = 0;
+  return changes ? Warmth::kAfterOther : unchanged;
 }
 
 }  // namespace inflight::internal

@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cstddef>
+#include <optional>
 #include <vector>
 
 #include "inflight/backend.h"
@@ -12,87 +13,114 @@
 
 namespace inflight::internal {
 
-// What a launch finds on its device. kWarm: a launch of the same width has just run. kAfterWide, of a narrow launch: a
-// wide one has, so other threads are awake and other data is in the caches. kAfterIdle: nothing has, so threads and
-// processors are asleep. The last two make it slower.
-enum class Warmth : std::uint8_t { kWarm, kAfterWide, kAfterIdle };
+// What a launch finds on its device. kWarm: a launch of the same width has just run. kAfterOther, of a launch that is not
+// wide: one of another width has, so other threads are awake and other data is in the caches. kAfterIdle: nothing has, so
+// threads and processors are asleep. The last two make it slower.
+enum class Warmth : std::uint8_t { kWarm, kAfterOther, kAfterIdle };
 
-// How long a launch of each width took alone, when the model was compiled; 0: it was not measured.
-struct AloneTimes {
-  Duration wide{0};
-  Duration narrow{0};
+// What a device offers an elastic predictor. Times are those of a launch that was alone when the model was compiled; 0: it
+// was not measured.
+struct WidthOffer {
+  Duration wide_alone{0};
+  Duration narrow_alone{0};
+  int medium_at_once = 0;  // launches; 0: it does not have that width
+  Duration medium_alone{0};
 };
 
-// How long a launch runs, measured on line: recent means, in ns. A narrow launch takes longer the more run
-// beside it, so there is a mean for each power of two of them.
+// How long a launch runs, measured on line: recent means, in ns. A launch that is not wide takes longer the more of its
+// width run beside it, so there is a mean for each power of two of them.
 class ServiceTimes {
  public:
-  //   alone   counts for each width until one of its launches has ended
-  explicit ServiceTimes(const AloneTimes& alone = {}) noexcept
-      : wide_{static_cast<double>(alone.wide.count())} {
-    narrow_[0].ns = static_cast<double>(alone.narrow.count());
-  }
-  //   together   narrow launches that ran at once, this one included; without meaning for a wide launch
+  //   offer   its times count for each width until one of its launches has ended
+  explicit ServiceTimes(const WidthOffer& offer = {}) noexcept;
+  //   together   launches of the width that ran at once, this one included; without meaning for a wide launch
   void add(Width width, int together, Warmth warmth, double ns) noexcept;
   // The next few measurements of wide launches count as the first ones do.
   void measure_wide_again() noexcept;
-  // Of a warm one. 0: never measured.
-  double wide() const noexcept { return wide_.ns; }
-  // The same: the mean of the nearest number of launches that was measured, but no more than one after the other would take:
-  // twice as many need twice the time at most. 0: none was measured.
-  double narrow(int together) const noexcept;
-  // How much longer a narrow launch takes that follows a wide one,
-  double after_wide() const noexcept { return after_wide_; }
-  // and a launch of this width onto a device that has been idle; of the other width, if this one has not been measured.
+  // Of a warm one: the mean of the nearest number of launches that was measured, but no more than one after the other
+  // would take: twice as many need twice the time at most. 0: none was measured.
+  double of(Width width, int together) const noexcept;
+  double wide() const noexcept { return means_[index_of(Width::kWide)][0].ns; }
+  // How much longer a launch of this width takes that follows one of another,
+  double after_other(Width width) const noexcept { return after_other_[index_of(width)]; }
+  // and one onto a device that has been idle; of another width, if this one has not been measured.
   double after_idle(Width width) const noexcept;
-  // How many narrow launches were measured, up to a few.
-  int narrow_runs() const noexcept { return narrow_runs_; }
+  // How many launches of the width were measured, up to a few.
+  int runs(Width width) const noexcept { return runs_[index_of(width)]; }
 
  private:
   static constexpr std::size_t kClasses = 12;  // the last one holds Predictor::kSlotsMax
-  static std::size_t class_of(int together) noexcept;
-  double nearest_narrow(std::size_t wanted) const noexcept;
   struct Mean {
     double ns = 0;
     int few = 0;  // warm measurements, up to kFew
-    void add(double measured) noexcept;
+    // The least of the first so many counts.
+    void add(double measured, int least_of) noexcept;
   };
-  Mean wide_;
-  std::array<Mean, kClasses> narrow_;
-  double after_wide_ = 0;
-  std::array<double, 2> after_idle_{};
-  int narrow_runs_ = 0;
+  using Means = std::array<Mean, kClasses>;
+  static std::size_t class_of(Width width, int together) noexcept;
+  static double nearest(const Means& means, std::size_t wanted) noexcept;
+  std::array<Means, kWidthCount> means_;
+  std::array<double, kWidthCount> after_other_{};
+  std::array<double, kWidthCount> after_idle_{};
+  std::array<int, kWidthCount> runs_{};
+};
+
+// A queue that sees every arrival, as if all predictions ran at one width.
+class ShadowQueue {
+ public:
+  // When a prediction that comes now would begin, and how many others would run then.
+  struct Begin {
+    double at = 0;
+    int together = 1;  // this one included
+    bool idle = true;  // nothing would have run for a while
+  };
+  //   at_once   how many may run together, at least 1
+  explicit ShadowQueue(int at_once) : ends_(static_cast<std::size_t>(at_once), 0.0) {}
+  Begin begin(double now) noexcept;
+  // Where begin() of the same arrival was the last call.
+  void add(double end) noexcept;
+  // All that came has ended, at the latest now.
+  void clear(double now) noexcept;
+
+ private:
+  double& oldest() noexcept { return ends_[oldest_]; }
+  std::vector<double> ends_;  // of the last arrivals, a ring
+  std::size_t oldest_ = 0;
+  int busy_ = 0;     // of ends_, those still to come, counted from the newest
+  double last_ = 0;  // the latest of them
 };
 
 // What the rule sees when there may be room for a launch.
 struct WidthView {
   TimePoint now;
-  int waiting = 1;    // predictions in the queue, at least 1
-  int running = 0;    // launches of this predictor, all narrow: beside a wide one there is no room
+  int waiting = 1;  // predictions in the queue, at least 1
+  int running = 0;  // launches of this predictor, none of them wide: beside a wide one there is no room
+  Width running_width = Width::kNarrow;
   bool full = false;  // every place is taken: more comes than it can do
   bool alone = true;  // no other predictor of the runtime runs or waits
   Duration idle{0};   // for how long nothing of this predictor has run
 };
 
-// Chooses the width by two *shadow queues*, which see every arrival: in one, all predictions run wide, one after
-// another; in the other, all run narrow. Each tells how long the prediction would take there, from the measured
-// service times. The rule compares the shadows' 8-norms: the means of the eighth powers of the recent latencies, in
-// which the worst moments count most, as in a 99th percentile. It turns narrow if the wide one's is more than 1.1 times
-// the narrow one's, and wide again below a lower bound. It needs no model of the arrivals: steady, random and bursty ones show in the shadows as what
-// they are. While it is wide, a queue that one narrow round clears sooner runs narrow at once.
-// docs/adr/0011-width-follows-the-better-shadow.md says what else was tried.
+// Chooses the width by *shadow queues*, which see every arrival: in one, all predictions run wide, one after another; in
+// another, all run narrow; in a third, if the device has that width, all run medium. Each tells how long the prediction
+// would take there, from the measured service times. The rule compares the shadows' 8-norms: the means of the eighth
+// powers of the recent latencies, in which the worst moments count most, as in a 99th percentile. It turns to a narrower
+// width if its own one's is more than 1.1 times as high, and to a wider one below a lower bound. It needs no model of the
+// arrivals: steady, random and bursty ones show in the shadows as what they are. A queue that a narrower width clears sooner
+// runs at that one at once. Launches of different widths do not run beside each other.
+// docs/adr/0011-width-follows-the-best-shadow.md says what else was tried.
 //   thread   one at a time: its owner has a lock
 //   bound    O(1) an arrival, amortised; allocates only in its constructor
 class WidthRule {
  public:
   //   at_once   how many narrow launches of the predictor may run together, at least 1
-  explicit WidthRule(int at_once, const AloneTimes& alone = {});
+  explicit WidthRule(int at_once, const WidthOffer& offer = {});
 
   // A prediction can run, or could if it had not been refused for want of a place.
   //   idle   nothing of the predictor waited or ran when it came
   void arrived(TimePoint now, bool idle) noexcept;
-  // The width of the next launch; the same view gives the same width. If it is kWide while narrow launches run,
-  // the launch waits for their end.
+  // The width of the next launch; the same view gives the same width. If launches of another width run, it waits for
+  // their end.
   Width choose(const WidthView& view) const noexcept;
   //   idle     as of WidthView, before it
   //   returns  for ended()
@@ -101,49 +129,46 @@ class WidthRule {
   //   together   as of ServiceTimes::add
   void ended(Width width, int together, Warmth warmth, Duration service) noexcept;
 
+  // How many launches of the width may run together; 0: the device does not have it.
+  int at_once(Width width) const noexcept { return at_once_[index_of(width)]; }
   const ServiceTimes& times() const noexcept { return times_; }
   // The shadow that the rule follows.
   Width follows() const noexcept { return follows_; }
 
  private:
   static double ns_of(Duration time) noexcept { return static_cast<double>(time.count()); }
-  double narrow_time(int together) const noexcept;
   static bool is_cold(Duration idle) noexcept;
-  bool narrow_is_to_measure(int waiting) const noexcept;
-  bool narrow_is_doubtful() const noexcept;
-  bool narrow_is_due() const noexcept;  // to be measured again
-  bool wide_is_doubtful() const noexcept;
-  bool wide_is_due() const noexcept;
-  double shadow_narrow(double now) noexcept;
+  bool has(Width width) const noexcept { return at_once(width) > 0; }
+  double time_of(Width width, int together) const noexcept;
+  double round_of(Width width) const noexcept { return time_of(width, at_once(width)); }
+  bool is_doubtful(Width width) const noexcept;
+  bool is_due(Width width) const noexcept;  // to be measured again
+  bool is_to_measure(Width width, int waiting) const noexcept;
+  double clears_queue_in(Width width, const WidthView& view) const noexcept;
+  double latency_in_shadow(Width width, double now, double at_most) noexcept;
+  bool may_follow(Width width) const noexcept;
+  void follow_the_better_shadow() noexcept;
+  void forget() noexcept;
 
-  const int at_once_;
-  const double lower_;  // the mean below which the rule turns wide
+  const std::array<int, kWidthCount> at_once_;
   ServiceTimes times_;
   Width follows_ = Width::kWide;
-  int since_wide_ = 0;    // launches since the last wide one
-  int since_narrow_ = 0;  // launches since the last narrow one
+  std::array<int, kWidthCount> since_{};  // launches since the last one of each width
   // Launches to come that measure a width which the rule does not follow.
-  int wide_to_measure_ = 0;
-  int narrow_to_measure_ = 0;
-  bool doubted_ = false;  // those wide ones are measured in doubt
-  // One more than the doubts in a row that were wrong.
-  int wide_doubts_ = 1;
-  int narrow_doubts_ = 1;
-  double narrow_until_ = 0;     // when the narrow launches that run are expected to have ended
-  bool wide_was_last_ = false;  // no narrow launch has ended since the last wide one
-  // The shadows. Times are in ns of the predictor's clock.
+  std::array<int, kWidthCount> to_measure_{};
+  std::array<int, kWidthCount> doubts_;  // one more than the doubts in a row that were wrong
+  bool doubted_ = false;                 // the wide launches to measure are measured in doubt
+  double running_until_ = 0;   // when the launches that run, none of them wide, are expected to have ended
+  std::optional<Width> warm_;  // of the last launch that ended, or of a wide one since it started
+  // Times are in ns of the predictor's clock.
   double last_arrival_ = 0;
   int idle_in_a_row_ = 0;
   double gap_of_late_ = 0;  // means, see the constants
   double gap_of_long_ = 0;
-  double wide_until_ = 0;            // when the wide shadow has done all that came
-  std::vector<double> narrow_ends_;  // of the last at_once_ arrivals in the narrow shadow, a ring
-  std::size_t narrow_oldest_ = 0;
-  int narrow_busy_ = 0;     // of narrow_ends_, those still to come, counted from the newest
-  double narrow_last_ = 0;  // the latest of them
-  // The sums of the eighth powers of the shadows' latencies, in rounds of narrow launches; both fade.
-  double wide_eighths_ = 0;
-  double narrow_eighths_ = 0;
+  std::array<ShadowQueue, kWidthCount> shadows_;
+  // The sums of the eighth powers of the shadows' latencies, in rounds of narrow launches; they fade.
+  std::array<double, kWidthCount> eighths_{};
+  double medium_is_close_ = 0;  // the recent share of arrivals that medium serves about as soon as wide
 };
 
 }  // namespace inflight::internal

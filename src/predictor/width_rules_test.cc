@@ -87,5 +87,36 @@ TEST(WidthRules, TheShadowQueuesAreOutsideTheEnvelopeLeastOften) {
   }
 }
 
+// The p99 that no choice of widths goes below, if predictions start in the order of their arrivals: that of a device that
+// runs one after another at the highest rate of any width, but none in less than a wide launch takes.
+double least_p99(const SimulatedModel& model, const std::vector<double>& arrivals) {
+  const double apart = std::min(model.wide, model.narrow_full / model.cores);
+  std::vector<double> latencies;
+  double free_at = 0;
+  for (const double arrival : arrivals) {
+    free_at = std::max(free_at, arrival) + apart;
+    latencies.push_back(std::max(free_at - arrival, model.wide));
+  }
+  const auto p99 = latencies.begin() + static_cast<std::ptrdiff_t>(latencies.size() * 99 / 100);
+  std::nth_element(latencies.begin(), p99, latencies.end());
+  return *p99;
+}
+
+// On two cores the widths are too much alike for a mixture of both to be far below each.
+TEST(WidthRules, NoChoiceIsFarBelowBothWidthsOnTwoCores) {
+  for (const SimulatedModel& model : kModels) {
+    for (const Point& point : poisson_points(model)) {
+      const Envelope envelope(model, point.arrivals, {});
+      const double least = least_p99(model, point.arrivals) / envelope.better().p99;
+      const double elastic = latencies(model, {}, point.arrivals).p99 / envelope.better().p99;
+      std::printf("%s, %s: p99 over the better width's: at least %.2f, elastic %.2f\n", model.name,
+                  point.name.c_str(), least, elastic);
+      EXPECT_LE(least, elastic + 1e-9);
+      if (model.cores > 2) continue;
+      EXPECT_GT(least, 0.8) << model.name << ", " << point.name;
+    }
+  }
+}
+
 }  // namespace
 }  // namespace inflight::internal::testing

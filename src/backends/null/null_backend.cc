@@ -87,16 +87,22 @@ namespace {
 
 class NullProgram final : public Program {
  public:
-  NullProgram(std::shared_ptr<NullDevice> device, const Model& model, bool has_wide,
+  NullProgram(std::shared_ptr<NullDevice> device, const Model& model, bool elastic,
               const std::optional<Tuning>& tuning)
-      : device_(std::move(device)), model_(model), has_wide_(has_wide), tuning_(tuning) {}
+      : device_(std::move(device)), model_(model), elastic_(elastic), tuning_(tuning) {}
 
   std::span<const TensorSpec> inputs() const noexcept override { return model_.inputs(); }
   std::span<const TensorSpec> outputs() const noexcept override { return model_.outputs(); }
   int concurrency(Width width) const noexcept override {
-    return width == Width::kWide ? device_->script.concurrency_wide : device_->script.concurrency_narrow;
+    const NullScript& script = device_->script;
+    if (width == Width::kMedium) return script.concurrency_medium;
+    return width == Width::kWide ? script.concurrency_wide : script.concurrency_narrow;
   }
-  bool has(Width width) const noexcept override { return width == Width::kNarrow || has_wide_; }
+  bool has(Width width) const noexcept override {
+    const NullScript& script = device_->script;
+    if (width == Width::kMedium) return elastic_ && script.elastic && script.concurrency_medium > 0;
+    return width == Width::kNarrow || !elastic_ || script.elastic;
+  }
   Result<std::unique_ptr<BoundProgram>> bind() override;
   std::optional<Tuning> tuning() const override { return tuning_; }
 
@@ -106,7 +112,7 @@ class NullProgram final : public Program {
  private:
   const std::shared_ptr<NullDevice> device_;
   const Model model_;
-  const bool has_wide_;
+  const bool elastic_;  // as it was asked for
   const std::optional<Tuning> tuning_;
   std::atomic<std::uint64_t> launches_{0};
 };
@@ -278,7 +284,8 @@ NullBackend::~NullBackend() = default;
 Device NullBackend::device() const noexcept { return *Device::make("null", device_->script.index); }
 
 int NullBackend::capacity() const noexcept {
-  return std::max({device_->script.concurrency_wide, device_->script.concurrency_narrow, 1});
+  const NullScript& script = device_->script;
+  return std::max({script.concurrency_wide, script.concurrency_medium, script.concurrency_narrow, 1});
 }
 
 bool NullBackend::launch_blocks() const noexcept { return !device_->script.asynchronous; }
@@ -299,7 +306,6 @@ Result<std::shared_ptr<Program>> NullBackend::compile(const Model& model, const 
       }
     }
   }
-  const bool has_wide = !options.wide_must_pay || device_->script.elastic;
   std::optional<Tuning> tuning = device_->script.tuning;
   if (tuning) {
     tuning->level = options.tune;
@@ -307,7 +313,8 @@ Result<std::shared_ptr<Program>> NullBackend::compile(const Model& model, const 
     for (std::size_t done = 1; done <= steps && options.progress; ++done)
       options.progress({true, done, steps, tuning->gain});
   }
-  return std::shared_ptr<Program>(std::make_shared<internal::NullProgram>(device_, model, has_wide, tuning));
+  return std::shared_ptr<Program>(
+      std::make_shared<internal::NullProgram>(device_, model, options.elastic, tuning));
 }
 
 Status NullBackend::device_status() { return device_->status(); }

@@ -35,8 +35,9 @@ struct NullScript {
   // True: outputs are in memory of the device, which the host cannot read.
   bool device_memory = false;
   int concurrency_wide = 1;
-  int concurrency_narrow = 4;  // the larger of the two is the device's capacity
-  // Whether the wide width is kept where it must pay (CompileOptions::wide_must_pay).
+  int concurrency_medium = 0;  // 0: it has no such width
+  int concurrency_narrow = 4;  // the largest of the three is the device's capacity
+  // Whether an elastic program has the wide width and the medium one (CompileOptions::elastic).
   bool elastic = false;
   // What compile() says of its tuning, after it told of so many steps; nothing: it does not tune. The level is the one
   // that was asked for.

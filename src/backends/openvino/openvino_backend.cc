@@ -3,6 +3,7 @@
 // compiles:
 //
 //   wide     one stream of every thread: the soonest result
+//   medium   on many threads, as many streams as each has threads, for an elastic program
 //   narrow   as many streams of one thread as there are threads: the most results
 //
 // A launch calls infer(), which returns when it is done. OpenVINO's own threads compute: for a wide launch all of the
@@ -16,6 +17,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <exception>
 #include <openvino/core/model.hpp>
 #include <openvino/runtime/compiled_model.hpp>
@@ -23,9 +25,10 @@
 #include <openvino/runtime/properties.hpp>
 #include <optional>
 #include <utility>
+#include <vector>
 
 #include "backends/openvino/openvino_slot.h"
-#include "backends/openvino/wide_pays.h"
+#include "backends/openvino/widths_that_pay.h"
 #include "base/check.h"
 #include "base/scheduling.h"
 #include "inflight/internal/mutex.h"
@@ -35,7 +38,6 @@
 namespace inflight {
 namespace {
 
-using internal::index_of;
 using internal::Mutex;
 using internal::MutexLock;
 using internal::OpenVinoCompiled;
@@ -44,6 +46,22 @@ using internal::OpenVinoPort;
 using internal::OutputAlias;
 
 constexpr std::string_view kDevice = "CPU";
+
+// Fewer threads have no medium width: it would be too much like the others.
+constexpr int kMediumThreadsMin = 8;
+
+// How many launches run at once. A medium one has the geometric mean of what a wide and a narrow one have.
+int streams_of(Width width, int threads) {
+  switch (width) {
+    case Width::kWide:
+      return 1;
+    case Width::kMedium:
+      return static_cast<int>(std::lround(std::floor(std::sqrt(threads))));
+    case Width::kNarrow:
+      return threads;
+  }
+  return threads;
+}
 
 class OpenVinoProgram final : public Program {
  public:
@@ -55,7 +73,7 @@ class OpenVinoProgram final : public Program {
   std::span<const TensorSpec> inputs() const noexcept override { return model_.inputs(); }
   // What compiling tells of them may be more than the network says.
   std::span<const TensorSpec> outputs() const noexcept override { return outputs_; }
-  int concurrency(Width width) const noexcept override { return width == Width::kWide ? 1 : threads_; }
+  int concurrency(Width width) const noexcept override { return streams_of(width, threads_); }
 
   bool has(Width width) const noexcept override { return compiled_->models[index_of(width)].has_value(); }
   Duration alone(Width width) const noexcept override { return compiled_->alone[index_of(width)]; }
@@ -222,7 +240,9 @@ class OpenVinoBackend final : public Backend {
     if (options.pin_threads) compiled->right_to_pin = take_right_to_pin(threads);
     try {
       compiled->aliases = aliases_of(*network);
-      for (const Width width : options.widths) {
+      std::vector<Width> widths = options.widths;
+      if (options.elastic && threads >= kMediumThreadsMin) widths.push_back(Width::kMedium);
+      for (const Width width : widths) {
         std::optional<ov::CompiledModel>& place = compiled->models[index_of(width)];
         if (!place.has_value())
           place = compile_width(network, properties, width, threads, compiled->right_to_pin != nullptr);
@@ -234,11 +254,7 @@ class OpenVinoBackend final : public Backend {
         }
         INFLIGHT_TRY_ASSIGN(compiled->outputs, ports_of(place->outputs(), model.outputs()));
       }
-      std::optional<ov::CompiledModel>& wide = compiled->models[index_of(Width::kWide)];
-      if (options.wide_must_pay && wide.has_value()) {
-        compiled->alone = internal::measure_alone(*compiled);
-        if (!internal::wide_pays(compiled->alone)) wide.reset();
-      }
+      if (options.elastic) internal::keep_what_pays(*compiled);
     } catch (const std::exception& error) {
       return Status(StatusCode::kInvalidModel, internal::distil_openvino_error(error.what()));
     } catch (...) {
@@ -249,13 +265,13 @@ class OpenVinoBackend final : public Backend {
 
   ov::CompiledModel compile_width(const std::shared_ptr<const ov::Model>& network, ov::AnyMap properties,
                                   Width width, int threads, bool pin) {
-    const bool wide = width == Width::kWide;
+    const int streams = streams_of(width, threads);
     properties.insert(ov::hint::enable_cpu_pinning(pin));
     properties.insert(ov::inference_num_threads(threads));
-    properties.insert(ov::num_streams(wide ? 1 : threads));
+    properties.insert(ov::num_streams(streams));
     // Two threads of one core share its arithmetic units: this helps many streams and slows down a single
     // one.
-    properties.insert(ov::hint::enable_hyper_threading(!wide));
+    properties.insert(ov::hint::enable_hyper_threading(streams > 1));
     return cpu_->core.compile_model(network, std::string(kDevice), properties);
   }
 

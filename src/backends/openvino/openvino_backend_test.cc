@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cmath>
 #include <cstring>
@@ -19,8 +20,10 @@
 #include <optional>
 #include <random>
 #include <thread>
+#include <utility>
 
 #include "backends/openvino/openvino_test_support.h"
+#include "backends/openvino/widths_that_pay.h"
 #include "inflight/clock.h"
 #include "model/network.h"
 #include "onnx_writer.h"
@@ -51,13 +54,58 @@ CompileOptions f32_both() { return {Precision::kF32, {Width::kWide, Width::kNarr
 TEST(OpenVinoBackend, LeavesOutAWideWidthThatDoesNotPay) {
   CompileOptions options = f32_both();
   EXPECT_TRUE(compile(load(small_onnx()), options)->has(Width::kWide)) << "it was asked for";
-  options.wide_must_pay = true;
+  options.elastic = true;
   const std::shared_ptr<Program> program = compile(load(small_onnx()), options);
   EXPECT_FALSE(program->has(Width::kWide));
   EXPECT_TRUE(program->has(Width::kNarrow));
   EXPECT_GT(program->alone(Width::kNarrow), Duration(0)) << "it was measured";
   Slot slot(program);
   slot.run(Width::kNarrow);
+}
+
+TEST(OpenVinoBackend, AddsAMediumWidthOnManyThreads) {
+  CompileOptions options = f32_both();
+  EXPECT_FALSE(compile(load(small_onnx()), options)->has(Width::kMedium)) << "it was not asked for";
+  options.elastic = true;
+  EXPECT_FALSE(compile(load(small_onnx()), options)->has(Width::kMedium)) << "it does not pay";
+  const int threads = make_openvino_backend().value()->capacity();
+  if (threads < 8) GTEST_SKIP() << "there are " << threads << " threads";
+  constexpr int kSide = 1024;
+  const OnnxModel square{.nodes = {onnx_node("MatMul", {"x", "x"}, {"y"})},
+                         .inputs = {onnx_value("x", testing::kFloat, {kSide, kSide})},
+                         .outputs = {onnx_value("y", testing::kFloat, {kSide, kSide})}};
+  const std::shared_ptr<Program> program = compile(load(square), options);
+  ASSERT_TRUE(program->has(Width::kMedium));
+  EXPECT_GT(program->concurrency(Width::kMedium), 1);
+  EXPECT_LT(program->concurrency(Width::kMedium), threads);
+  EXPECT_LT(program->alone(Width::kWide), program->alone(Width::kMedium));
+  EXPECT_LT(program->alone(Width::kMedium), program->alone(Width::kNarrow));
+  Slot slot(program);
+  for (int i = 0; i < kSide * kSide; ++i) slot.input<float>()[i] = static_cast<float>(i % 7);
+  slot.run(Width::kNarrow);
+  const std::vector<float> narrow = slot.output<float>();
+  slot.run(Width::kMedium);
+  EXPECT_EQ(slot.output<float>(), narrow) << "whole numbers have one sum";
+}
+
+TEST(OpenVinoBackend, WidthsMustPay) {
+  using internal::AloneDurations;
+  const auto ms = [](double wide, double medium, double narrow) {
+    const auto of = [](double time) { return Duration(std::llround(time * 1e6)); };
+    return AloneDurations{of(wide), of(medium), of(narrow)};
+  };
+  const auto pays = [&](const AloneDurations& alone) {
+    const std::array<bool, kWidthCount> which = internal::which_pay(alone);
+    EXPECT_TRUE(which[index_of(Width::kNarrow)]);
+    return std::pair(which[index_of(Width::kWide)], which[index_of(Width::kMedium)]);
+  };
+  EXPECT_EQ(pays(ms(1, 3, 8)), std::pair(true, true));
+  EXPECT_EQ(pays(ms(1, 0, 8)), std::pair(true, false)) << "there is no medium width";
+  EXPECT_EQ(pays(ms(1, 1.1, 8)), std::pair(true, false)) << "it is as good as wide";
+  EXPECT_EQ(pays(ms(1, 7.5, 8)), std::pair(true, false)) << "it is as slow as narrow";
+  EXPECT_EQ(pays(ms(7.5, 7.7, 8)), std::pair(false, false));
+  EXPECT_EQ(pays(ms(0.1, 0.15, 0.25)), std::pair(false, false)) << "microseconds are gone in waking threads";
+  EXPECT_EQ(pays(ms(0, 0, 0)), std::pair(false, false)) << "nothing was measured";
 }
 
 TEST(OpenVinoBackend, DescribesTheCpu) {

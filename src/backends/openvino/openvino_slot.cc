@@ -23,7 +23,7 @@ class OpenVinoSlot final : public BoundProgram {
 
   // Makes the requests. Not in the constructor, because OpenVINO may throw here.
   void create_requests() {
-    for (std::size_t i = 0; i < kOpenVinoWidths; ++i) {
+    for (std::size_t i = 0; i < kWidthCount; ++i) {
       if (!compiled_->models[i].has_value()) continue;
       ov::CompiledModel model = *compiled_->models[i];  // a handle; create_infer_request() is not const
       requests_[i].emplace(Request{model.create_infer_request(),
@@ -228,7 +228,7 @@ class OpenVinoSlot final : public BoundProgram {
   }
 
   std::shared_ptr<const OpenVinoCompiled> compiled_;
-  std::array<std::optional<Request>, kOpenVinoWidths> requests_;
+  std::array<std::optional<Request>, kWidthCount> requests_;
   std::size_t last_ = 0;  // the width of the last launch
   Status outcome_;
   std::atomic<std::uint64_t> word_{0};

@@ -17,9 +17,6 @@
 
 namespace inflight::internal {
 
-inline constexpr std::size_t kOpenVinoWidths = 2;
-constexpr std::size_t index_of(Width width) { return width == Width::kWide ? 0 : 1; }
-
 // OpenVINO's core and what is known of the processor. Programs share it, so they may outlive the backend.
 struct OpenVinoCpu {
   ov::Core core;
@@ -46,7 +43,7 @@ struct OutputAlias {
 };
 
 // How long a launch of each width takes alone; 0: it was not measured.
-using AloneDurations = std::array<Duration, kOpenVinoWidths>;
+using AloneDurations = std::array<Duration, kWidthCount>;
 
 // What all slots of a program share; never changes.
 struct OpenVinoCompiled {
@@ -56,7 +53,7 @@ struct OpenVinoCompiled {
   std::vector<OutputAlias> aliases;  // one an output
   // Outlives the models. Null: their threads go where the kernel puts them.
   std::shared_ptr<const void> right_to_pin;
-  std::array<std::optional<ov::CompiledModel>, kOpenVinoWidths> models;
+  std::array<std::optional<ov::CompiledModel>, kWidthCount> models;
   AloneDurations alone{};
 };
 

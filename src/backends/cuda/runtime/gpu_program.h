@@ -51,7 +51,10 @@ struct LoadReport {
 };
 
 // width_name() without the library that has it.
-inline const char* width_text(Width width) { return width == Width::kWide ? "wide" : "narrow"; }
+inline const char* width_text(Width width) {
+  constexpr std::array<const char*, kWidthCount> kTexts = {"wide", "medium", "narrow"};
+  return kTexts[index_of(width)];
+}
 
 class GpuSlot;
 
@@ -141,8 +144,8 @@ class GpuSlot final : public BoundProgram {
   TensorView dynamic_output(std::size_t index) override;
 
   // For tests and benchmarks. The graph of a width, and the slot's stream.
-  CUgraphExec graph(Width width) const noexcept { return graphs_[static_cast<std::size_t>(width)]; }
-  std::size_t nodes(Width width) const noexcept { return nodes_[static_cast<std::size_t>(width)]; }
+  CUgraphExec graph(Width width) const noexcept { return graphs_[index_of(width)]; }
+  std::size_t nodes(Width width) const noexcept { return nodes_[index_of(width)]; }
   CUstream stream() const noexcept { return watched_.stream; }
   // Where a tensor is in this slot.
   CUdeviceptr address(TensorId tensor) const noexcept { return addresses_[static_cast<std::size_t>(tensor)]; }
@@ -184,8 +187,8 @@ class GpuSlot final : public BoundProgram {
   std::atomic<std::uint64_t>* word_ = nullptr;
   WatchedSlot watched_;
   CUevent done_ = nullptr;  // recorded only for a launch of another slot that comes after
-  std::array<CUgraphExec, 2> graphs_{};
-  std::array<std::size_t, 2> nodes_{};
+  std::array<CUgraphExec, kWidthCount> graphs_{};
+  std::array<std::size_t, kWidthCount> nodes_{};
   std::uint64_t generation_ = 0;
 };
 

@@ -189,7 +189,7 @@ Status GpuSlot::capture(Width width) {
   CUgraph graph = nullptr;
   const Status ended = device.check(api.cuStreamEndCapture(stream(), &graph), "cuStreamEndCapture");
   if (captured.ok()) captured = ended;
-  const auto index = static_cast<std::size_t>(width);
+  const std::size_t index = index_of(width);
   if (captured.ok()) captured = begin_after_end_of(device, to_end, graph);
   if (captured.ok())
     captured = device.check(api.cuGraphGetNodes(graph, nullptr, &nodes_[index]), "cuGraphGetNodes");
@@ -292,7 +292,7 @@ Status GpuSlot::place_outputs(const Launch& launch) {
 Status GpuSlot::launch(const Launch& launch) {
   GpuDevice& device = *program_->device_;
   INFLIGHT_TRY(device.status());
-  const CUgraphExec graph = graphs_[static_cast<std::size_t>(launch.width)];
+  const CUgraphExec graph = graphs_[index_of(launch.width)];
   if (graph == nullptr) {
     return Status(StatusCode::kInvalidArgument,
                   fmt::format("the program was not compiled for width {}", width_text(launch.width)));

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "backends/openvino/wide_pays.h"
+#include "backends/openvino/widths_that_pay.h"
 
 #include <algorithm>
 #include <cstring>
@@ -35,16 +35,33 @@ Duration fastest_run(ov::CompiledModel model, const std::vector<OpenVinoPort>& i
   return fastest;
 }
 
+bool pays(Duration wider, Duration narrower) {
+  return narrower - wider >= kWiderMustSave &&
+         static_cast<double>(narrower.count()) >= kWiderMustGain * static_cast<double>(wider.count());
+}
+
 }  // namespace
 
-AloneDurations measure_alone(const OpenVinoCompiled& compiled) {
-  AloneDurations alone{};
+std::array<bool, kWidthCount> which_pay(const AloneDurations& alone) {
+  const Duration wide = alone[index_of(Width::kWide)];
+  const Duration medium = alone[index_of(Width::kMedium)];
+  const Duration narrow = alone[index_of(Width::kNarrow)];
+  const bool wide_pays = pays(wide, narrow);
+  return {wide_pays, wide_pays && pays(wide, medium) && pays(medium, narrow), true};
+}
+
+void keep_what_pays(OpenVinoCompiled& compiled) {
   try {
-    for (std::size_t i = 0; i < kOpenVinoWidths; ++i)
-      alone[i] = fastest_run(*compiled.models[i], compiled.inputs);
-    return alone;
+    for (std::size_t i = 0; i < kWidthCount; ++i) {
+      if (compiled.models[i].has_value())
+        compiled.alone[i] = fastest_run(*compiled.models[i], compiled.inputs);
+    }
   } catch (const std::exception&) {
-    return {};  // it refuses zeros: nothing tells that wide pays
+    compiled.alone = {};  // nothing tells that the others pay
+  }
+  const std::array<bool, kWidthCount> pays = which_pay(compiled.alone);
+  for (std::size_t i = 0; i < kWidthCount; ++i) {
+    if (!pays[i]) compiled.models[i].reset();
   }
 }
 

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+// Which widths of a model are worth their memory.
+#pragma once
+
+#include <array>
+
+#include "backends/openvino/openvino_slot.h"
+#include "inflight/clock.h"
+
+namespace inflight::internal {
+
+// How much faster a run must be than one of the next narrower width, each alone, so that the program is kept.
+inline constexpr double kWiderMustGain = 1.15;
+// And by so much: the runs below follow each other, and between frames the other threads sleep and must be woken.
+inline constexpr Duration kWiderMustSave = std::chrono::microseconds(200);
+
+// Which widths are worth their memory, by how long each takes alone; 0: the width was not compiled or not measured. Wide
+// pays against narrow. Medium needs wide, and pays against both.
+std::array<bool, kWidthCount> which_pay(const AloneDurations& alone);
+
+// Runs each width a few times on zeros, 0.1 s each at most but for a model whose two runs take longer, keeps the times in
+// `compiled`, and leaves out the widths that do not pay. A model that refuses zeros keeps narrow alone.
+// Requires that wide and narrow are compiled.
+void keep_what_pays(OpenVinoCompiled& compiled);
+
+}  // namespace inflight::internal
