@@ -35,7 +35,7 @@ struct SimulatedModel {
 struct RuleView {
   double now;
   int waiting;           // in the queue, at least 1
-  int running;           // launches, of both widths
+  int running;           // launches
   double running_until;  // when all of them have ended
   double gap;            // between arrivals, the mean of the last 40 or so; 0: only one came
   const SimulatedModel& model;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// WidthRule: whether the next prediction runs wide or narrow. Pure arithmetic: numbers and times go in, a width
+// WidthRule: at which width the next prediction runs. Pure arithmetic: numbers and times go in, a width
 // comes out. The predictor and the simulator of the tests run the same code.
 #pragma once
 

@@ -56,7 +56,7 @@ int streams_of(Width width, int threads) {
     case Width::kWide:
       return 1;
     case Width::kMedium:
-      return static_cast<int>(std::lround(std::floor(std::sqrt(threads))));
+      return static_cast<int>(std::sqrt(threads));
     case Width::kNarrow:
       return threads;
   }
