@@ -64,7 +64,8 @@ Program = Callable[..., "subprocess.CompletedProcess[str]"]
 
 @pytest.fixture
 def program(tmp_path: pathlib.Path) -> Program:
-    """Runs a program in a process of its own, which must end by itself."""
+    """Runs a program in a process of its own, which must end by itself; it can import the modules of this folder."""
+    python_path = os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), str(pathlib.Path(__file__).parent)]))
 
     def run(
         source: str, *, code: int = 0, timeout: float = 60, may_leak: bool = False, **environment: str
@@ -76,7 +77,7 @@ def program(tmp_path: pathlib.Path) -> Program:
             capture_output=True,
             text=True,
             timeout=timeout * (4 if SANITIZED else 1),
-            env={**os.environ, **environment},
+            env={**os.environ, "PYTHONPATH": python_path, **environment},
         )
         assert done.returncode == code, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
         # nanobind says at the end what was never destroyed.

@@ -322,8 +322,7 @@ def test_sub_interpreters_are_refused(program: Program) -> None:
 def test_a_loop_frees_what_it_makes(program: Program) -> None:
     program(
         """
-        def resident():
-            return int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGESIZE")
+        from memory import least_growth
         predictor = inflight.Predictor(inflight.default_model(480, 640), in_flight_limit=4)
         image = np.zeros((480, 640, 3), np.uint8)
         def loop(n):
@@ -338,13 +337,8 @@ def test_a_loop_frees_what_it_makes(program: Program) -> None:
                 except inflight.Error:
                     pass
         queue = inflight.CompletionQueue()
-        loop(300)
-        gc.collect()
-        before = resident()
-        loop(1500)
-        gc.collect()
-        grown = resident() - before
-        assert grown < 2_000_000 or os.environ.get("INFLIGHT_TEST_SANITIZE"), grown
+        grown = least_growth(lambda: loop(400))
+        assert grown < 400_000 or os.environ.get("INFLIGHT_TEST_SANITIZE"), grown
         """,
         timeout=120,
     )
