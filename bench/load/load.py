@@ -2,11 +2,12 @@
 """Latency under load: ours beside OpenVINO's two hints, ONNX Runtime and MXNet 1.9.1, on the same plans of arrivals.
 
 usage: load.py BUILD_FOLDER [--json FILE] [--html FILE] [--append] [--pack FOLDER] [--models ...] [--precisions ...]
-               [--systems ...] [--plans ...] [--loads ...] [--seconds S] [--rounds N] [--limit N]
+               [--systems ...] [--plans ...] [--loads ...] [--seconds S] [--frames N] [--rounds N] [--limit N]
 
 Each system is a process of its own, which waits while another is measured. For each model and precision: the outputs
 are compared, the capacity is what OpenVINO's THROUGHPUT hint completes in a second when it is flooded, and then all
-systems take turns at each load. --append adds to the rows of FILE, so a long measurement can be made in pieces.
+systems take turns at each load, for S seconds, or longer until N frames have come: the 99th percentile of few frames is the
+slowest one. --append adds to the rows of FILE, so a long measurement can be made in pieces.
 --pack copies all that a run needs into FOLDER; there, `python3 load.py FOLDER` runs it without anything installed.
 Rows: {"model", "precision", "system", "threads", "plan", "load", "rate", "p50_ms", "p99_ms", "completed", "missed", ...}; with
 several rounds, medians of them.
@@ -198,9 +199,11 @@ def measure(places, model, precision, arguments):
                 for word in arguments.plans:
                     sweeps = word.split(":")[0] in ("poisson", "periodic")
                     for load in [share / 100 for share in arguments.loads] if sweeps else [None]:
-                        path = plan_file(places, folder, word, capacity * (load or 1), arguments.seconds, SEED + turn)
-                        own = load or sum(1 for _ in path.open()) / arguments.seconds / capacity
-                        runs.append((word, load, f"open {word} {own:.4f} {arguments.seconds} {path}"))
+                        rate = capacity * (load or 1)
+                        seconds = max(arguments.seconds, arguments.frames / rate if load else 0)
+                        path = plan_file(places, folder, word, rate, seconds, SEED + turn)
+                        own = load or sum(1 for _ in path.open()) / seconds / capacity
+                        runs.append((word, load, f"open {word} {own:.4f} {seconds} {path}"))
                 for word, at, command in runs:
                     # Another one begins each time: who follows whom must not decide.
                     for worker in measured[turn % len(measured) :] + measured[: turn % len(measured)]:
@@ -267,6 +270,7 @@ def arguments_of():
     parser.add_argument("--plans", type=words, default=["poisson"])
     parser.add_argument("--loads", type=lambda text: [float(w) for w in words(text)], default=LOADS)
     parser.add_argument("--seconds", type=float, default=4)
+    parser.add_argument("--frames", type=int, default=0)
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--limit", type=int, default=256)
     arguments = parser.parse_args()
@@ -289,7 +293,7 @@ def main():
     if arguments.pack:
         pack(places, arguments.pack)
         return
-    result = {**head(), "seconds": arguments.seconds, "limit": arguments.limit, "rows": [], "details": []}
+    result = {**head(), "seconds": arguments.seconds, "frames": arguments.frames, "limit": arguments.limit, "rows": [], "details": []}
     if arguments.append and arguments.json and arguments.json.exists():
         result = {**json.loads(arguments.json.read_text()), "details": []}
         if arguments.html and arguments.html.exists():
