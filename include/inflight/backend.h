@@ -7,6 +7,7 @@
 // If a backend throws, the call fails with kOutOfMemory for std::bad_alloc, else with kException.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -30,7 +31,9 @@ namespace inflight {
 // How much of the device one prediction uses: all of it (soonest result), its share (most results), or something in
 // between, where the device is large enough for that.
 enum class Width : std::uint8_t { kWide, kMedium, kNarrow };
-inline constexpr std::size_t kWidthCount = 3;
+// From the widest.
+inline constexpr std::array kWidths = {Width::kWide, Width::kMedium, Width::kNarrow};
+inline constexpr std::size_t kWidthCount = kWidths.size();
 constexpr std::size_t index_of(Width width) noexcept { return static_cast<std::size_t>(width); }
 // "wide", "medium", "narrow".
 std::string_view width_name(Width width);

@@ -12,7 +12,7 @@ using internal::parse_word;
 using internal::Word;
 using internal::word_of;
 
-constexpr std::array<Word<Width>, kWidthCount> kWidths = {
+constexpr std::array<Word<Width>, kWidthCount> kWidthWords = {
     {{Width::kWide, "wide"}, {Width::kMedium, "medium"}, {Width::kNarrow, "narrow"}}};
 constexpr std::array<Word<Precision>, 4> kPrecisions = {{{Precision::kAuto, "auto"},
                                                          {Precision::kF32, "f32"},
@@ -24,8 +24,8 @@ constexpr std::array<Word<TuneLevel>, 3> kTuneLevels = {
 
 }  // namespace
 
-std::string_view width_name(Width width) { return word_of<Width>(width, kWidths); }
-Result<Width> parse_width(std::string_view text) { return parse_word<Width>("width", text, kWidths); }
+std::string_view width_name(Width width) { return word_of<Width>(width, kWidthWords); }
+Result<Width> parse_width(std::string_view text) { return parse_word<Width>("width", text, kWidthWords); }
 
 std::string_view precision_name(Precision precision) { return word_of<Precision>(precision, kPrecisions); }
 Result<Precision> parse_precision(std::string_view text) {

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <ranges>
 
 #include "base/check.h"
 #include "predictor/scheduler.h"
@@ -149,7 +150,7 @@ TimePoint Scheduler::forecast(const SchedulerStream& stream, TimePoint now, cons
   Width widest = Width::kNarrow;
   for (const DeviceSlots& device : devices_) {
     if (device.lost) continue;
-    for (const Width width : {Width::kWide, Width::kMedium, Width::kNarrow}) {
+    for (const Width width : kWidths) {
       if ((device.elastic() || width == only_width(device.width)) &&
           service_of(device, width, 1) > Duration(0))
         measured[index_of(width)] = true;
@@ -158,7 +159,7 @@ TimePoint Scheduler::forecast(const SchedulerStream& stream, TimePoint now, cons
   }
   const int ahead = ahead_of(stream, replaced);
   TimePoint soonest = TimePoint::max();
-  for (const Width width : {Width::kNarrow, Width::kMedium, Width::kWide}) {
+  for (const Width width : std::views::reverse(kWidths)) {
     const bool counts = width >= widest || soonest == TimePoint::max();
     if (measured[index_of(width)] && counts) soonest = std::min(soonest, forecast(now, width, ahead));
   }

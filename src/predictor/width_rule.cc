@@ -227,7 +227,7 @@ void WidthRule::follow_the_better_shadow() noexcept {
   }
   Width best = follows_;
   double most = 1;
-  for (const Width width : {Width::kWide, Width::kMedium, Width::kNarrow}) {
+  for (const Width width : kWidths) {
     if (width == follows_ || !may_follow(width)) continue;
     const double bound =
         is_narrower(width, follows_) ? eighth_power(kUpper) : 1 / lower_bound_of(at_once(follows_));
@@ -325,7 +325,7 @@ Width WidthRule::choose(const WidthView& view) const noexcept {
 void WidthRule::ended(Width width, int together, Warmth warmth, Duration service) noexcept {
   times_.add(width, together, warmth, ns_of(service));
   warm_ = width;
-  for (const Width each : {Width::kWide, Width::kMedium, Width::kNarrow}) {
+  for (const Width each : kWidths) {
     if (!is_doubtful(each)) doubts_[index_of(each)] = 1;
   }
   if (width != Width::kWide || !doubted_ || to_measure_[index_of(Width::kWide)] > 0) return;
