@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <limits>
 
 namespace inflight::internal {
 namespace {
@@ -50,6 +51,10 @@ constexpr double kMuchFaster = 0.5;
 // Launches after which an idle device runs one wide, although the rule follows the narrow shadow: its wide
 // service time may be from another time.
 constexpr int kLaunchesBetweenProbes = 4096;
+// The same if narrow launches have no more than kAlike times the throughput of wide ones: then the mean that turned the rule
+// narrow need only have been a little too long.
+constexpr int kLaunchesBetweenProbesOfAlike = 256;
+constexpr double kAlike = 1.1;
 // The same if that time says that wide is no faster than narrow, which it was when the model was compiled. Then a few
 // are measured, since the first one after a pause may be slow. Likewise a queue runs narrow or medium, although the rule
 // follows a wider shadow, if their times say that they give no more throughput than wide: after so many launches a slot,
@@ -57,6 +62,9 @@ constexpr int kLaunchesBetweenProbes = 4096;
 // longer. A queue runs medium after kLaunchesBetweenProbes as well: its time may say that it is too slow to follow.
 constexpr int kLaunchesBetweenDoubts = 64;
 constexpr int kLaunchesBetweenDoubtsPerSlot = 16;
+// The same if they say that it has nearly the throughput of wide, which may well be true, and what measures it is slow.
+constexpr int kLaunchesBetweenSlightDoubts = 1024;
+constexpr double kNearly = 0.87;
 constexpr int kDoubtsMax = kLaunchesBetweenProbes / kLaunchesBetweenDoubts;
 
 constexpr double eighth_power(double x) {
@@ -180,18 +188,31 @@ double WidthRule::time_of(Width width, int together) const noexcept {
   return measured > 0 ? measured : times_.wide() * (at_once(width) + 1) / 2;
 }
 
+// The throughput of the width, in that of wide launches.
+double WidthRule::throughput_of(Width width) const noexcept {
+  return times_.wide() * at_once(width) / round_of(width);
+}
+
 // Whether the times of the width say what they did not when the model was compiled.
 bool WidthRule::is_doubtful(Width width) const noexcept {
   if (width == Width::kWide) return times_.wide() > times_.of(Width::kNarrow, 1);
-  return times_.of(width, at_once(width)) > times_.wide() * at_once(width);
+  return throughput_of(width) < 1;
+}
+
+int WidthRule::launches_until_due(Width width) const noexcept {
+  const int doubts = doubts_[index_of(width)];
+  if (width == Width::kWide) {
+    if (is_doubtful(width)) return doubts * kLaunchesBetweenDoubts;
+    return throughput_of(Width::kNarrow) < kAlike ? kLaunchesBetweenProbesOfAlike : kLaunchesBetweenProbes;
+  }
+  if (!is_doubtful(width))
+    return width == Width::kMedium ? kLaunchesBetweenProbes : std::numeric_limits<int>::max();
+  if (throughput_of(width) > kNearly) return kLaunchesBetweenSlightDoubts;
+  return std::min(doubts * kLaunchesBetweenDoubtsPerSlot * at_once(width), kLaunchesBetweenProbes);
 }
 
 bool WidthRule::is_due(Width width) const noexcept {
-  const int since = since_[index_of(width)];
-  const int doubts = doubts_[index_of(width)];
-  if (!is_doubtful(width)) return width != Width::kNarrow && since >= kLaunchesBetweenProbes;
-  if (width == Width::kWide) return since >= doubts * kLaunchesBetweenDoubts;
-  return since >= std::min(doubts * kLaunchesBetweenDoubtsPerSlot * at_once(width), kLaunchesBetweenProbes);
+  return since_[index_of(width)] >= launches_until_due(width);
 }
 
 // Whether a queue of a rule that is wider measures the width. At first, a few launches do.

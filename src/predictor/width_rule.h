@@ -141,7 +141,9 @@ class WidthRule {
   bool has(Width width) const noexcept { return at_once(width) > 0; }
   double time_of(Width width, int together) const noexcept;
   double round_of(Width width) const noexcept { return time_of(width, at_once(width)); }
+  double throughput_of(Width width) const noexcept;
   bool is_doubtful(Width width) const noexcept;
+  int launches_until_due(Width width) const noexcept;
   bool is_due(Width width) const noexcept;  // to be measured again
   bool is_to_measure(Width width, int waiting) const noexcept;
   double clears_queue_in(Width width, const WidthView& view) const noexcept;

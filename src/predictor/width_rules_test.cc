@@ -97,6 +97,8 @@ double least_p99(const SimulatedModel& model, const std::vector<double>& arrival
     free_at = std::max(free_at, arrival) + apart;
     latencies.push_back(std::max(free_at - arrival, model.wide));
   }
+  latencies.erase(latencies.begin(),
+                  latencies.begin() + static_cast<std::ptrdiff_t>(latencies.size() / 10));  // as quantile()
   const auto p99 = latencies.begin() + static_cast<std::ptrdiff_t>(latencies.size() * 99 / 100);
   std::nth_element(latencies.begin(), p99, latencies.end());
   return *p99;
@@ -111,7 +113,7 @@ TEST(WidthRules, NoChoiceIsFarBelowBothWidthsOnTwoCores) {
       const double elastic = latencies(model, {}, point.arrivals).p99 / envelope.better().p99;
       std::printf("%s, %s: p99 over the better width's: at least %.2f, elastic %.2f\n", model.name,
                   point.name.c_str(), least, elastic);
-      EXPECT_LE(least, elastic + 1e-9);
+      EXPECT_LE(least, elastic + 1e-6);
       if (model.cores > 2) continue;
       EXPECT_GT(least, 0.8) << model.name << ", " << point.name;
     }
