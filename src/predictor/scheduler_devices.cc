@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <ranges>
 
 #include "base/check.h"
 #include "predictor/scheduler.h"
@@ -159,9 +158,9 @@ TimePoint Scheduler::forecast(const SchedulerStream& stream, TimePoint now, cons
   }
   const int ahead = ahead_of(stream, replaced);
   TimePoint soonest = TimePoint::max();
-  for (const Width width : std::views::reverse(kWidths)) {
-    const bool counts = width >= widest || soonest == TimePoint::max();
-    if (measured[index_of(width)] && counts) soonest = std::min(soonest, forecast(now, width, ahead));
+  for (auto width = kWidths.rbegin(); width != kWidths.rend(); ++width) {
+    const bool counts = *width >= widest || soonest == TimePoint::max();
+    if (measured[index_of(*width)] && counts) soonest = std::min(soonest, forecast(now, *width, ahead));
   }
   return soonest == TimePoint::max() ? TimePoint::min() : soonest;
 }
