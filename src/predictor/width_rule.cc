@@ -51,10 +51,6 @@ constexpr double kMuchFaster = 0.5;
 // Launches after which an idle device runs one wide, although the rule follows the narrow shadow: its wide
 // service time may be from another time.
 constexpr int kLaunchesBetweenProbes = 4096;
-// The same if narrow launches have no more than kAlike times the throughput of wide ones: then the mean that turned the rule
-// narrow need only have been a little too long.
-constexpr int kLaunchesBetweenProbesOfAlike = 256;
-constexpr double kAlike = 1.1;
 // The same if that time says that wide is no faster than narrow, which it was when the model was compiled. Then a few
 // are measured, since the first one after a pause may be slow. Likewise a queue runs narrow or medium, although the rule
 // follows a wider shadow, if their times say that they give no more throughput than wide: after so many launches a slot,
@@ -62,10 +58,15 @@ constexpr double kAlike = 1.1;
 // longer. A queue runs medium after kLaunchesBetweenProbes as well: its time may say that it is too slow to follow.
 constexpr int kLaunchesBetweenDoubts = 64;
 constexpr int kLaunchesBetweenDoubtsPerSlot = 16;
-// The same if they say that it has nearly the throughput of wide, which may well be true, and what measures it is slow.
-constexpr int kLaunchesBetweenSlightDoubts = 1024;
-constexpr double kNearly = 0.87;
 constexpr int kDoubtsMax = kLaunchesBetweenProbes / kLaunchesBetweenDoubts;
+// Where narrow launches have less than kAlike times the throughput of wide ones, a wide time that is a little too long turns
+// the rule narrow, so an idle device runs one wide after so many launches.
+constexpr double kAlike = 1.1;
+constexpr int kLaunchesBetweenProbesOfAlike = 256;
+// A narrow or medium time that says that it has more than kNearly times the throughput of wide may well be true. It is doubted
+// after so many launches only, since what measures it is slow.
+constexpr double kNearly = 0.87;
+constexpr int kLaunchesBetweenSlightDoubts = 1024;
 
 constexpr double eighth_power(double x) {
   const double fourth = x * x * x * x;
@@ -196,7 +197,7 @@ double WidthRule::throughput_of(Width width) const noexcept {
 // Whether the times of the width say what they did not when the model was compiled.
 bool WidthRule::is_doubtful(Width width) const noexcept {
   if (width == Width::kWide) return times_.wide() > times_.of(Width::kNarrow, 1);
-  return throughput_of(width) < 1;
+  return has(width) && throughput_of(width) < 1;
 }
 
 int WidthRule::launches_until_due(Width width) const noexcept {

@@ -244,7 +244,9 @@ TEST(WidthSimulation, SlowWideLaunchesAreForgottenSoonAfterTheyEnd) {
     simulator.set_model(model);
     int until_wide = 0;
     for (; until_wide < 2000 && simulator.ends().back().width != Width::kWide; ++until_wide) one_at_a_time(1);
-    EXPECT_LE(until_wide, 256) << model.name;  // up to four times as many as before the first doubt
+    // This one turns narrow without a doubt of wide, and comes back only as the shadows fade: 240 was measured.
+    const bool fades = model.name == std::string("ResNet-50 f32, 2 busy cores");
+    EXPECT_LE(until_wide, fades ? 256 : 200) << model.name;
     one_at_a_time(300);
     EXPECT_EQ(simulator.ends().back().width, Width::kWide) << model.name;
   }
