@@ -41,13 +41,12 @@ bool DeviceLane::can_launch() const noexcept {
 
 int DeviceLane::next_units(bool alone) noexcept {
   core_.mutex_.assert_held();
-  const Scheduler& scheduler = core_.scheduler_;
-  next_width_ = scheduler.next_width(index_, core_.options_.clock->now(), alone);
+  next_width_ = core_.scheduler_.next_width(index_, core_.options_.clock->now(), alone);
   if (!elastic_) return units_of_one_;
   // Launches of different widths would share processors, so one waits for the end of the others.
-  if (alone && scheduler.runs_other_width(index_, next_width_)) return runtime_->capacity();
+  if (alone && core_.scheduler_.runs_other_width(index_, next_width_)) return runtime_->capacity();
   return next_width_ == Width::kNarrow ? units_of_one_
-                                       : runtime_->capacity() / scheduler.at_once(index_, next_width_);
+                                       : runtime_->capacity() / core_.scheduler_.at_once(index_, next_width_);
 }
 
 Work& DeviceLane::take() noexcept {
