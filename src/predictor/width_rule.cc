@@ -31,6 +31,9 @@ constexpr double kAwake = 1e6;
 // After so many arrivals a slot, in a row, that found nothing waiting or running, what the shadows saw before was another
 // load. With many slots the wide shadow loses much more by phases of a high load than by being late, so they stay known.
 constexpr int kIdleInARowPerSlot = 4;
+// After so many, one that finds nothing waiting or running runs wide, whatever the rule follows: whoever comes during it waits for
+// the end of one wide launch only.
+constexpr int kIdleInARowToRunWide = 8;
 // The shadow of a width that cannot keep up falls behind without end. It is cut here, the narrow one in narrow service times
 // and the others in latencies of the narrow one, so that it comes back soon after the load has gone.
 constexpr double kWideCut = 1.5;
@@ -300,6 +303,10 @@ void WidthRule::arrived(TimePoint when, bool idle) noexcept {
   follow_the_better_shadow();
 }
 
+bool WidthRule::is_lonely() const noexcept {
+  return idle_in_a_row_ >= kIdleInARowToRunWide && !is_doubtful(Width::kWide);
+}
+
 // How long the launches of what waits would take at this width, from now.
 double WidthRule::clears_queue_in(Width width, const WidthView& view) const noexcept {
   const double room_in = view.running == 0 ? 0 : std::max(0.0, running_until_ - ns_of_time(view.now));
@@ -317,7 +324,7 @@ Width WidthRule::choose(const WidthView& view) const noexcept {
   const int narrow_at_once = at_once(Width::kNarrow);
   if (follows_ == Width::kWide && (times_.wide() == 0 || narrow_at_once == 1)) return Width::kWide;
   if (follows_ != Width::kWide && view.running == 0 && view.waiting == 1 &&
-      (to_measure_[index_of(Width::kWide)] > 0 || is_due(Width::kWide)))
+      (to_measure_[index_of(Width::kWide)] > 0 || is_due(Width::kWide) || is_lonely()))
     return Width::kWide;
   // Of the widths that the rule does not follow, those that are narrower may run a queue, and the one that runs now.
   const auto may_run = [&](Width width) {

@@ -146,6 +146,7 @@ class WidthRule {
   int launches_until_due(Width width) const noexcept;
   bool is_due(Width width) const noexcept;  // to be measured again
   bool is_to_measure(Width width, int waiting) const noexcept;
+  bool is_lonely() const noexcept;  // for some time, no prediction has found another one
   double clears_queue_in(Width width, const WidthView& view) const noexcept;
   double latency_in_shadow(Width width, double now, double at_most) noexcept;
   bool may_follow(Width width) const noexcept;

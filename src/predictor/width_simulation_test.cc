@@ -139,11 +139,22 @@ TEST(WidthSimulation, ComesBackToWideSoonAfterAnOverload) {
 }
 
 // Also where arrivals are not four times as rare as before: what finds the device idle again and again is alone.
-TEST(WidthSimulation, OnTwoCoresComesBackToWideAsSoonAsArrivalsFindTheDeviceIdle) {
+TEST(WidthSimulation, ComesBackToWideAsSoonAsArrivalsFindTheDeviceIdle) {
   for (const SimulatedModel& model : kModels) {
-    if (model.cores != 2) continue;
     for (const double apart : {0.0, 2.5, 5.0, 10.0, 20.0})
       EXPECT_LE(until_wide_after_an_overload(model, apart), 9) << model.name << ", " << apart;
+  }
+}
+
+TEST(WidthSimulation, ALoneCallerAfterBurstsRunsWideSoon) {
+  for (const SimulatedModel& model : kModels) {
+    LoadSimulator simulator(model, {});
+    simulator.run(bursts(2 * model.cores, 25 * model.narrow_full, 400));
+    for (int i = 0; i < 9; ++i) {
+      simulator.submit();
+      simulator.run_until_idle();
+    }
+    EXPECT_EQ(simulator.ends().back().width, Width::kWide) << model.name;
   }
 }
 
