@@ -326,10 +326,8 @@ Width WidthRule::choose(const WidthView& view) const noexcept {
   if (follows_ != Width::kWide && view.running == 0 && view.waiting == 1 &&
       (to_measure_[index_of(Width::kWide)] > 0 || is_due(Width::kWide) || is_lonely()))
     return Width::kWide;
-  // Of the widths that the rule does not follow, those that are narrower may run a queue, and the one that runs now.
-  const auto may_run = [&](Width width) {
-    return has(width) && (is_narrower(width, follows_) || (view.running > 0 && width == view.running_width));
-  };
+  // Of the widths that the rule does not follow, those that are narrower may run a queue.
+  const auto may_run = [&](Width width) { return has(width) && is_narrower(width, follows_); };
   for (const Width width : {Width::kMedium, Width::kNarrow}) {
     if (has(width) && is_narrower(width, follows_) && is_to_measure(width, view.waiting)) return width;
   }

@@ -270,6 +270,19 @@ TEST(WidthRuleTest, RunsNarrowBesideOtherPredictors) {
   EXPECT_EQ(rule.choose({.now = at_ms(0), .alone = false}), Width::kNarrow);
 }
 
+// Otherwise those that still run keep others coming: a few always join them sooner than they could run narrow.
+TEST(WidthRuleTest, LaunchesOfAWiderWidthThanTheOneFollowedEnd) {
+  constexpr Duration kMs = std::chrono::milliseconds(1);
+  WidthRule rule(
+      16, {.wide_alone = 9 * kMs, .narrow_alone = 66 * kMs, .medium_at_once = 4, .medium_alone = 20 * kMs});
+  for (int i = 0; i < 1000; ++i) rule.arrived(at_ms(i), false);
+  ASSERT_EQ(rule.follows(), Width::kNarrow);
+  rule.started(Width::kMedium, at_ms(1000), Duration(0));
+  const WidthView beside_medium{
+      .now = at_ms(1001), .waiting = 2, .running = 1, .running_width = Width::kMedium};
+  EXPECT_EQ(rule.choose(beside_medium), Width::kNarrow);
+}
+
 TEST(ServiceTimesTest, KeepsAMeanForEachNumberThatRanTogether) {
   ServiceTimes times;
   EXPECT_EQ(times.of(Width::kNarrow, 4), 0);
