@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`inflight bench`: its words, its numbers, and its page in a browser.
 
-usage: as cli_test.py
+usage: as cli_test_support.py says
 """
 
 import json

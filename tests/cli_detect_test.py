@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Results that can be looked at: boxes, their drawing and --output, from outside the program.
 
-usage: cli_detect_test.py PROGRAM MODELS_FOLDER DATA_FOLDER SANITIZERS [unittest arguments]
+usage: as cli_test_support.py says
 Runs in build/venv: PyAV reads what the program writes, OpenVINO says what it should have seen.
 """
 

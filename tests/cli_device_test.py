@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the program says of a device: the operators that it covers, and how it tunes.
 
-The device is tests/plugins/tunes.cc, found beside a link to the library. usage: as cli_test.py
+The device is tests/plugins/tunes.cc, found beside a link to the library. usage: as cli_test_support.py says
 """
 
 import json

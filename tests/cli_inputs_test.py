@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Models as people have them, from outside: their inputs, their shapes, and what is said of those that are not whole.
 
-usage: cli_inputs_test.py PROGRAM MODELS_FOLDER DATA_FOLDER SANITIZERS [unittest arguments]
+usage: as cli_test_support.py says
 """
 
 import sys

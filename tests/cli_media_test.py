@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The program from outside on pictures, videos and streams, made here or taken from the cases of the field.
 
-usage: cli_media_test.py PROGRAM MODELS_FOLDER DATA_FOLDER SANITIZERS [unittest arguments]
+usage: as cli_test_support.py says
 The cases are looked for beside DATA_FOLDER; tests that want one skip, saying so, where it is absent.
 """
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The files that the program writes: that none is another or an input, and how they are written.
 
-usage: as cli_test.py
+usage: as cli_test_support.py says
 """
 
 import os

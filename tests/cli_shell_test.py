@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The program and its shell: signals, descriptors that are closed, full or broken, and terminals.
 
-usage: as cli_test.py
+usage: as cli_test_support.py says
 """
 
 import fcntl

@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What cli_test.py feeds the program, how it runs it, and what holds of every run. Reads cli_test.py's arguments."""
+"""What the tests of the command line feed the program, how they run it, and what holds of every run.
+
+usage: cli_..._test.py PROGRAM MODELS_FOLDER DATA_FOLDER SANITIZERS [unittest arguments]
+SANITIZERS is what the program was built with, or nothing.
+"""
 
 import json
 import os

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """--trace: that it is JSON, and says of every frame what the statistics say.
 
-usage: as cli_test.py
+usage: as cli_test_support.py says
 """
 
 import collections
