@@ -2,21 +2,12 @@
 // Whether work that is done again and again holds on to memory.
 #pragma once
 
-#include <unistd.h>
-
 #include <algorithm>
-#include <fstream>
 #include <limits>
 
-namespace inflight {
+#include "base/resident_memory.h"
 
-inline long long resident_bytes() {
-  std::ifstream statm("/proc/self/statm");
-  long long total = 0;
-  long long resident = 0;
-  statm >> total >> resident;
-  return resident * sysconf(_SC_PAGESIZE);
-}
+namespace inflight {
 
 // Does the work four times, and returns the least growth of resident memory in one of them, in bytes. What first
 // works in one of the rounds, such as a slot or a thread, takes memory once; a leak takes memory in each round.

@@ -3,10 +3,8 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <cstdio>
 #include <cstring>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -15,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/resident_memory.h"
 #include "cli/console.h"
 #include "cli/coverage.h"
 #include "cli/file_id.h"
@@ -98,16 +97,6 @@ void explain_dynamic_inputs(const Model& model) {
   }
 }
 
-// Memory of this process that is in RAM.
-std::size_t resident_bytes() {
-  std::size_t total = 0;
-  std::size_t resident = 0;
-  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen("/proc/self/statm", "re"),
-                                                             &std::fclose);
-  if (!file || std::fscanf(file.get(), "%zu %zu", &total, &resident) != 2) return 0;
-  return resident * static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
-}
-
 // Inputs of zeros, and somewhere for the outputs to go.
 struct Tensors {
   static Result<Tensors> make(const Program& program) {
@@ -144,15 +133,15 @@ Status launch_once(BoundProgram& bound, const Tensors& tensors) {
 Result<double> bytes_per_slot(Program& program) {
   INFLIGHT_TRY_ASSIGN(const Tensors tensors, Tensors::make(program));
   std::vector<std::unique_ptr<BoundProgram>> slots;
-  std::size_t before = 0;
+  long long before = 0;
   for (int i = 0; i <= kSlotsMeasured; ++i) {
     INFLIGHT_TRY_ASSIGN(std::unique_ptr<BoundProgram> bound, program.bind());
     INFLIGHT_TRY(launch_once(*bound, tensors));
     slots.push_back(std::move(bound));
     if (i == 0) before = resident_bytes();
   }
-  const std::size_t after = resident_bytes();
-  return after > before ? static_cast<double>(after - before) / kSlotsMeasured : 0.0;
+  const long long after = resident_bytes();
+  return static_cast<double>(std::max(after - before, 0LL)) / kSlotsMeasured;
 }
 
 Status print_program(const Model& model, Backend& backend, Precision precision) {
