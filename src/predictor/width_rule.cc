@@ -329,7 +329,7 @@ Width WidthRule::choose(const WidthView& view) const noexcept {
   // Of the widths that the rule does not follow, those that are narrower may run a queue.
   const auto may_run = [&](Width width) { return has(width) && is_narrower(width, follows_); };
   for (const Width width : {Width::kMedium, Width::kNarrow}) {
-    if (has(width) && is_narrower(width, follows_) && is_to_measure(width, view.waiting)) return width;
+    if (may_run(width) && is_to_measure(width, view.waiting)) return width;
   }
   // With every place taken, throughput counts, and arrivals come no faster than predictions end.
   if (view.full && view.waiting + view.running >= narrow_at_once &&

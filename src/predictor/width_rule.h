@@ -107,7 +107,8 @@ struct WidthView {
 // powers of the recent latencies, in which the worst moments count most, as in a 99th percentile. It turns to a narrower
 // width if its own one's is more than 1.1 times as high, and to a wider one below a lower bound. It needs no model of the
 // arrivals: steady, random and bursty ones show in the shadows as what they are. A queue that a narrower width clears sooner
-// runs at that one at once. Launches of different widths do not run beside each other.
+// runs at that one at once, and a prediction that is alone, after several that were, runs wide. Launches of different widths do not
+// run beside each other.
 // docs/adr/0011-width-follows-the-best-shadow.md says what else was tried.
 //   thread   one at a time: its owner has a lock
 //   bound    O(1) an arrival, amortised; allocates only in its constructor
