@@ -10,7 +10,7 @@ systems take turns at each load, for S seconds, or longer until N frames have co
 slowest one. --append adds to the rows of FILE, so a long measurement can be made in pieces.
 --pack copies all that a run needs into FOLDER; there, `python3 load.py FOLDER` runs it without anything installed.
 Rows: {"model", "precision", "system", "threads", "plan", "load", "rate", "p50_ms", "p99_ms", "completed", "missed", ...}; with
-several rounds, medians of them.
+several rounds, medians of them. "resident_mb" is the memory of the system's process in RAM after the run.
 """
 
 import json
@@ -43,7 +43,7 @@ SYSTEMS = {
     "mxnet": ("peers", "mxnet", ("f32",)),
 }
 CAPACITY_OF = "openvino-throughput"
-NUMBERS = ("rate", "completed_per_s", "p50_ms", "p90_ms", "p99_ms", "max_ms", "submit_p99_us", "late_max_ms", "wide")
+NUMBERS = ("rate", "completed_per_s", "p50_ms", "p90_ms", "p99_ms", "max_ms", "submit_p99_us", "late_max_ms", "wide", "resident_mb")
 SEED = 1
 
 
@@ -109,7 +109,13 @@ class Worker:
     def measure(self, words):
         self.process.stdin.write(words + "\n")
         self.process.stdin.flush()
-        return self.answer()
+        answer = self.answer()
+        answer["row"]["resident_mb"] = self.resident_mb()
+        return answer
+
+    def resident_mb(self):
+        pages = int(pathlib.Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
+        return round(pages * os.sysconf("SC_PAGESIZE") / 1e6, 1)
 
     def close(self):
         self.process.stdin.close()
