@@ -39,10 +39,11 @@ constexpr int kIdleInARowToRunWide = 8;
 constexpr double kWideCut = 1.5;
 constexpr double kNarrowCut = 5;
 // Means of the gaps between arrivals, over so many of them: if the recent one is kQuieter times the longer one, the
-// load has fallen, and the mean begins anew.
+// load has fallen, and the mean begins anew. Both are means that fade, so after a fall to a third the ratio reaches 1.9; that of
+// Poisson's arrivals at a constant load varies by an eighth.
 constexpr double kGapsOfLate = 32;
 constexpr double kGapsOfLong = 256;
-constexpr double kQuieter = 4;
+constexpr double kQuieter = 1.7;
 // New measurements move a mean by this part; one that is longer than kOutlier means counts as that much.
 constexpr double kGain = 1.0 / 8;
 constexpr double kOutlier = 2;

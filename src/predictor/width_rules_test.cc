@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <deque>
 #include <memory>
 
 #include "predictor/width_points.h"
@@ -85,6 +86,84 @@ TEST(WidthRules, TheShadowQueuesAreOutsideTheEnvelopeLeastOften) {
     EXPECT_LT(4 * chosen.outside[0], other.outside[0]) << other.name;
     EXPECT_LT(3 * chosen.outside[1], other.outside[1]) << other.name;
   }
+}
+
+// A device that sees a flood, then one load after the other: each finds the rule as the one before has left it.
+class Sweep {
+ public:
+  static constexpr int kArrivalsOfEach = 1000;
+  Sweep(const SimulatedModel& model, const SimulatedLoad& load) : model_(model), simulator_(model, load) {
+    bool flooded = true;
+    simulator_.after_end = [&] {
+      if (flooded) simulator_.submit();
+    };
+    for (int i = 0; i < 2 * model.cores; ++i) simulator_.submit();
+    simulator_.run_until(60 * model.narrow_full);
+    flooded = false;
+    simulator_.run_until_idle();
+    simulator_.after_end = nullptr;
+  }
+
+  // Of all of these arrivals.
+  Latencies run(const std::vector<double>& arrivals) {
+    const std::size_t first = simulator_.ends().size();
+    const double begin = simulator_.now() + model_.narrow_full;
+    for (const double arrival : arrivals) {
+      simulator_.run_until(begin + arrival);
+      simulator_.submit();
+    }
+    simulator_.run_until_idle();
+    std::vector<double> latencies;
+    for (std::size_t i = first; i < simulator_.ends().size(); ++i)
+      latencies.push_back(simulator_.ends()[i].finished - simulator_.ends()[i].arrived);
+    std::sort(latencies.begin(), latencies.end());
+    return {latencies[latencies.size() / 2], latencies[latencies.size() * 99 / 100]};
+  }
+
+ private:
+  const SimulatedModel& model_;
+  LoadSimulator simulator_;
+};
+
+TEST(WidthRules, TheShadowQueuesFollowALoadThatChanges) {
+  Candidate candidates[] = {{"naive", [] { return Rule(naive); }},
+                            {"earlier finish", [] { return Rule(earlier_finish); }},
+                            {"regime", regime},
+                            {"shadow queues", [] { return Rule(); }}};
+  int points = 0;
+  for (const SimulatedModel& model : kModels) {
+    for (unsigned round = 0; round < 3; ++round) {
+      SimulatedLoad load{
+          .variation = 0.15, .after_wide = 0.2 * model.narrow_alone, .after_idle = 0.2 * model.wide};
+      load.seed = seed() + round;
+      std::deque<Sweep> sweeps;
+      for (const Candidate& rule : candidates) {
+        load.rule = rule.make();
+        sweeps.emplace_back(model, load);
+      }
+      load.rule = {};
+      for (const double share : {0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 0.9, 0.3, 0.1}) {
+        const std::vector<double> arrivals = poisson(model.capacity() * share, Sweep::kArrivalsOfEach,
+                                                     load.seed + static_cast<unsigned>(100 * share));
+        const Envelope envelope(model, arrivals, load);
+        ++points;
+        for (std::size_t i = 0; i < sweeps.size(); ++i) {
+          const Latencies ended = sweeps[i].run(arrivals);
+          const double ratio = ended.p99 / envelope.better().p99;
+          double& worst = envelope.crossover() ? candidates[i].worst_crossover : candidates[i].worst;
+          worst = std::max(worst, ratio);
+          if (!envelope.holds(ended)) ++candidates[i].outside[1];
+        }
+      }
+    }
+  }
+  for (const Candidate& rule : candidates) {
+    std::printf("a load that changes: %-15s %3d of %d outside, worst p99 %.1f, at a crossover %.1f\n",
+                rule.name, rule.outside[1], points, rule.worst, rule.worst_crossover);
+  }
+  const Candidate& chosen = candidates[3];
+  for (const Candidate& other : {candidates[0], candidates[1], candidates[2]})
+    EXPECT_LT(chosen.outside[1], other.outside[1]) << other.name;
 }
 
 // The p99 that no choice of widths goes below, if predictions start in the order of their arrivals: that of a device that
