@@ -18,8 +18,8 @@ inline constexpr Duration kWiderMustSave = std::chrono::microseconds(200);
 // pays against narrow. Medium needs wide, and pays against both.
 std::array<bool, kWidthCount> which_pay(const AloneDurations& alone);
 
-// Runs each width a few times on zeros, 0.1 s each at most but for a model whose two runs take longer, keeps the times in
-// `compiled`, and leaves out the widths that do not pay. A model that refuses zeros keeps narrow alone.
+// Runs each width a few times on zeros, 0.1 s each at most but for a model whose two runs take longer, and all of them up to three
+// times if one does not pay. Keeps the shortest times in `compiled`, and leaves out the widths that do not pay. A model that refuses zeros keeps narrow alone.
 // Requires that wide and narrow are compiled.
 void keep_what_pays(OpenVinoCompiled& compiled);
 
