@@ -43,6 +43,14 @@ def head(benchmark):
     }
 
 
+def resident_kb(process):
+    """Its memory in RAM, in KiB."""
+    for line in pathlib.Path(f"/proc/{process.pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS"):
+            return int(line.split()[1])
+    return None  # it has just ended
+
+
 def parser():
     """What every benchmark is called with: the build folder, and where its result goes."""
     words = argparse.ArgumentParser()

@@ -110,12 +110,8 @@ class Worker:
         self.process.stdin.write(words + "\n")
         self.process.stdin.flush()
         answer = self.answer()
-        answer["row"]["resident_mb"] = self.resident_mb()
+        answer["row"]["resident_mb"] = round(environment.resident_kb(self.process) * 1024 / 1e6, 1)
         return answer
-
-    def resident_mb(self):
-        pages = int(pathlib.Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
-        return round(pages * os.sysconf("SC_PAGESIZE") / 1e6, 1)
 
     def close(self):
         self.process.stdin.close()

@@ -18,13 +18,6 @@ import environment
 SAMPLE_EACH_S = 30
 
 
-def resident_kb(process):
-    for line in pathlib.Path(f"/proc/{process.pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS"):
-            return int(line.split()[1])
-    return None  # it has just ended
-
-
 def main():
     parser = environment.parser()
     parser.add_argument("--model", required=True, type=pathlib.Path)
@@ -39,7 +32,7 @@ def main():
         process = subprocess.Popen([str(word) for word in command], stdout=subprocess.DEVNULL)
         resident = []
         while process.poll() is None:
-            if kb := resident_kb(process):
+            if kb := environment.resident_kb(process):
                 resident.append({"second": round(time.monotonic() - began), "resident_kb": kb})
             try:
                 process.wait(SAMPLE_EACH_S)
