@@ -139,19 +139,22 @@ class LoadSimulator {
   void run_until_idle() { run_until(kNever); }
 
   // Submits at each of the times, and runs until all have ended.
+  //   begin   the moment from which they count
   //   bound   the queue is cut at 20,000, where a width cannot keep up
-  void run(const std::vector<double>& arrivals) {
+  void run(const std::vector<double>& arrivals, double begin = 0) {
     for (const double arrival : arrivals) {
-      run_until(arrival);
+      run_until(begin + arrival);
       if (scheduler_.statistics().in_flight < 20000) submit();
     }
     run_until_idle();
   }
 
   // Of the latencies of those that completed, without the first tenth.
-  double quantile(double share) const {
+  double quantile(double share) const { return quantile(share, ends_.size() / 10); }
+  // Of those from that end on.
+  double quantile(double share, std::size_t first) const {
     std::vector<double> latencies;
-    for (std::size_t i = ends_.size() / 10; i < ends_.size(); ++i) {
+    for (std::size_t i = first; i < ends_.size(); ++i) {
       if (ends_[i].outcome == Outcome::kCompleted) latencies.push_back(ends_[i].finished - ends_[i].arrived);
     }
     if (latencies.empty()) return kNever;

@@ -112,17 +112,8 @@ class Sweep {
   // Of all of these arrivals.
   Latencies run(const std::vector<double>& arrivals) {
     const std::size_t first = simulator_.ends().size();
-    const double begin = simulator_.now() + model_.narrow_full;
-    for (const double arrival : arrivals) {
-      simulator_.run_until(begin + arrival);
-      simulator_.submit();
-    }
-    simulator_.run_until_idle();
-    std::vector<double> latencies;
-    for (std::size_t i = first; i < simulator_.ends().size(); ++i)
-      latencies.push_back(simulator_.ends()[i].finished - simulator_.ends()[i].arrived);
-    std::sort(latencies.begin(), latencies.end());
-    return {latencies[latencies.size() / 2], latencies[latencies.size() * 99 / 100]};
+    simulator_.run(arrivals, simulator_.now() + model_.narrow_full);
+    return {simulator_.quantile(0.5, first), simulator_.quantile(0.99, first)};
   }
 
  private:

@@ -43,8 +43,12 @@ TEST(WidthSimulation, SteadyCamerasAreOnTheLowerEnvelope) {
 
 TEST(WidthSimulation, PhasesOfManyAndFewAreNearTheLowerEnvelope) {
   for (const SimulatedModel& model : kModels) {
-    // ADR 11: each phase of few begins the mean anew, which costs the next one of many. 1.28 was measured, where 1.1 is wanted.
-    for (const Point& point : phase_points(model)) expect_envelope(model, point, {.seed = seed()}, 1.3);
+    for (const Point& point : phase_points(model)) {
+      // ADR 11: each phase of few begins the mean anew, which costs the next one of many. 1.28 was measured, where 1.1 is wanted.
+      const bool known =
+          model.cores > 2 && (point.name == "on and off at 10 %" || point.name == "on and off at 20 %");
+      expect_envelope(model, point, {.seed = seed()}, known ? 1.3 : 0);
+    }
   }
 }
 
@@ -139,7 +143,7 @@ TEST(WidthSimulation, ComesBackToWideSoonAfterAnOverload) {
   }
 }
 
-// Also where arrivals are not four times as rare as before: what finds the device idle again and again is alone.
+// Also where arrivals are not much rarer than before: what finds the device idle again and again is alone.
 TEST(WidthSimulation, ComesBackToWideAsSoonAsArrivalsFindTheDeviceIdle) {
   for (const SimulatedModel& model : kModels) {
     for (const double apart : {0.0, 2.5, 5.0, 10.0, 20.0})
@@ -157,12 +161,7 @@ TEST(WidthSimulation, ComesBackToWideSoonAfterTheLoadFalls) {
                               {.variation = 0.15, .after_wide = 0.2 * model.narrow_alone, .seed = seed()});
       simulator.run(poisson(model.capacity() * 0.9, 1500, seed()));
       const std::size_t before = simulator.ends().size();
-      const double fell = simulator.now();
-      for (const double arrival : few) {
-        simulator.run_until(fell + arrival);
-        simulator.submit();
-      }
-      simulator.run_until_idle();
+      simulator.run(few, simulator.now());
       std::size_t narrow = 0;
       for (std::size_t i = before; i < simulator.ends().size(); ++i)
         narrow += simulator.ends()[i].width == Width::kNarrow ? 1 : 0;
