@@ -31,7 +31,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path += [str(HERE), str(HERE.parent)]
 import environment
 import machine
-from rows import SYSTEMS, Failed, Rows, ratios
+from rows import SYSTEMS, Failed, OutOfTime, Rows, ratios
 from sanitizer import sanitize
 
 MODELS = ("resnet50", "mobilenet_v2", "vit_b_16", "detector")
@@ -43,10 +43,6 @@ IN_FLIGHT = "1,2,4,8,16"
 LOADS = (0.1, 0.5, 0.9)  # of our rate with 8 in flight, host to host
 SERVER_OVER, AUTOTUNE = "torch_compile_graph", "torch_autotune_graph"
 TRANSFERS = {"device": "none", "host": "host"}  # INFLIGHT_CUDA_IO
-
-
-class OutOfTime(Exception):
-    """The deadline of the whole run."""
 
 
 class Bench:

@@ -368,7 +368,7 @@ class RowsAndRatios(unittest.TestCase):
         self.assertEqual(sanitizer.parse(log, output), {"errors": 0, "tests_passed": 1, "tests_failed": 1})
         self.assertEqual(sanitizer.parse("", ""), {"errors": None, "tests_passed": None, "tests_failed": 0})
 
-    def test_a_sanitizer_runs_each_test_by_itself_and_makes_one_row(self):
+    def test_a_sanitizer_runs_the_tests_in_processes_and_makes_one_row(self):
         with tempfile.TemporaryDirectory() as folder:
             folder = pathlib.Path(folder)
             calls = folder / "calls"
@@ -383,20 +383,22 @@ class RowsAndRatios(unittest.TestCase):
             arguments = argparse.Namespace(work=folder, build=folder, python=sys.executable, again=False, deadline_s=None, limit_s=5)
             bench = gpu.Bench(arguments, "here")
             with unittest.mock.patch.dict(os.environ, PATH=f"{folder}:{os.environ['PATH']}"), contextlib.redirect_stdout(io.StringIO()):
-                with contextlib.redirect_stderr(io.StringIO()):
+                with contextlib.redirect_stderr(io.StringIO()), unittest.mock.patch.object(sanitizer, "PROCESSES", 2):
                     sanitizer.sanitize(bench, lambda build, name: build / name)
             found = {(row["sanitizer"], row["program"]): row for row in bench.rows.rows if "sanitizer" in row}
             self.assertEqual(len(found), 4)
+            # Two processes share out the four tests; the one that hangs and the one that crashes are in the other's.
             own = found["memcheck", "cuda_device_test"]
-            self.assertEqual((own["processes"], own["errors"], own["tests_passed"], own["tests_failed"], own["silent"]), (1, 1, 2, 0, 0))
+            self.assertEqual((own["processes"], own["errors"], own["tests_passed"], own["tests_failed"], own["silent"]), (2, 1, 2, 0, 1))
             self.assertIn(":CudaSlot.SaysHowMuchMemoryWasWantedAndGoesOn", own["tests"])
             # One hangs and one crashes; the others run, and what they found is added up.
             own = found["racecheck", "cuda_device_test"]
             self.assertEqual((own["processes"], own["errors"], own["tests_passed"], own["tests_failed"], own["silent"]), (4, 2, 4, 0, 2))
             told = calls.read_text().splitlines()
-            ran = [line.split("=")[1] for line in told if "racecheck" in line and "cuda_device_test" in line]
-            self.assertEqual(ran, ["CudaSlot.One", "CudaSlot.Hangs", "All/CudaAttention.Agrees/0", "All/CudaAttention.Crashes/1"])
-            self.assertEqual(bench.rows.how_ended("sanitizer-memcheck-cuda_device_test"), rows.Rows.DONE)
+            ran = sorted(line.split("=")[1] for line in told if "racecheck" in line and "cuda_device_test" in line)
+            self.assertEqual(ran, ["All/CudaAttention.Agrees/0", "All/CudaAttention.Crashes/1", "CudaSlot.Hangs", "CudaSlot.One"])
+            ran = sorted(line.split("=")[1] for line in told if "memcheck" in line and "cuda_device_test" in line)
+            self.assertEqual(ran, ["CudaSlot.Hangs:All/CudaAttention.Crashes/1", "CudaSlot.One:All/CudaAttention.Agrees/0"])
             ended = bench.rows.how_ended("sanitizer-racecheck-cuda_device_test")
             self.assertEqual(ended, "it took longer than 5 s: CudaSlot.Hangs; sh ended with 3: All/CudaAttention.Crashes/1")
             told = gpu_report.other_goals({"rows": bench.rows.rows}, lambda head, body: str(body), str)

@@ -20,6 +20,10 @@ class Failed(Exception):
     """What a part says of why it did not end well."""
 
 
+class OutOfTime(Exception):
+    """The deadline of the whole run."""
+
+
 class Rows:
     """One line of JSON a row, with the part that it belongs to and the machine that it was measured on. A part has ended if
     a row says how. The file is whole after each row, whatever ends the program."""

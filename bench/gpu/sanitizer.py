@@ -1,25 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
 """The tests of the device under NVIDIA's compute-sanitizer, as rows."""
 
+import concurrent.futures
 import pathlib
 import re
 import shutil
 import subprocess
 import sys
 
-from rows import Failed
+from rows import Failed, OutOfTime
 
-# The tests of each program (a filter of GoogleTest) under each tool. What is left out of memcheck: measurements, and the
-# test that asks for more memory than there is, which the tool counts as an error as it does every call that fails.
+# The tests of each program (a filter of GoogleTest) under each tool. What is left out of memcheck: measurements, the test
+# that asks for more memory than there is, which the tool counts as an error as it does every call that fails, and the
+# test that counts the free memory of the device, of which the processes beside it take.
 # racecheck looks at shared memory alone: at attention, the copies of a launch, and what the backend generates.
 TESTS = {
     "cuda_device_test": {
-        "memcheck": "-CudaSpeed.*:CudaSlot.SaysHowMuchMemoryWasWantedAndGoesOn",
+        "memcheck": "-CudaSpeed.*:CudaSlot.SaysHowMuchMemoryWasWantedAndGoesOn:CudaSlot.FreesWhatItTook",
         "racecheck": "*CudaAttention.*:CudaSlot.ReadsAndWritesMemoryOfEveryKind:CudaSlot.CopiesOddSizesAtOddAddresses",
     },
     "cuda_backend_test": {"memcheck": "*", "racecheck": "*AgreesWithTheCpu*:CudaArrays.*"},
 }
-# A process of its own for each test: all together take minutes.
+# The host's part of a test under a tool takes minutes, so processes run side by side.
+PROCESSES = 8
+# A process of its own for each test; the others share out the tests of a program.
 ONE_BY_ONE = ("racecheck",)
 # A launch takes a hundred times as long.
 ENVIRONMENT = {"INFLIGHT_CUDA_WATCHDOG_S": "600"}
@@ -75,11 +79,10 @@ def names_of(listed):
 
 def filters(path, kind, tests):
     """The filters of the processes that run these tests. A program that names none gets them all at once."""
-    if kind not in ONE_BY_ONE:
-        return [tests]
     command = [str(path), "--gtest_list_tests", f"--gtest_filter={tests}"]
-    listed = subprocess.run(command, capture_output=True, text=True, timeout=60).stdout
-    return names_of(listed) or [tests]
+    names = names_of(subprocess.run(command, capture_output=True, text=True, timeout=60).stdout)
+    count = len(names) if kind in ONE_BY_ONE else min(PROCESSES, len(names))
+    return [":".join(names[first::count]) for first in range(count)] or [tests]
 
 
 def summed(found):
@@ -93,23 +96,27 @@ def summed(found):
 
 def run_one(part, bench, tool, kind, path, tests):
     """Every process runs, whatever becomes of the others."""
-    found, failures = [], []
-    try:
-        for number, only in enumerate(filters(path, kind, tests)):
-            log, output = (bench.arguments.work / f"{part}-{number}.{end}" for end in ("log", "txt"))
-            for file in (log, output):
-                file.unlink(missing_ok=True)  # of an earlier run
-            # It exits with 0 whatever the tests say: the log and the output tell.
-            command = [tool, "--tool", kind, "--log-file", log, path, f"--gtest_filter={only}"]
-            try:
-                bench.lines(["sh", "-c", 'out=$1; shift; exec "$@" >"$out" 2>&1', "sh", output, *command], env=ENVIRONMENT)
-            except Failed as why:
-                failures.append(f"{why}: {only}")
-            finally:
-                texts = [file.read_text(errors="replace") if file.exists() else "" for file in (log, output)]
-                found.append(parse(*texts))
-    finally:
-        if found:
-            bench.rows.add(part, {"sanitizer": kind, "program": path.name, "tests": tests, **summed(found)})
+
+    def run(number, only):
+        """What it found, and why it did not end well."""
+        log, output = (bench.arguments.work / f"{part}-{number}.{end}" for end in ("log", "txt"))
+        for file in (log, output):
+            file.unlink(missing_ok=True)  # of an earlier run
+        # It exits with 0 whatever the tests say: the log and the output tell.
+        command = [tool, "--tool", kind, "--log-file", log, path, f"--gtest_filter={only}"]
+        why = None
+        try:
+            bench.lines(["sh", "-c", 'out=$1; shift; exec "$@" >"$out" 2>&1', "sh", output, *command], env=ENVIRONMENT)
+        except (Failed, OutOfTime) as failure:
+            why = failure
+        return parse(*(file.read_text(errors="replace") if file.exists() else "" for file in (log, output))), why
+
+    wanted = filters(path, kind, tests)
+    with concurrent.futures.ThreadPoolExecutor(PROCESSES) as pool:
+        ended = list(pool.map(run, range(len(wanted)), wanted))
+    bench.rows.add(part, {"sanitizer": kind, "program": path.name, "tests": tests, **summed([found for found, _ in ended])})
+    if any(isinstance(why, OutOfTime) for _, why in ended):
+        raise OutOfTime
+    failures = [f"{why}: {only}" for only, (_, why) in zip(wanted, ended, strict=True) if why is not None]
     if failures:
         raise Failed("; ".join(failures))
