@@ -27,12 +27,12 @@ def sections(result, table, number):
 
 def title(result):
     versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
-    told = any("memory" in row for row in result["rows"])
-    memory = "which lies in pinned memory unless a row says `pageable`" if told else "pageable for ours and pinned for the others"
-    return (
-        f"Predictions on a GPU, f16: {result['machine']}; {result['date']}, commit {result['commit']}; {versions}. `device`: the network alone; "
-        f"`host`: with the copies of its f32 input, {memory}, and of its output, f32 of ours and f16 of PyTorch's. Outputs were compared with PyTorch's in f32 first. A batch of 8 "
-        "counts as 8 predictions."
+    told = f"Predictions on a GPU, f16: {result['machine']}; {result['date']}, commit {result['commit']}; {versions}."
+    if not any("where" in row for row in result["rows"]):
+        return told
+    return told + (
+        " `device`: the network alone; `host`: with the copies of its f32 input, which lies in pinned memory unless a row says `pageable`, and of its output, f32 of ours and "
+        "f16 of PyTorch's. Outputs were compared with PyTorch's in f32 first. A batch of 8 counts as 8 predictions."
     )
 
 
@@ -91,6 +91,8 @@ def other_goals(result, table, number):
             what = "no word" if row["errors"] is None else f"{row['errors']} errors"
             if row["errors"] is not None and row.get("silent"):
                 what += f", no word of {row['silent']} of {row['processes']} processes"
+            if row.get("kernels"):
+                what += f", in {', '.join(f'`{kernel}`' for kernel in row['kernels'])}"
             body.append([f"`{row['program']}` under {row['sanitizer']}", f"{what}; {row['tests_passed'] or 'no'} tests passed, {row['tests_failed'] or 'none'} failed"])
     return table(["what", "measured (goal: met)"], body) if body else ""
 

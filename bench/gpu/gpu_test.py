@@ -68,7 +68,7 @@ if "Hangs" in words:
 if "Crashes" in words:
     sys.exit(3)
 kind = "RACECHECK SUMMARY: 1 hazard displayed" if "racecheck" in words else "ERROR SUMMARY: 1 error"
-open(sys.argv[sys.argv.index("--log-file") + 1], "w").write("========= " + kind + "\\n")
+open(sys.argv[sys.argv.index("--log-file") + 1], "w").write("=========     at run+0x90\\n========= " + kind + "\\n")
 print("[  PASSED  ] 2 tests.")
 """
 FAKE_TESTS = """#!/bin/sh
@@ -362,11 +362,17 @@ class RowsAndRatios(unittest.TestCase):
 
     def test_what_a_sanitizer_says(self):
         log = "========= COMPUTE-SANITIZER\n========= ERROR SUMMARY: 3 errors\n"
-        self.assertEqual(sanitizer.parse(log, "[  PASSED  ] 12 tests.\n"), {"errors": 3, "tests_passed": 12, "tests_failed": 0})
+        self.assertEqual(sanitizer.parse(log, "[  PASSED  ] 12 tests.\n"), {"errors": 3, "kernels": [], "tests_passed": 12, "tests_failed": 0})
         log = "========= RACECHECK SUMMARY: 0 hazards displayed (0 errors, 0 warnings)\n"
         output = "[  FAILED  ] A.B (3 ms)\n[  PASSED  ] 1 test.\n[  FAILED  ] A.B\n"
-        self.assertEqual(sanitizer.parse(log, output), {"errors": 0, "tests_passed": 1, "tests_failed": 1})
-        self.assertEqual(sanitizer.parse("", ""), {"errors": None, "tests_passed": None, "tests_failed": 0})
+        self.assertEqual(sanitizer.parse(log, output), {"errors": 0, "kernels": [], "tests_passed": 1, "tests_failed": 1})
+        self.assertEqual(sanitizer.parse("", ""), {"errors": None, "kernels": [], "tests_passed": None, "tests_failed": 0})
+        log = (
+            "========= Error: Race reported between Read access at scale+0x2e0\n=========     and Write access at attend+0x3c40 [8 hazards]\n"
+            "========= Invalid __global__ read of size 4 bytes\n=========     at run(float*, int)+0x90\n=========     Host Frame: launch [0x12]\n"
+            "========= RACECHECK SUMMARY: 1 hazard displayed (1 error, 0 warnings)\n"
+        )
+        self.assertEqual(sanitizer.parse(log, ""), {"errors": 1, "kernels": ["attend", "run", "scale"], "tests_passed": None, "tests_failed": 0})
 
     def test_a_sanitizer_runs_the_tests_in_processes_and_makes_one_row(self):
         with tempfile.TemporaryDirectory() as folder:
@@ -402,7 +408,7 @@ class RowsAndRatios(unittest.TestCase):
             ended = bench.rows.how_ended("sanitizer-racecheck-cuda_device_test")
             self.assertEqual(ended, "it took longer than 5 s: CudaSlot.Hangs; sh ended with 3: All/CudaAttention.Crashes/1")
             told = gpu_report.other_goals({"rows": bench.rows.rows}, lambda head, body: str(body), str)
-            self.assertIn("2 errors, no word of 2 of 4 processes; 4 tests passed", told)
+            self.assertIn("2 errors, no word of 2 of 4 processes, in `run`; 4 tests passed", told)
 
     def test_the_names_of_tests(self):
         listed = "Running main()\nA.\n  B\n  C  # GetParam() = 4-byte object\nAll/D.  # TypeParam = int\n  E/0\n"

@@ -13,13 +13,14 @@ from rows import Failed, OutOfTime
 # The tests of each program (a filter of GoogleTest) under each tool. What is left out of memcheck: measurements, the test
 # that asks for more memory than there is, which the tool counts as an error as it does every call that fails, and the
 # test that counts the free memory of the device, of which the processes beside it take.
-# racecheck looks at shared memory alone: at attention, the copies of a launch, and what the backend generates.
+# racecheck looks at shared memory alone: at attention, the copies of a launch, and what the backend generates. The tools
+# want a program that calls the device: those of CudaBackend do not.
 TESTS = {
     "cuda_device_test": {
         "memcheck": "-CudaSpeed.*:CudaSlot.SaysHowMuchMemoryWasWantedAndGoesOn:CudaSlot.FreesWhatItTook",
         "racecheck": "*CudaAttention.*:CudaSlot.ReadsAndWritesMemoryOfEveryKind:CudaSlot.CopiesOddSizesAtOddAddresses",
     },
-    "cuda_backend_test": {"memcheck": "*", "racecheck": "*AgreesWithTheCpu*:CudaArrays.*"},
+    "cuda_backend_test": {"memcheck": "-CudaBackend.*", "racecheck": "*AgreesWithTheCpu*:CudaArrays.*"},
 }
 # The host's part of a test under a tool takes minutes, so processes run side by side.
 PROCESSES = 8
@@ -28,6 +29,7 @@ ONE_BY_ONE = ("racecheck",)
 # A launch takes a hundred times as long.
 ENVIRONMENT = {"INFLIGHT_CUDA_WATCHDOG_S": "600"}
 FOUND = re.compile(r"(?:ERROR|RACECHECK) SUMMARY: (\d+) (?:errors?|hazards? displayed)")
+KERNEL = re.compile(r"\bat (\w+)(?:\(.*\))?\+0x")
 
 
 def find(python):
@@ -44,10 +46,10 @@ def find(python):
 
 
 def parse(log, output):
-    """What the tool found, and how many tests passed; None where either does not say."""
+    """What the tool found and in which kernels, and how many tests passed; None where it does not say."""
     found = FOUND.findall(log)
     passed = re.search(r"\[  PASSED  \] (\d+) test", output)
-    return {"errors": int(found[-1]) if found else None, "tests_passed": int(passed[1]) if passed else None,
+    return {"errors": int(found[-1]) if found else None, "kernels": sorted(set(KERNEL.findall(log))), "tests_passed": int(passed[1]) if passed else None,
             "tests_failed": len(set(re.findall(r"\[  FAILED  \] (\w+\.\w+)", output)))}  # fmt: skip
 
 
@@ -91,6 +93,7 @@ def summed(found):
     for key in ("errors", "tests_passed", "tests_failed"):
         told = [one[key] for one in found if one[key] is not None]
         row[key] = sum(told) if told else None
+    row["kernels"] = sorted({kernel for one in found for kernel in one["kernels"]})
     return row
 
 
