@@ -43,13 +43,14 @@ def describe(bench, peer, failed):
 
 
 def head(rows):
-    """Of the published result. Several machines are all named; the date and the versions are those of the last one."""
+    """Of the published result. Several machines and commits are all named; the date and the versions are those of the last one."""
     result = environment.head("gpu")
     found = [row for row in rows if "machine" in row]
     if found:
         last = found[-1]
         named = [f"{row.get('gpu', 'no GPU')}, driver {row.get('driver', 'unknown')}, {row['cores']} CPU cores" for row in found]
         versions = {key: last[key] for key in ("linux", "cuda", "cudnn", "torch") if key in last}
-        result.update(machine="; ".join(dict.fromkeys(named)), date=last["date"], commit=last["commit"])
+        commits = dict.fromkeys(row["commit"] for row in found)
+        result.update(machine="; ".join(dict.fromkeys(named)), date=last["date"], commit=", ".join(commits))
         result["versions"] = {**versions, "openvino": result["versions"]["openvino"]}
     return result
