@@ -192,6 +192,12 @@ Result<std::shared_ptr<ModelRep>> make_rep(std::shared_ptr<const ov::Model> netw
 
 std::shared_ptr<const ov::Model> network(const Model& model) { return model.rep().network; }
 
+Model without_network(const Model& model) {
+  auto rep = std::make_shared<internal::ModelRep>(model.rep());
+  rep->network = nullptr;
+  return Model(std::shared_ptr<const internal::ModelRep>(std::move(rep)));
+}
+
 Result<Model> Model::load(const std::string& path, const ModelOptions& options) {
   try {
     return internal::named(internal::load_path(path, options), path);

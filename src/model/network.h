@@ -39,5 +39,7 @@ Result<std::shared_ptr<ModelRep>> make_rep(std::shared_ptr<const ov::Model> netw
 
 // The network of a model, or null where it is opaque.
 std::shared_ptr<const ov::Model> network(const Model& model);
+// The model as a program keeps it: all of it but its network, whose weights then end with the caller's model.
+Model without_network(const Model& model);
 
 }  // namespace inflight

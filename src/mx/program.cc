@@ -11,6 +11,7 @@
 #include "base/check.h"
 #include "base/scheduling.h"
 #include "base/user_code.h"
+#include "model/network.h"
 #include "mx/device_task.h"
 #include "mx/family.h"
 #include "mx/invoke.h"
@@ -41,7 +42,8 @@ Status check_wide_integers(const TensorView& view, std::size_t index) {
 
 CompiledNetwork::CompiledNetwork(Model model, Precision precision, Device device, Widths widths,
                                  TuneLevel tune)
-    : model_(std::move(model)),
+    : model_(without_network(model)),
+      uncompiled_(std::move(model)),
       precision_(precision),
       device_(device),
       widths_(widths),
@@ -57,10 +59,11 @@ Status CompiledNetwork::compile(std::shared_ptr<Backend> backend) {
   const bool elastic = widths_ == Widths::kElastic && device_.is_host() && backend->capacity() > 1;
   if (elastic) options.widths = {Width::kWide, Width::kNarrow};
   Result<std::shared_ptr<Program>> program =
-      inflight::internal::call_user([&] { return backend->compile(model_, options); });
+      inflight::internal::call_user([&] { return backend->compile(*uncompiled_, options); });
   if (!program.ok()) return program.status();
   backend_ = std::move(backend);
   program_ = std::move(program).value();
+  uncompiled_.reset();
   has_wide_ = options.widths.size() > 1;
   compiled_.store(true, std::memory_order_release);
   return {};

@@ -8,6 +8,7 @@
 #include <functional>
 #include <list>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -72,7 +73,8 @@ class CompiledNetwork {
   };
   Result<Slot> take_slot() INFLIGHT_EXCLUDES(mutex_);
 
-  const Model model_;
+  const Model model_;                // its inputs and outputs
+  std::optional<Model> uncompiled_;  // the same with its network, until it is compiled
   const Precision precision_;
   const Device device_;
   const Widths widths_;

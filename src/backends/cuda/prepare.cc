@@ -18,10 +18,25 @@ namespace {
 constexpr int kRoundsMax = 64;  // each round goes over all nodes; a chain of n folds takes at most n rounds
 
 constexpr std::array<Rewrite, 19> kRewrites{
-    fold_constant,       remove_identity,      split_attention, split_group_norm, split_batch_norm,
-    widen_vector_matmul, fuse_layer_norm,      fuse_gelu,       fuse_swish,       fuse_clamp,
-    normalise_affine,    fold_scale,           raise_scale,     pad_explicitly,   normalise_group_convolution,
-    join_reshapes,       straighten_transpose, lower_reshape,   cut_patches,
+    internal::fold_constant,
+    internal::remove_identity,
+    split_attention,
+    split_group_norm,
+    internal::split_batch_norm,
+    widen_vector_matmul,
+    fuse_layer_norm,
+    fuse_gelu,
+    fuse_swish,
+    fuse_clamp,
+    internal::normalise_affine,
+    internal::fold_scale,
+    internal::raise_scale,
+    pad_explicitly,
+    normalise_group_convolution,
+    join_reshapes,
+    straighten_transpose,
+    lower_reshape,
+    cut_patches,
 };
 
 Status check_static(const ov::Model& network) {

@@ -32,6 +32,7 @@
 #include "base/check.h"
 #include "base/scheduling.h"
 #include "inflight/internal/mutex.h"
+#include "model/fold_weights.h"
 #include "model/network.h"
 #include "model/openvino_error.h"
 
@@ -65,8 +66,8 @@ int streams_of(Width width, int threads) {
 
 class OpenVinoProgram final : public Program {
  public:
-  OpenVinoProgram(Model model, std::shared_ptr<const OpenVinoCompiled> compiled, int threads)
-      : model_(std::move(model)), compiled_(std::move(compiled)), threads_(threads) {
+  OpenVinoProgram(const Model& model, std::shared_ptr<const OpenVinoCompiled> compiled, int threads)
+      : model_(without_network(model)), compiled_(std::move(compiled)), threads_(threads) {
     for (const OpenVinoPort& port : compiled_->outputs) outputs_.push_back(port.spec);
   }
 
@@ -85,7 +86,7 @@ class OpenVinoProgram final : public Program {
   }
 
  private:
-  Model model_;
+  const Model model_;
   std::shared_ptr<const OpenVinoCompiled> compiled_;
   std::vector<TensorSpec> outputs_;
   int threads_;
@@ -242,10 +243,12 @@ class OpenVinoBackend final : public Backend {
       compiled->aliases = aliases_of(*network);
       std::vector<Width> widths = options.widths;
       if (options.elastic && threads >= kMediumThreadsMin) widths.push_back(Width::kMedium);
+      const std::shared_ptr<const ov::Model> folded =
+          widths.size() > 1 ? internal::fold_weights(network) : network;
       for (const Width width : widths) {
         std::optional<ov::CompiledModel>& place = compiled->models[index_of(width)];
         if (!place.has_value())
-          place = compile_width(network, properties, width, threads, compiled->right_to_pin != nullptr);
+          place = compile_width(folded, properties, width, threads, compiled->right_to_pin != nullptr);
         INFLIGHT_TRY_ASSIGN(compiled->inputs, ports_of(place->inputs(), model.inputs()));
         for (OpenVinoPort& input : compiled->inputs) {
           if (!input.dynamic) continue;

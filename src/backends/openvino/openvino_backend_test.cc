@@ -329,6 +329,17 @@ Model face_model() {
       .value();
 }
 
+// A network of a hundred megabytes stayed beside what it was compiled to.
+TEST(OpenVinoBackend, AProgramDoesNotKeepTheNetwork) {
+  std::optional<Model> model = load(small_onnx());
+  const std::weak_ptr<const ov::Model> its_network = network(*model);
+  const std::shared_ptr<Program> program = compile(*model, f32_both());
+  EXPECT_FALSE(its_network.expired());
+  model.reset();
+  EXPECT_TRUE(its_network.expired());
+  EXPECT_EQ(program->inputs().size(), 1U);
+}
+
 TEST(OpenVinoBackend, EqualsOpenVinosOwnInterface) {
   SKIP_WITHOUT_FACE_MODEL();
   const Model model = face_model();

@@ -58,7 +58,7 @@ Result<Settings> read_settings() {
 class CudaProgram final : public Program {
  public:
   CudaProgram(const Model& model, std::shared_ptr<GpuProgram> program, int lanes, const Tuning& tuning)
-      : model_(model), program_(std::move(program)), lanes_(lanes), tuning_(tuning) {}
+      : model_(without_network(model)), program_(std::move(program)), lanes_(lanes), tuning_(tuning) {}
   std::span<const TensorSpec> inputs() const noexcept override { return model_.inputs(); }
   std::span<const TensorSpec> outputs() const noexcept override { return model_.outputs(); }
   int concurrency(Width width) const noexcept override { return width == Width::kWide ? 1 : lanes_; }

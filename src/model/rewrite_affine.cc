@@ -4,9 +4,9 @@
 #include <openvino/core/graph_util.hpp>
 #include <openvino/op/ops.hpp>
 
-#include "backends/cuda/rewrite.h"
+#include "model/rewrite.h"
 
-namespace inflight::cuda {
+namespace inflight::internal {
 namespace {
 
 namespace op = ov::op;
@@ -165,4 +165,4 @@ bool fold_scale(const NodePtr& node) {
                            scaled, combined<op::v1::Multiply>(inner->constant, operand->constant)));
 }
 
-}  // namespace inflight::cuda
+}  // namespace inflight::internal

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "backends/cuda/rewrite.h"
+#include "model/rewrite.h"
 
 #include <algorithm>
 #include <openvino/core/graph_util.hpp>
 #include <openvino/op/ops.hpp>
 
-namespace inflight::cuda {
+namespace inflight::internal {
 
 namespace op = ov::op;
 
@@ -116,4 +116,4 @@ bool fold_constant(const NodePtr& node) {
   return value.get_node_shared_ptr() != copy && replace(node, value);
 }
 
-}  // namespace inflight::cuda
+}  // namespace inflight::internal
