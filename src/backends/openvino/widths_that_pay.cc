@@ -6,6 +6,7 @@
 #include <exception>
 #include <openvino/runtime/infer_request.hpp>
 
+#include "base/run_delay.h"
 #include "inflight/clock.h"
 
 namespace inflight::internal {
@@ -38,6 +39,13 @@ Duration fastest_run(ov::CompiledModel model, const std::vector<OpenVinoPort>& i
   return fastest;
 }
 
+// Whether threads of ours waited for processors so long that other programs have some of them.
+bool is_crowded(Duration waited, Duration time) {
+  constexpr double kShare =
+      0.25;  // 0 to 0.28 on two idle processors, 0.29 to 2.2 beside one or two busy threads
+  return static_cast<double>(waited.count()) > kShare * static_cast<double>(time.count());
+}
+
 bool pays(Duration wider, Duration narrower) {
   return narrower - wider >= kWiderMustSave &&
          static_cast<double>(narrower.count()) >= kWiderMustGain * static_cast<double>(wider.count());
@@ -45,31 +53,37 @@ bool pays(Duration wider, Duration narrower) {
 
 }  // namespace
 
-std::array<bool, kWidthCount> which_pay(const AloneDurations& alone) {
+std::array<bool, kWidthCount> which_pay(const AloneDurations& alone, bool crowded) {
   const Duration wide = alone[index_of(Width::kWide)];
   const Duration medium = alone[index_of(Width::kMedium)];
   const Duration narrow = alone[index_of(Width::kNarrow)];
+  if (crowded && narrow > kWiderMustSave) return {true, true, true};
   const bool wide_pays = pays(wide, narrow);
   return {wide_pays, wide_pays && pays(wide, medium) && pays(medium, narrow), true};
 }
 
 void keep_what_pays(OpenVinoCompiled& compiled) {
+  bool crowded = true;  // in every round
   const auto is_left_out = [&](std::size_t i) {
     return compiled.models[i].has_value() && !which_pay(compiled.alone)[i];
   };
   try {
     for (int round = 0; round < kRounds; ++round) {
+      const TimePoint began = steady_clock().now();
+      const Duration waited = run_delay();
       for (std::size_t i = 0; i < kWidthCount; ++i) {
         if (!compiled.models[i].has_value()) continue;
         const Duration fastest = fastest_run(*compiled.models[i], compiled.inputs);
         compiled.alone[i] = round == 0 ? fastest : std::min(compiled.alone[i], fastest);
       }
+      crowded = crowded && is_crowded(run_delay() - waited, steady_clock().now() - began);
       if (!is_left_out(index_of(Width::kWide)) && !is_left_out(index_of(Width::kMedium))) break;
     }
   } catch (const std::exception&) {
     compiled.alone = {};  // nothing tells that the others pay
+    crowded = false;
   }
-  const std::array<bool, kWidthCount> pays = which_pay(compiled.alone);
+  const std::array<bool, kWidthCount> pays = which_pay(compiled.alone, crowded);
   for (std::size_t i = 0; i < kWidthCount; ++i) {
     if (!pays[i]) compiled.models[i].reset();
   }

@@ -16,10 +16,13 @@ inline constexpr Duration kWiderMustSave = std::chrono::microseconds(200);
 
 // Which widths are worth their memory, by how long each takes alone; 0: the width was not compiled or not measured. Wide
 // pays against narrow. Medium needs wide, and pays against both.
-std::array<bool, kWidthCount> which_pay(const AloneDurations& alone);
+//   crowded   other threads had the processors meanwhile, so that the times say nothing: all pay, but of a model so small that
+//             none can
+std::array<bool, kWidthCount> which_pay(const AloneDurations& alone, bool crowded = false);
 
 // Runs each width a few times on zeros, 0.1 s each at most but for a model whose two runs take longer, and all of them up to three
-// times if one does not pay. Keeps the shortest times in `compiled`, and leaves out the widths that do not pay. A model that refuses zeros keeps narrow alone.
+// times if one does not pay. Keeps the shortest times in `compiled`, and leaves out the widths that do not pay. A model that refuses
+// zeros keeps narrow alone, and one that was measured on a crowded machine keeps all.
 // Requires that wide and narrow are compiled.
 void keep_what_pays(OpenVinoCompiled& compiled);
 
