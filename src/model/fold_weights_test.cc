@@ -14,23 +14,26 @@ namespace {
 
 namespace op = ov::op;
 
-ov::Output<ov::Node> constant(const ov::Shape& shape, float first, float step) {
+ov::Output<ov::Node> constant(const ov::Shape& shape, float first, float step,
+                              ov::element::Type type = ov::element::f32) {
   std::vector<float> values(ov::shape_size(shape));
   for (std::size_t i = 0; i < values.size(); ++i) values[i] = first + step * static_cast<float>(i % 7);
-  return op::v0::Constant::create(ov::element::f32, shape, values);
+  return op::v0::Constant::create(type, shape, values);
 }
 
 ov::Output<ov::Node> batch_norm(const ov::Output<ov::Node>& x, std::size_t channels) {
-  return std::make_shared<op::v5::BatchNormInference>(
-      x, constant({channels}, 0.5, 0.25), constant({channels}, -0.5, 0.25), constant({channels}, 0.1F, 0.1F),
-      constant({channels}, 0.5, 0.5), 1e-3);
+  const auto each = [&](float first, float step) {
+    return constant({channels}, first, step, x.get_element_type());
+  };
+  return std::make_shared<op::v5::BatchNormInference>(x, each(0.5, 0.25), each(-0.5, 0.25), each(0.1F, 0.1F),
+                                                      each(0.5, 0.5), 1e-3);
 }
 
 // A convolution, batch norm, and one more that nothing can take in, as its convolution has two readers.
-std::shared_ptr<ov::Model> network(const ov::PartialShape& shape) {
-  const auto x = std::make_shared<op::v0::Parameter>(ov::element::f32, shape);
-  const auto convolve = [](const ov::Output<ov::Node>& from, std::size_t in, std::size_t out) {
-    return std::make_shared<op::v1::Convolution>(from, constant({out, in, 3, 3}, -0.2F, 0.1F),
+std::shared_ptr<ov::Model> network(const ov::PartialShape& shape, ov::element::Type type = ov::element::f32) {
+  const auto x = std::make_shared<op::v0::Parameter>(type, shape);
+  const auto convolve = [&](const ov::Output<ov::Node>& from, std::size_t in, std::size_t out) {
+    return std::make_shared<op::v1::Convolution>(from, constant({out, in, 3, 3}, -0.2F, 0.1F, type),
                                                  ov::Strides{1, 1}, ov::CoordinateDiff{1, 1},
                                                  ov::CoordinateDiff{1, 1}, ov::Strides{1, 1});
   };
@@ -71,7 +74,9 @@ TEST(FoldWeights, PutsBatchNormIntoTheWeightsBeforeItAndComputesTheSame) {
   for (std::size_t i = 0; i < want.size(); ++i) EXPECT_NEAR(got[i], want[i], 1e-4 * (1 + std::abs(want[i])));
 }
 
-TEST(FoldWeights, LeavesANetworkAloneWhereThereIsNothingToFoldOrAShapeIsOpen) {
+TEST(FoldWeights, LeavesANetworkAloneWhereThereIsNothingToFoldOrAShapeIsOpenOrItIsNotInF32) {
+  const auto half = network({1, 3, 8, 8}, ov::element::f16);
+  EXPECT_EQ(fold_weights(half), half);
   const auto open = network({1, 3, -1, -1});
   EXPECT_EQ(fold_weights(open), open);
   const auto x = std::make_shared<op::v0::Parameter>(ov::element::f32, ov::PartialShape{1, 3});

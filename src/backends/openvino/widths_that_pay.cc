@@ -2,9 +2,11 @@
 #include "backends/openvino/widths_that_pay.h"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <exception>
 #include <openvino/runtime/infer_request.hpp>
+#include <thread>
 
 #include "base/run_delay.h"
 #include "inflight/clock.h"
@@ -14,9 +16,12 @@ namespace {
 
 constexpr int kRuns = 7;
 constexpr Duration kBudget = std::chrono::milliseconds(100);
-// A width that does not pay is measured so often: of a large model a single run counts each time, and a moment in which another
-// program has one of the processors must not leave the width out for good.
-constexpr int kRounds = 3;
+// A width that does not pay is measured again after so long: of a large model a single run counts each time, and a moment in which
+// another program, or another guest of the host, has one of the processors must not leave the width out for good.
+constexpr std::array<Duration, 3> kAgainAfter = {std::chrono::milliseconds(0), std::chrono::milliseconds(300),
+                                                 std::chrono::milliseconds(1500)};
+// Of a model that takes less, and for medium alone, at once.
+constexpr Duration kWorthWaitingFor = std::chrono::milliseconds(1);
 
 // The fastest of some runs, after one that is not counted.
 Duration fastest_run(ov::CompiledModel model, const std::vector<OpenVinoPort>& inputs) {
@@ -42,7 +47,7 @@ Duration fastest_run(ov::CompiledModel model, const std::vector<OpenVinoPort>& i
 // Whether threads of ours waited for processors so long that other programs have some of them.
 bool is_crowded(Duration waited, Duration time) {
   constexpr double kShare =
-      0.25;  // 0 to 0.28 on two idle processors, 0.29 to 2.2 beside one or two busy threads
+      0.25;  // two idle processors: 0 to 0.28; beside one or two busy threads: 0.29 to 2.2
   return static_cast<double>(waited.count()) > kShare * static_cast<double>(time.count());
 }
 
@@ -68,7 +73,7 @@ void keep_what_pays(OpenVinoCompiled& compiled) {
     return compiled.models[i].has_value() && !which_pay(compiled.alone)[i];
   };
   try {
-    for (int round = 0; round < kRounds; ++round) {
+    for (std::size_t round = 0;; ++round) {
       const TimePoint began = steady_clock().now();
       const Duration waited = run_delay();
       for (std::size_t i = 0; i < kWidthCount; ++i) {
@@ -78,6 +83,11 @@ void keep_what_pays(OpenVinoCompiled& compiled) {
       }
       crowded = crowded && is_crowded(run_delay() - waited, steady_clock().now() - began);
       if (!is_left_out(index_of(Width::kWide)) && !is_left_out(index_of(Width::kMedium))) break;
+      if (round == kAgainAfter.size()) break;
+      if (is_left_out(index_of(Width::kWide)) &&
+          compiled.alone[index_of(Width::kNarrow)] >= kWorthWaitingFor) {
+        std::this_thread::sleep_for(kAgainAfter[round]);
+      }
     }
   } catch (const std::exception&) {
     compiled.alone = {};  // nothing tells that the others pay

@@ -20,8 +20,8 @@ inline constexpr Duration kWiderMustSave = std::chrono::microseconds(200);
 //             none can
 std::array<bool, kWidthCount> which_pay(const AloneDurations& alone, bool crowded = false);
 
-// Runs each width a few times on zeros, 0.1 s each at most but for a model whose two runs take longer, and all of them up to three
-// times if one does not pay. Keeps the shortest times in `compiled`, and leaves out the widths that do not pay. A model that refuses
+// Runs each width a few times on zeros, 0.1 s each at most but for a model whose two runs take longer, and all of them up to four
+// times, within 2 s, if one does not pay. Keeps the shortest times in `compiled`, and leaves out the widths that do not pay. A model that refuses
 // zeros keeps narrow alone, and one that was measured on a crowded machine keeps all.
 // Requires that wide and narrow are compiled.
 void keep_what_pays(OpenVinoCompiled& compiled);
