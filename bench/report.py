@@ -189,6 +189,21 @@ def overload(result):
     )
 
 
+def deadlines(result):
+    title = (
+        f"Deadlines: {result['rows'][0]['model']} in f32; {result['machine']}; {result['date']}, commit {result['commit']}; Poisson arrivals at twice the "
+        f"{result['capacity']:.0f}/s that it completes, {result['seconds']} s a run; each frame has {result['deadline_ms']:.1f} ms, three times what a launch takes "
+        "while all slots are busy. `refuse late` refuses what would not finish by then. Runs took turns, on the same plans."
+    )
+    head = ["policy", "arrivals", "refused", "expired", "completed", "of these in time", "in time, of what was admitted", "in time a second"]
+    body = []
+    for r in result["rows"]:
+        admitted = r["planned"] - r["rejected"]
+        body.append([r["policy"], *(f"{r[key]:,}" for key in ("planned", "rejected", "expired", "completed", "in_time")),
+                     f"{r['in_time'] / admitted:.3f}", number(r["in_time"] / result["seconds"])])  # fmt: skip
+    return f"{title}\n\n{table(head, body)}"
+
+
 def gpu(result):
     """Goals first, then what they come from: a section for each kind of row that is there."""
     sys.path.append(str(ROOT / "bench/gpu"))
@@ -213,7 +228,7 @@ def python(result):
 
 # In the order in which they stand.
 REPORTS = {
-    "main_job": main_job, "load": load, "load_16_cores": load, "cameras": cameras, "overload": overload, "gpu": gpu, "gpu_endurance": gpu, "gpu_sanitizer": gpu, "python": python, "share": share, "engine": engine,
+    "main_job": main_job, "load": load, "load_16_cores": load, "cameras": cameras, "overload": overload, "deadlines": deadlines, "gpu": gpu, "gpu_endurance": gpu, "gpu_sanitizer": gpu, "python": python, "share": share, "engine": engine,
     "engine_16_cores": engine_16_cores,
 }  # fmt: skip
 
