@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <openvino/core/graph_util.hpp>
 #include <openvino/op/ops.hpp>
+#include <openvino/op/util/op_types.hpp>
 
 namespace inflight::internal {
 
@@ -65,6 +66,25 @@ std::optional<std::vector<float>> values_along(const Value& constant, const ov::
 
 Value constant_like(const Value& like, const ov::Shape& shape, const std::vector<float>& values) {
   return op::v0::Constant::create(like.get_element_type(), shape, values);
+}
+
+std::optional<Value> open_output(const ov::Model& network) {
+  for (const NodePtr& node : network.get_ordered_ops()) {
+    for (const Value& output : node->outputs()) {
+      if (output.get_partial_shape().is_dynamic()) return output;
+    }
+  }
+  return std::nullopt;
+}
+
+bool rewrite_once(const ov::Model& network, std::span<const Rewrite> rewrites) {
+  bool changed = false;
+  for (const NodePtr& node : network.get_ordered_ops()) {
+    if (op::util::is_parameter(node) || op::util::is_output(node) || op::util::is_constant(node)) continue;
+    changed |=
+        std::any_of(rewrites.begin(), rewrites.end(), [&](const Rewrite rewrite) { return rewrite(node); });
+  }
+  return changed;
 }
 
 namespace {

@@ -5,9 +5,11 @@
 
 #include <cstdint>
 #include <memory>
+#include <openvino/core/model.hpp>
 #include <openvino/core/node.hpp>
 #include <openvino/op/constant.hpp>
 #include <optional>
+#include <span>
 #include <vector>
 
 namespace inflight::internal {
@@ -38,7 +40,16 @@ std::optional<std::vector<float>> values_along(const Value& constant, const ov::
 // Like `like` in type: a constant of this shape.
 Value constant_like(const Value& like, const ov::Shape& shape, const std::vector<float>& values);
 
+// The first output whose shape is open.
+std::optional<Value> open_output(const ov::Model& network);
+
 using Rewrite = bool (*)(const NodePtr& node);
+
+// Offers each node but inputs, outputs and constants to these, until one of them replaces it. Whether any was replaced: a chain
+// of n nodes takes at most n times.
+bool rewrite_once(const ov::Model& network, std::span<const Rewrite> rewrites);
+// How often it is worth trying.
+inline constexpr int kRewritesMax = 64;
 
 // What computes nothing: a Reshape to the same shape, a Convert to the same type, a Pad of zero.
 bool remove_identity(const NodePtr& node);

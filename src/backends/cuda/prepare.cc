@@ -5,7 +5,6 @@
 
 #include <array>
 #include <exception>
-#include <openvino/op/util/op_types.hpp>
 #include <openvino/pass/constant_folding.hpp>
 #include <sstream>
 
@@ -14,8 +13,6 @@
 
 namespace inflight::cuda {
 namespace {
-
-constexpr int kRoundsMax = 64;  // each round goes over all nodes; a chain of n folds takes at most n rounds
 
 constexpr std::array<Rewrite, 19> kRewrites{
     internal::fold_constant,
@@ -40,31 +37,13 @@ constexpr std::array<Rewrite, 19> kRewrites{
 };
 
 Status check_static(const ov::Model& network) {
-  for (const auto& node : network.get_ordered_ops()) {
-    for (const auto& output : node->outputs()) {
-      if (output.get_partial_shape().is_static()) continue;
-      std::ostringstream shape;
-      shape << output.get_partial_shape();
-      return {StatusCode::kUnsupported,
-              fmt::format("node \"{}\" ({}): got the shape {}, want one that is known before run time",
-                          node->get_friendly_name(), node->get_type_name(), shape.str())};
-    }
-  }
-  return {};
-}
-
-bool rewrite_once(const ov::Model& network) {
-  bool changed = false;
-  for (const auto& node : network.get_ordered_ops()) {
-    if (ov::op::util::is_parameter(node) || ov::op::util::is_output(node) || ov::op::util::is_constant(node))
-      continue;
-    for (const Rewrite rewrite : kRewrites) {
-      if (!rewrite(node)) continue;
-      changed = true;
-      break;
-    }
-  }
-  return changed;
+  const std::optional<Value> open = internal::open_output(network);
+  if (!open) return {};
+  std::ostringstream shape;
+  shape << open->get_partial_shape();
+  return {StatusCode::kUnsupported,
+          fmt::format("node \"{}\" ({}): got the shape {}, want one that is known before run time",
+                      open->get_node()->get_friendly_name(), open->get_node()->get_type_name(), shape.str())};
 }
 
 }  // namespace
@@ -75,7 +54,8 @@ Result<std::shared_ptr<ov::Model>> prepare(const ov::Model& network) {
     ov::pass::ConstantFolding().run_on_model(clone);
     clone->validate_nodes_and_infer_types();
     INFLIGHT_TRY(check_static(*clone));
-    for (int round = 0; round < kRoundsMax && rewrite_once(*clone); ++round) {
+    for (int round = 0; round < internal::kRewritesMax && internal::rewrite_once(*clone, kRewrites);
+         ++round) {
       ov::pass::ConstantFolding().run_on_model(clone);
     }
     clone->validate_nodes_and_infer_types();

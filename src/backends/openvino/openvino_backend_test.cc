@@ -316,6 +316,17 @@ TEST(OpenVinoBackend, AProgramOutlivesItsBackendAndItsModel) {
   EXPECT_EQ(slot.output<float>()[3], 4.0F);
 }
 
+// A network of a hundred megabytes stayed beside what it was compiled to.
+TEST(OpenVinoBackend, AProgramDoesNotKeepTheNetwork) {
+  std::optional<Model> model = load(small_onnx());
+  const std::weak_ptr<const ov::Model> its_network = network(*model);
+  const std::shared_ptr<Program> program = compile(*model, f32_both());
+  EXPECT_FALSE(its_network.expired());
+  model.reset();
+  EXPECT_TRUE(its_network.expired());
+  EXPECT_EQ(program->inputs().size(), 1U);
+}
+
 // ---- The face detector, if its file exists
 
 std::string face_path() { return std::string(INFLIGHT_SHARED_DATA_DIR) + "/face_rfb_320.onnx"; }
@@ -332,17 +343,6 @@ Model face_model() {
       .value()
       .with_image_input({.height = 480, .width = 640, .mean = {127}, .scale = {128}})
       .value();
-}
-
-// A network of a hundred megabytes stayed beside what it was compiled to.
-TEST(OpenVinoBackend, AProgramDoesNotKeepTheNetwork) {
-  std::optional<Model> model = load(small_onnx());
-  const std::weak_ptr<const ov::Model> its_network = network(*model);
-  const std::shared_ptr<Program> program = compile(*model, f32_both());
-  EXPECT_FALSE(its_network.expired());
-  model.reset();
-  EXPECT_TRUE(its_network.expired());
-  EXPECT_EQ(program->inputs().size(), 1U);
 }
 
 TEST(OpenVinoBackend, EqualsOpenVinosOwnInterface) {

@@ -46,8 +46,8 @@ Duration fastest_run(ov::CompiledModel model, const std::vector<OpenVinoPort>& i
 
 // Whether threads of ours waited for processors so long that other programs have some of them.
 bool is_crowded(Duration waited, Duration time) {
-  constexpr double kShare =
-      0.25;  // two idle processors: 0 to 0.28; beside one or two busy threads: 0.29 to 2.2
+  // Measured on two processors: 0 to 0.28 where they are idle, 0.29 to 2.2 beside one or two busy threads.
+  constexpr double kShare = 0.25;
   return static_cast<double>(waited.count()) > kShare * static_cast<double>(time.count());
 }
 
@@ -69,8 +69,8 @@ std::array<bool, kWidthCount> which_pay(const AloneDurations& alone, bool crowde
 
 void keep_what_pays(OpenVinoCompiled& compiled) {
   bool crowded = true;  // in every round
-  const auto is_left_out = [&](std::size_t i) {
-    return compiled.models[i].has_value() && !which_pay(compiled.alone)[i];
+  const auto is_left_out = [&](Width width) {
+    return compiled.models[index_of(width)].has_value() && !which_pay(compiled.alone)[index_of(width)];
   };
   try {
     for (std::size_t round = 0;; ++round) {
@@ -82,12 +82,10 @@ void keep_what_pays(OpenVinoCompiled& compiled) {
         compiled.alone[i] = round == 0 ? fastest : std::min(compiled.alone[i], fastest);
       }
       crowded = crowded && is_crowded(run_delay() - waited, steady_clock().now() - began);
-      if (!is_left_out(index_of(Width::kWide)) && !is_left_out(index_of(Width::kMedium))) break;
-      if (round == kAgainAfter.size()) break;
-      if (is_left_out(index_of(Width::kWide)) &&
-          compiled.alone[index_of(Width::kNarrow)] >= kWorthWaitingFor) {
+      const bool no_wide = is_left_out(Width::kWide);
+      if ((!no_wide && !is_left_out(Width::kMedium)) || round == kAgainAfter.size()) break;
+      if (no_wide && compiled.alone[index_of(Width::kNarrow)] >= kWorthWaitingFor)
         std::this_thread::sleep_for(kAgainAfter[round]);
-      }
     }
   } catch (const std::exception&) {
     compiled.alone = {};  // nothing tells that the others pay
