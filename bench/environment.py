@@ -68,6 +68,11 @@ def check_outcomes(statistics, submitted):
         raise SystemExit(f"the law of outcomes does not hold: {statistics}")
 
 
+def check_bench_row(row):
+    """The same of a row of `inflight bench`, which says of a closed loop how many were kept in flight; at its end none is."""
+    check_outcomes({**row, "in_flight": 0}, row["planned"])
+
+
 def publish(result, path):
     """Prints a benchmark's result, and writes it to the path, if there is one."""
     text = json.dumps(result, indent=2)

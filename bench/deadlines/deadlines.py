@@ -45,7 +45,7 @@ def main():
         for policy, words in POLICIES.items():
             found = measure(arguments, "--in-flight", 16, "--rates", f"{OVERLOAD * capacity:.3f}", "--seed", turn + 1, "--duration", arguments.seconds,
                             "--deadline-ms", f"{SERVICE_TIMES * service_ms:.3f}", *words)["rows"][-1]  # fmt: skip
-            environment.check_outcomes({**found, "in_flight": 0}, found["planned"])
+            environment.check_bench_row(found)
             rows.append({**found, "model": arguments.model.stem, "policy": policy, "round": turn})
     head = {**environment.head("deadlines"), "seconds": arguments.seconds, "capacity": capacity, "service_ms": round(service_ms, 3)}
     environment.publish({**head, "deadline_ms": round(SERVICE_TIMES * service_ms, 3), "rows": rows}, arguments.json)
