@@ -42,51 +42,87 @@ TEST_F(CudaSlot, NamesADeviceThatIsNotThere) {
   EXPECT_THAT(std::string(none.message()), HasSubstr("device cuda:63: this machine has "));
 }
 
-// Pageable and pinned host memory and memory of the device, in all pairs.
-TEST_F(CudaSlot, ReadsAndWritesMemoryOfEveryKind) {
-  const auto program = build(device, scale_graph(2));
+// Of few values, which kernels copy, and of many, which a copy engine copies.
+class CudaMemory : public CudaTest, public testing::WithParamInterface<std::int64_t> {
+ protected:
+  static constexpr std::array<const char*, 4> kKinds = {"pageable", "pinned", "pinned elsewhere", "device"};
+
+  void SetUp() override {
+    CudaTest::SetUp();
+    if (device == nullptr) return;
+    for (Place* place : {&from_, &to_}) {
+      place->pageable.resize(count_);
+      place->pinned = *device->allocate_pinned(count_ * 8 + 12, "test");
+      place->on_device = *device->allocate(count_ * 4, "test");
+    }
+  }
+
+  struct Place {
+    std::vector<float> pageable;
+    GpuMemory pinned;
+    GpuMemory on_device;
+  };
+  // The address of a kind, and where it is.
+  std::pair<void*, Device> of(Place& place, std::size_t kind) const {
+    if (kind == 0) return {place.pageable.data(), Device::cpu()};
+    if (kind == 1) return {place.pinned.host(), Device::cpu()};
+    if (kind == 2) return {place.pinned.host() + count_ * 4 + 12, Device::cpu()};
+    return {place.on_device.host(), Device::cuda()};
+  }
+  void put(std::size_t kind, std::span<const float> values) {
+    const auto [data, where] = of(from_, kind);
+    if (where.is_host()) {
+      std::memcpy(data, values.data(), values.size_bytes());
+    } else {
+      EXPECT_TRUE(device->upload(from_.on_device.address(), values.data(), values.size_bytes()).ok());
+    }
+  }
+  std::vector<float> got(std::size_t kind) {
+    std::vector<float> values(count_);
+    const auto [data, where] = of(to_, kind);
+    if (where.is_host()) {
+      std::memcpy(values.data(), data, count_ * 4);
+    } else {
+      EXPECT_TRUE(device->download(values.data(), to_.on_device.address(), count_ * 4).ok());
+    }
+    return values;
+  }
+
+  const std::size_t count_ = static_cast<std::size_t>(GetParam());
+  Place from_;
+  Place to_;
+};
+
+// Twice, so that each kind also comes after the last one.
+TEST_P(CudaMemory, OfEveryKindIsReadAndWrittenInAllPairs) {
+  const auto program = build(device, scale_graph(2, false, GetParam()));
   ASSERT_NE(program, nullptr);
   const auto slot = *program->bind();
   ASSERT_TRUE(slot->warm_up().ok());
   EXPECT_EQ(slot->completion_word().load(), 0U) << "warming up is no launch";
-  std::vector<float> pageable_in(kCount);
-  std::vector<float> pageable_out(kCount);
-  const GpuMemory pinned_in = *device->allocate_pinned(kCount * 4, "test");
-  const GpuMemory pinned_out = *device->allocate_pinned(kCount * 4, "test");
-  const GpuMemory device_in = *device->allocate(kCount * 4, "test");
-  const GpuMemory device_out = *device->allocate(kCount * 4, "test");
   std::uint64_t generation = 0;
-  for (int from = 0; from < 3; ++from) {
-    for (int to = 0; to < 3; ++to) {
-      for (const Width width : {Width::kWide, Width::kNarrow}) {
-        const std::vector<float> values = random_values(kCount, static_cast<unsigned>(++generation));
-        pageable_in = values;
-        std::memcpy(pinned_in.host(), values.data(), kCount * 4);
-        ASSERT_TRUE(device->upload(device_in.address(), values.data(), kCount * 4).ok());
-        const TensorView input = from == 0   ? view(pageable_in.data())
-                                 : from == 1 ? view(pinned_in.host())
-                                             : view(device_in.host(), Device::cuda());
-        const MutableTensorView output = to == 0   ? target(pageable_out.data())
-                                         : to == 1 ? target(pinned_out.host())
-                                                   : target(device_out.host(), Device::cuda());
-        const Status launched = slot->launch({{&input, 1}, {&output, 1}, width, generation, {}});
-        ASSERT_TRUE(launched.ok()) << launched.to_string();
-        ASSERT_TRUE(wait_for_word(*slot, generation));
-        ASSERT_TRUE(slot->outcome().ok());
-        std::vector<float> got(kCount);
-        if (to == 0) got = pageable_out;
-        if (to == 1) std::memcpy(got.data(), pinned_out.host(), kCount * 4);
-        if (to == 2) {
-          ASSERT_TRUE(device->download(got.data(), device_out.address(), kCount * 4).ok());
-        }
-        std::vector<float> want = values;
-        for (float& value : want) value *= 2;
-        EXPECT_EQ(got, want) << "from " << from << " to " << to;
-      }
+  for (std::size_t pair = 0; pair < 2 * kKinds.size() * kKinds.size(); ++pair) {
+    const std::size_t from = pair / kKinds.size() % kKinds.size();
+    const std::size_t to = pair % kKinds.size();
+    for (const Width width : {Width::kWide, Width::kNarrow}) {
+      const std::vector<float> values = random_values(count_, static_cast<unsigned>(++generation));
+      put(from, values);
+      const auto [in, in_device] = of(from_, from);
+      const auto [out, out_device] = of(to_, to);
+      const TensorView input = view(in, in_device, GetParam());
+      const MutableTensorView output = target(out, out_device, GetParam());
+      const Status launched = slot->launch({{&input, 1}, {&output, 1}, width, generation, {}});
+      ASSERT_TRUE(launched.ok()) << launched.to_string();
+      ASSERT_TRUE(wait_for_word(*slot, generation));
+      ASSERT_TRUE(slot->outcome().ok());
+      std::vector<float> want = values;
+      for (float& value : want) value *= 2;
+      EXPECT_TRUE(got(to) == want) << "from " << kKinds[from] << " to " << kKinds[to];
     }
   }
   EXPECT_TRUE(device->look().ok());
 }
+INSTANTIATE_TEST_SUITE_P(Counts, CudaMemory, testing::Values(kCount, kLargeCount));
 
 // Bytes that do not start or end at 16.
 TEST_F(CudaSlot, CopiesOddSizesAtOddAddresses) {

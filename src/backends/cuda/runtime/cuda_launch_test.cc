@@ -34,8 +34,9 @@ class CudaLaunch : public testing::Test {
     ASSERT_NE(program_, nullptr);
   }
 
-  std::unique_ptr<GpuSlot> bind() {
-    auto slot = program_->bind();
+  std::unique_ptr<GpuSlot> bind() { return bind(program_); }
+  static std::unique_ptr<GpuSlot> bind(const std::shared_ptr<GpuProgram>& program) {
+    auto slot = program->bind();
     EXPECT_TRUE(slot.ok()) << slot.status().to_string();
     if (!slot.ok()) return nullptr;
     EXPECT_TRUE((*slot)->warm_up().ok());
@@ -46,37 +47,86 @@ class CudaLaunch : public testing::Test {
   std::shared_ptr<GpuProgram> program_;
 };
 
+// With few values, which kernels copy, and with many, which a copy engine copies.
 TEST_F(CudaLaunch, AllocatesNothingAndNeverWaits) {
-  const auto slot = bind();
-  const auto next = bind();
-  ASSERT_TRUE(slot != nullptr && next != nullptr);
-  const GpuMemory pinned = *device_->allocate_pinned(kCount * 4, "test");
-  std::vector<float> in(kCount, 1);
-  std::vector<float> out(kCount, 1);
-  // Pageable memory, which takes a copy of the host; then pinned memory, from one launch to the next.
-  const std::array<TensorView, 2> inputs{view(in.data()), view(pinned.host())};
-  const std::array<MutableTensorView, 2> outputs{target(pinned.host()), target(out.data())};
-  long most = 0;
-  unsigned long waited = 0;
-  unsigned long got = 0;
-  for (std::uint64_t generation = 1; generation <= 1000; ++generation) {
-    const Width width = generation % 2 == 0 ? Width::kWide : Width::kNarrow;
-    const LaunchPoint point{slot.get(), generation};
-    const long before = test::allocations();
-    const unsigned long waits = fake_count("fake_cuda_waits");
-    const unsigned long gets = fake_count("fake_cuda_gets");
-    const Status first = slot->launch({{&inputs[0], 1}, {&outputs[0], 1}, width, generation, {}});
-    const Status second = next->launch({{&inputs[1], 1}, {&outputs[1], 1}, width, generation, {&point, 1}});
-    waited += fake_count("fake_cuda_waits") - waits;
-    got += fake_count("fake_cuda_gets") - gets;
-    const bool ended = wait_for_word(*slot, generation) && wait_for_word(*next, generation);
-    const bool ok = first.ok() && second.ok() && slot->outcome().ok() && next->outcome().ok();
-    most = std::max(most, test::allocations() - before);
-    ASSERT_TRUE(ended && ok) << first.to_string() << ", " << second.to_string();
+  for (const std::int64_t count : {kCount, kLargeCount}) {
+    const auto program = build(device_, scale_graph(2, false, count));
+    ASSERT_NE(program, nullptr);
+    const auto slot = bind(program);
+    const auto next = bind(program);
+    ASSERT_TRUE(slot != nullptr && next != nullptr);
+    const auto values = static_cast<std::size_t>(count);
+    const GpuMemory pinned = *device_->allocate_pinned(values * 4, "test");
+    std::vector<float> in(values, 1);
+    std::vector<float> out(values, 1);
+    // Pageable memory, which takes a copy of the host; then pinned memory, from one launch to the next.
+    const std::array<TensorView, 2> inputs{view(in.data(), Device::cpu(), count),
+                                           view(pinned.host(), Device::cpu(), count)};
+    const std::array<MutableTensorView, 2> outputs{target(pinned.host(), Device::cpu(), count),
+                                                   target(out.data(), Device::cpu(), count)};
+    long most = 0;
+    unsigned long waited = 0;
+    unsigned long got = 0;
+    const std::uint64_t launches = count == kCount ? 1000 : 100;
+    for (std::uint64_t generation = 1; generation <= launches; ++generation) {
+      const Width width = generation % 2 == 0 ? Width::kWide : Width::kNarrow;
+      const LaunchPoint point{slot.get(), generation};
+      const long before = test::allocations();
+      const unsigned long waits = fake_count("fake_cuda_waits");
+      const unsigned long gets = fake_count("fake_cuda_gets");
+      const Status first = slot->launch({{&inputs[0], 1}, {&outputs[0], 1}, width, generation, {}});
+      const Status second = next->launch({{&inputs[1], 1}, {&outputs[1], 1}, width, generation, {&point, 1}});
+      waited += fake_count("fake_cuda_waits") - waits;
+      got += fake_count("fake_cuda_gets") - gets;
+      const bool ended = wait_for_word(*slot, generation) && wait_for_word(*next, generation);
+      const bool ok = first.ok() && second.ok() && slot->outcome().ok() && next->outcome().ok();
+      most = std::max(most, test::allocations() - before);
+      ASSERT_TRUE(ended && ok) << first.to_string() << ", " << second.to_string();
+    }
+    EXPECT_EQ(most, 0) << count;
+    EXPECT_EQ(waited, 0U) << count;
+    EXPECT_EQ(got, 0U) << count;
   }
-  EXPECT_EQ(most, 0);
-  EXPECT_EQ(waited, 0U);
-  EXPECT_EQ(got, 0U);
+}
+
+// The driver without a device copies, though it computes nothing: what a launch reads and writes is seen in the slot's own
+// memory. CudaMemory has the like of it for a device.
+TEST_F(CudaLaunch, LargeArraysAreCopiedFromWhereverALaunchHasThem) {
+  if (device_->name() != "Fake") GTEST_SKIP() << "memory of this device cannot be read here";
+  const auto program = build(device_, scale_graph(2, false, kLargeCount));
+  ASSERT_NE(program, nullptr);
+  const auto slot = bind(program);
+  ASSERT_NE(slot, nullptr);
+  constexpr std::size_t kBytes = kLargeCount * 4;
+  std::vector<float> pageable(kLargeCount);
+  const GpuMemory pinned = *device_->allocate_pinned(2 * kBytes, "test");
+  const GpuMemory on_device = *device_->allocate(kBytes, "test");
+  const std::array<std::pair<void*, Device>, 4> places{{{pageable.data(), Device::cpu()},
+                                                        {pinned.host(), Device::cpu()},
+                                                        {pinned.host() + kBytes, Device::cpu()},
+                                                        {on_device.host(), Device::cuda()}}};
+  auto* const x = static_cast<float*>(pointer_of(slot->address(program->graph().inputs[0])));
+  auto* const y = static_cast<float*>(pointer_of(slot->address(program->graph().outputs[0])));
+  std::uint64_t generation = 0;
+  for (int pair = 0; pair < 32; ++pair) {
+    const auto [in, in_device] = places[static_cast<std::size_t>(pair / 4 % 4)];
+    const auto [out, out_device] = places[static_cast<std::size_t>(pair % 4)];
+    for (const Width width : {Width::kWide, Width::kNarrow}) {
+      const auto value = static_cast<float>(++generation);
+      if (in != out) std::fill_n(static_cast<float*>(out), kLargeCount, 0.0F);
+      std::fill_n(static_cast<float*>(in), kLargeCount, value);
+      std::fill_n(y, kLargeCount, value + 0.5F);
+      const TensorView input = view(in, in_device, kLargeCount);
+      const MutableTensorView output = target(out, out_device, kLargeCount);
+      ASSERT_TRUE(slot->launch({{&input, 1}, {&output, 1}, width, generation, {}}).ok());
+      EXPECT_EQ(slot->completion_word().load(), generation);
+      ASSERT_TRUE(slot->outcome().ok());
+      for (const std::int64_t i : {std::int64_t{0}, kLargeCount - 1}) {
+        EXPECT_EQ(x[i], value) << "pair " << pair;
+        EXPECT_EQ(static_cast<const float*>(out)[i], value + 0.5F) << "pair " << pair;
+      }
+    }
+  }
 }
 
 // Kernels of ours begin early (from compute capability 9.0 on), but not behind the nodes that must have ended.

@@ -175,11 +175,12 @@ inline bool wait_for_word(const BoundProgram& slot, std::uint64_t generation) {
 
 inline constexpr std::int64_t kCount = 1000;  // not a multiple of 16 bytes' worth for u8
 
+inline constexpr std::int64_t kLargeCount = 300'007;  // a copy engine copies so many
 // y[i] = x[i] * factor. If `slow`, it first spins for x[0] microseconds.
-inline GpuGraph scale_graph(float factor, bool slow = false) {
+inline GpuGraph scale_graph(float factor, bool slow = false, std::int64_t count = kCount) {
   Builder builder;
-  const TensorId x = builder.vector(Storage::kInput, DType::kF32, kCount);
-  const TensorId y = builder.vector(Storage::kOutput, DType::kF32, kCount);
+  const TensorId x = builder.vector(Storage::kInput, DType::kF32, count);
+  const TensorId y = builder.vector(Storage::kOutput, DType::kF32, count);
   const std::string wait =
       "    unsigned long long begin, now;\n    asm volatile(\"mov.u64 %0, %globaltimer;\" : \"=l\"(begin));\n"
       "    do { asm volatile(\"mov.u64 %0, %globaltimer;\" : \"=l\"(now)); } while (now - begin < (unsigned "
@@ -188,16 +189,16 @@ inline GpuGraph scale_graph(float factor, bool slow = false) {
                  fmt::format("extern \"C\" KERNEL void run(const float* x, float* y) {{\n"
                              "  const int i = blockIdx.x * blockDim.x + threadIdx.x;\n{}"
                              "  if (i < {}) y[i] = x[i] * {:.3f}f;\n}}\n",
-                             slow ? wait : "", kCount, factor),
-                 {x}, {y}, 8, 128);
+                             slow ? wait : "", count, factor),
+                 {x}, {y}, (count + 127) / 128, 128);
   return std::move(builder.graph);
 }
 
-inline TensorView view(const void* data, Device device = Device::cpu()) {
-  return {data, DType::kF32, {kCount}, device};
+inline TensorView view(const void* data, Device device = Device::cpu(), std::int64_t count = kCount) {
+  return {data, DType::kF32, {count}, device};
 }
-inline MutableTensorView target(void* data, Device device = Device::cpu()) {
-  return {data, DType::kF32, {kCount}, device};
+inline MutableTensorView target(void* data, Device device = Device::cpu(), std::int64_t count = kCount) {
+  return {data, DType::kF32, {count}, device};
 }
 
 inline std::shared_ptr<GpuProgram> build(const std::shared_ptr<GpuDevice>& device, GpuGraph graph) {

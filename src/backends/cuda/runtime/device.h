@@ -79,6 +79,7 @@ class GpuDevice : public std::enable_shared_from_this<GpuDevice> {
 
   const DriverApi& api() const noexcept { return api_; }
   int index() const noexcept { return index_; }
+  CUcontext context() const noexcept { return context_; }
   const std::string& name() const noexcept { return name_; }  // "NVIDIA H100 80GB HBM3"
   int multiprocessors() const noexcept { return multiprocessors_; }
   int compute_capability() const noexcept { return compute_capability_; }  // 90

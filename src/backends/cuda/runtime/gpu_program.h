@@ -18,7 +18,9 @@
 #include "backends/cuda/runtime/compiler.h"
 #include "backends/cuda/runtime/device.h"
 #include "backends/cuda/runtime/disk_cache.h"
+#include "backends/cuda/runtime/graph_copy.h"
 #include "backends/cuda/runtime/step_plan.h"
+#include "backends/cuda/runtime/step_sources.h"
 #include "backends/cuda/runtime/tuner.h"
 #include "inflight/backend.h"
 
@@ -129,7 +131,8 @@ class GpuProgram : public std::enable_shared_from_this<GpuProgram> {
 };
 
 // Holds, in pinned host memory, a table that its graphs read when they run: where this launch's inputs come from and
-// its outputs go, and its generation. So a launch needs no change to a graph.
+// its outputs go, and its generation. So a launch needs no change to a graph, but for what a copy engine copies: its
+// nodes get their addresses before the launch.
 //
 // Arrays in pinned memory or on the device are read and written where they are. Others take one copy more, of the
 // host, through the slot's own pinned memory: inputs in launch(), outputs in outcome().
@@ -144,8 +147,8 @@ class GpuSlot final : public BoundProgram {
   TensorView dynamic_output(std::size_t index) override;
 
   // For tests and benchmarks. The graph of a width, and the slot's stream.
-  CUgraphExec graph(Width width) const noexcept { return graphs_[index_of(width)]; }
-  std::size_t nodes(Width width) const noexcept { return nodes_[index_of(width)]; }
+  CUgraphExec graph(Width width) const noexcept { return graphs_[index_of(width)].executable; }
+  std::size_t nodes(Width width) const noexcept { return graphs_[index_of(width)].nodes; }
   CUstream stream() const noexcept { return watched_.stream; }
   // Where a tensor is in this slot.
   CUdeviceptr address(TensorId tensor) const noexcept { return addresses_[static_cast<std::size_t>(tensor)]; }
@@ -154,6 +157,9 @@ class GpuSlot final : public BoundProgram {
 
  private:
   friend class GpuProgram;
+  // With others in flight, copy engines copy arrays of the host from this size on, so that no kernel holds multiprocessors
+  // while it waits for the bus. A prediction that is alone has no use for that, and a kernel begins sooner.
+  static constexpr std::size_t kEngineBytesMin = std::size_t{256} << 10U;
   explicit GpuSlot(std::shared_ptr<GpuProgram> program) : program_(std::move(program)) {}
   Status start();
   Status make_memory();
@@ -166,6 +172,13 @@ class GpuSlot final : public BoundProgram {
   Status enqueue_copies_in(CUstream stream);
   Status enqueue_copies_out(CUstream stream);
   Status wait_for(std::span<const LaunchPoint> after);
+  // Whether a copy engine copies array `i` if the host has it.
+  bool by_engine(Width width, std::size_t i) const {
+    return width == Width::kNarrow && arrays_[i].bytes >= kEngineBytesMin;
+  }
+  Status capture_copies(Width width, GraphCopy::Direction direction);
+  // Where array `i` of the next launch is.
+  void place(Width width, std::size_t i, const void* data, bool on_host);
   static bool computed_on_host(std::span<const LaunchPoint> after, const void* data);
   Status place_inputs(const Launch& launch);
   Status place_outputs(const Launch& launch);
@@ -179,7 +192,9 @@ class GpuSlot final : public BoundProgram {
       table_;  // pinned: addresses of inputs, of outputs, the generation; then the word, in a line of its own
   GpuMemory staging_;                         // pinned
   std::vector<CUdeviceptr> addresses_;        // by tensor
-  std::vector<std::size_t> staging_offsets_;  // of inputs, then of outputs
+  std::vector<CopyEntry> arrays_;             // inputs, then outputs, in the slot's memory
+  std::vector<std::size_t> staging_offsets_;  // of each array
+  std::vector<CUdeviceptr> engine_ends_;  // of each array, in the host's memory; 0: no copy engine copies it
   // Outputs of the newest launch that the host copies; only launch() changes it.
   std::vector<MutableTensorView> to_copy_;
   std::vector<std::size_t> to_copy_from_;      // where in staging_
@@ -187,8 +202,18 @@ class GpuSlot final : public BoundProgram {
   std::atomic<std::uint64_t>* word_ = nullptr;
   WatchedSlot watched_;
   CUevent done_ = nullptr;  // recorded only for a launch of another slot that comes after
-  std::array<CUgraphExec, kWidthCount> graphs_{};
-  std::array<std::size_t, kWidthCount> nodes_{};
+  struct EngineCopy {
+    std::size_t array;
+    GraphCopy copy;
+  };
+  // One captured graph, as it was captured (its copies refer to it) and as it is launched.
+  struct Graph {
+    CUgraph captured = nullptr;
+    CUgraphExec executable = nullptr;
+    std::size_t nodes = 0;
+    std::vector<EngineCopy> copies;
+  };
+  std::array<Graph, kWidthCount> graphs_;
   std::uint64_t generation_ = 0;
 };
 

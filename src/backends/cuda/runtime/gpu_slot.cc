@@ -67,13 +67,12 @@ Status GpuSlot::make_memory() {
 Status GpuSlot::make_staging() {
   GpuDevice& device = *program_->device_;
   const GpuGraph& graph = program_->graph_;
-  std::vector<CopyEntry> copies;
   std::size_t staged = 0;
   for (const std::vector<TensorId>* ids : {&graph.inputs, &graph.outputs}) {
     for (const TensorId id : *ids) {
       const GpuTensor& tensor = graph.tensor(id);
       const bool empty = std::find(tensor.extents.begin(), tensor.extents.end(), 0) != tensor.extents.end();
-      copies.push_back({address(id), empty ? 0 : tensor.bytes()});
+      arrays_.push_back({address(id), empty ? 0 : tensor.bytes()});
       staging_offsets_.push_back(staged);
       staged += aligned(tensor.bytes(), kLine);
     }
@@ -82,6 +81,8 @@ Status GpuSlot::make_staging() {
   to_copy_from_.reserve(graph.outputs.size());
   INFLIGHT_TRY_ASSIGN(staging_, device.allocate_pinned(staged, "a slot"));
   std::memset(staging_.host(), 0, staging_.size());
+  engine_ends_.resize(arrays_.size());
+  std::vector<CopyEntry> copies = arrays_;
   copies.push_back({0, 0});  // the counter
   INFLIGHT_TRY_ASSIGN(copies_, device.allocate(copies.size() * sizeof(CopyEntry), "a slot"));
   INFLIGHT_TRY(device.upload(copies_.address(), copies.data(), copies.size() * sizeof(CopyEntry)));
@@ -90,8 +91,7 @@ Status GpuSlot::make_staging() {
   INFLIGHT_TRY_ASSIGN(table_, device.allocate_pinned(word_at + kLine, "a slot"));
   std::memset(table_.host(), 0, table_.size());
   entries_ = reinterpret_cast<volatile std::uint64_t*>(table_.host());
-  for (std::size_t i = 0; i < staging_offsets_.size(); ++i)
-    entries_[i] = staging_.address() + staging_offsets_[i];
+  for (std::size_t i = 0; i < arrays_.size(); ++i) entries_[i] = staging_.address() + staging_offsets_[i];
   static_assert(sizeof(std::atomic<std::uint64_t>) == 8 && std::atomic<std::uint64_t>::is_always_lock_free);
   word_ = new (table_.host() + word_at) std::atomic<std::uint64_t>(0);
   return Status();
@@ -121,6 +121,27 @@ Status GpuSlot::enqueue_fetch(CUstream stream) {
       program_->device_->api().cuLaunchKernel(program_->fetch_, 1, 1, 1, kFetchThreads, 1, 1, 0, stream,
                                               parameters.data(), nullptr),
       "fetch");
+}
+
+// Between the slot and its own pinned memory, until a launch says otherwise.
+Status GpuSlot::capture_copies(Width width, GraphCopy::Direction direction) {
+  if (program_->options_.transfers == Transfers::kNone) return Status();
+  const std::size_t inputs = program_->graph_.inputs.size();
+  const bool in = direction == GraphCopy::Direction::kToDevice;
+  for (std::size_t i = in ? 0 : inputs; i < (in ? inputs : arrays_.size()); ++i) {
+    if (!by_engine(width, i)) continue;
+    const GraphCopy::Ends ends{staging_.address() + staging_offsets_[i], arrays_[i].tensor, arrays_[i].bytes};
+    INFLIGHT_TRY_ASSIGN(GraphCopy copy, GraphCopy::capture(*program_->device_, stream(), direction, ends));
+    graphs_[index_of(width)].copies.push_back({i, std::move(copy)});
+  }
+  return Status();
+}
+
+void GpuSlot::place(Width width, std::size_t i, const void* data, bool on_host) {
+  const auto address = reinterpret_cast<std::uint64_t>(data);
+  const bool engine = on_host && by_engine(width, i);
+  engine_ends_[i] = engine ? address : 0;
+  entries_[i] = engine ? arrays_[i].tensor : address;  // a kernel copies nothing from a place to itself
 }
 
 Status GpuSlot::enqueue_copies_in(CUstream stream) {
@@ -170,11 +191,13 @@ Status GpuSlot::capture_all(Width width, std::vector<CUgraphNode>& to_end) {
   program_->mutex_.assert_held();
   INFLIGHT_TRY(enqueue_fetch(stream()));
   INFLIGHT_TRY(enqueue_copies_in(stream()));
+  INFLIGHT_TRY(capture_copies(width, GraphCopy::Direction::kToDevice));
   for (std::size_t i = 0; i < program_->runs_.size(); ++i) {
     if (program_->ahead(i, width) == Ahead::kExpectsEnd)
       INFLIGHT_TRY(add_newest_nodes(*program_->device_, stream(), to_end));
     INFLIGHT_TRY(program_->enqueue(i, width, stream(), addresses_, workspace_.address()));
   }
+  INFLIGHT_TRY(capture_copies(width, GraphCopy::Direction::kToHost));
   return enqueue_copies_out(stream());
 }
 
@@ -185,18 +208,17 @@ Status GpuSlot::capture(Width width) {
   INFLIGHT_TRY(device.check(api.cuStreamBeginCapture(stream(), CU_STREAM_CAPTURE_MODE_RELAXED),
                             "cuStreamBeginCapture"));
   std::vector<CUgraphNode> to_end;
+  Graph& graph = graphs_[index_of(width)];
   Status captured = capture_all(width, to_end);
-  CUgraph graph = nullptr;
-  const Status ended = device.check(api.cuStreamEndCapture(stream(), &graph), "cuStreamEndCapture");
+  const Status ended = device.check(api.cuStreamEndCapture(stream(), &graph.captured), "cuStreamEndCapture");
   if (captured.ok()) captured = ended;
-  const std::size_t index = index_of(width);
-  if (captured.ok()) captured = begin_after_end_of(device, to_end, graph);
+  if (captured.ok()) captured = begin_after_end_of(device, to_end, graph.captured);
   if (captured.ok())
-    captured = device.check(api.cuGraphGetNodes(graph, nullptr, &nodes_[index]), "cuGraphGetNodes");
+    captured = device.check(api.cuGraphGetNodes(graph.captured, nullptr, &graph.nodes), "cuGraphGetNodes");
   if (captured.ok())
-    captured = device.check(api.cuGraphInstantiate(&graphs_[index], graph, 0), "cuGraphInstantiate");
-  if (captured.ok()) captured = device.check(api.cuGraphUpload(graphs_[index], stream()), "cuGraphUpload");
-  if (graph != nullptr) api.cuGraphDestroy(graph);
+    captured =
+        device.check(api.cuGraphInstantiate(&graph.executable, graph.captured, 0), "cuGraphInstantiate");
+  if (captured.ok()) captured = device.check(api.cuGraphUpload(graph.executable, stream()), "cuGraphUpload");
   return captured.with_context(fmt::format("the {} graph", width_text(width)));
 }
 
@@ -207,8 +229,9 @@ GpuSlot::~GpuSlot() {
   if (device.lost() || !device.make_current().ok()) return;
   const DriverApi& api = device.api();
   if (watched_.stream != nullptr) api.cuStreamSynchronize(watched_.stream);
-  for (const CUgraphExec graph : graphs_) {
-    if (graph != nullptr) api.cuGraphExecDestroy(graph);
+  for (const Graph& graph : graphs_) {
+    if (graph.executable != nullptr) api.cuGraphExecDestroy(graph.executable);
+    if (graph.captured != nullptr) api.cuGraphDestroy(graph.captured);
   }
   if (done_ != nullptr) api.cuEventDestroy(done_);
   if (watched_.stream != nullptr) api.cuStreamDestroy(watched_.stream);
@@ -218,10 +241,10 @@ Status GpuSlot::warm_up() {
   GpuDevice& device = *program_->device_;
   INFLIGHT_TRY(device.make_current());
   // The table still holds generation 0, so the word does not change, and the addresses are of our own memory.
-  for (const CUgraphExec graph : graphs_) {
-    if (graph == nullptr) continue;
+  for (const Graph& graph : graphs_) {
+    if (graph.executable == nullptr) continue;
     for (int i = 0; i < 2; ++i)
-      INFLIGHT_TRY(device.check(device.api().cuGraphLaunch(graph, stream()), "cuGraphLaunch"));
+      INFLIGHT_TRY(device.check(device.api().cuGraphLaunch(graph.executable, stream()), "cuGraphLaunch"));
   }
   return device.check(device.api().cuStreamSynchronize(stream()), "the first run");
 }
@@ -256,8 +279,9 @@ Status GpuSlot::place_inputs(const Launch& launch) {
   for (std::size_t i = 0; i < launch.inputs.size(); ++i) {
     const TensorView& view = launch.inputs[i];
     const std::size_t bytes = view.bytes();
-    if (!view.device.is_host() || pinned.contains(view.data, bytes)) {
-      entries_[i] = reinterpret_cast<std::uint64_t>(view.data);
+    const bool on_host = view.device.is_host();
+    if (!on_host || pinned.contains(view.data, bytes)) {
+      place(launch.width, i, view.data, on_host);
       continue;
     }
     if (computed_on_host(launch.after, view.data)) {
@@ -265,8 +289,9 @@ Status GpuSlot::place_inputs(const Launch& launch) {
           StatusCode::kUnsupported,
           fmt::format("input {}: a launch that is out computes it into memory that is not pinned", i));
     }
-    if (bytes != 0) std::memcpy(staging_.host() + staging_offsets_[i], view.data, bytes);
-    entries_[i] = staging_.address() + staging_offsets_[i];
+    std::byte* const staged = staging_.host() + staging_offsets_[i];
+    if (bytes != 0) std::memcpy(staged, view.data, bytes);
+    place(launch.width, i, staged, true);
   }
   return Status();
 }
@@ -278,11 +303,12 @@ Status GpuSlot::place_outputs(const Launch& launch) {
   to_copy_from_.clear();
   for (std::size_t i = 0; i < launch.outputs.size(); ++i) {
     const MutableTensorView& view = launch.outputs[i];
-    if (!view.device.is_host() || pinned.contains(view.data, view.bytes())) {
-      entries_[first + i] = reinterpret_cast<std::uint64_t>(view.data);
+    const bool on_host = view.device.is_host();
+    if (!on_host || pinned.contains(view.data, view.bytes())) {
+      place(launch.width, first + i, view.data, on_host);
       continue;
     }
-    entries_[first + i] = staging_.address() + staging_offsets_[first + i];
+    place(launch.width, first + i, staging_.host() + staging_offsets_[first + i], true);
     to_copy_.push_back(view);
     to_copy_from_.push_back(staging_offsets_[first + i]);
   }
@@ -292,8 +318,8 @@ Status GpuSlot::place_outputs(const Launch& launch) {
 Status GpuSlot::launch(const Launch& launch) {
   GpuDevice& device = *program_->device_;
   INFLIGHT_TRY(device.status());
-  const CUgraphExec graph = graphs_[index_of(launch.width)];
-  if (graph == nullptr) {
+  Graph& graph = graphs_[index_of(launch.width)];
+  if (graph.executable == nullptr) {
     return Status(StatusCode::kInvalidArgument,
                   fmt::format("the program was not compiled for width {}", width_text(launch.width)));
   }
@@ -302,10 +328,12 @@ Status GpuSlot::launch(const Launch& launch) {
   if (program_->options_.transfers == Transfers::kCopied) {
     INFLIGHT_TRY(place_inputs(launch));
     INFLIGHT_TRY(place_outputs(launch));
+    for (EngineCopy& one : graph.copies)
+      INFLIGHT_TRY(one.copy.set_host(device, graph.executable, engine_ends_[one.array]));
   }
   INFLIGHT_TRY(wait_for(launch.after));
-  entries_[staging_offsets_.size()] = launch.generation;
-  INFLIGHT_TRY(device.check(device.api().cuGraphLaunch(graph, stream()), "cuGraphLaunch"));
+  entries_[arrays_.size()] = launch.generation;
+  INFLIGHT_TRY(device.check(device.api().cuGraphLaunch(graph.executable, stream()), "cuGraphLaunch"));
   generation_ = launch.generation;
   watched_.launched.store(launch.generation, std::memory_order_release);
   return Status();

@@ -28,7 +28,7 @@ namespace inflight::cuda {
   F(cuEventDestroy) F(cuEventRecord) F(cuEventQuery) F(cuEventElapsedTime) F(cuGraphInstantiate)     \
   F(cuGraphLaunch) F(cuGraphUpload) F(cuGraphExecDestroy) F(cuGraphDestroy) F(cuGraphGetNodes)       \
   F(cuGraphNodeGetDependentNodes) F(cuGraphAddDependencies) F(cuGraphRemoveDependencies)             \
-  F(cuStreamGetCaptureInfo)                                                                          \
+  F(cuStreamGetCaptureInfo) F(cuGraphExecMemcpyNodeSetParams) F(cuGraphNodeSetEnabled)               \
   F(cuModuleLoadData) F(cuModuleUnload) F(cuModuleGetFunction) F(cuFuncSetAttribute)                 \
   F(cuLaunchKernel) F(cuLaunchKernelEx) F(cuGetErrorName) F(cuGetErrorString)
 

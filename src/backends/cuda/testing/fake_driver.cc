@@ -17,13 +17,16 @@ namespace {
 
 using inflight::cuda::CopyEntry;
 
+// Or a copy, which has the name "memcpy".
 struct Kernel {
   const std::string* name;
   std::vector<std::uint64_t> parameters;
   unsigned parts;      // blockIdx.y
   bool early = false;  // it may begin before the one ahead of it has ended
+  bool enabled = true;
 };
 using Work = std::vector<Kernel>;  // one after another; a node is the place of its kernel, counted from 1
+const std::string kMemcpy = "memcpy";
 
 std::atomic<unsigned long> waits{0};
 std::atomic<unsigned long> gets{0};
@@ -42,6 +45,9 @@ CUgraphNode node_of(std::size_t place) {
 Kernel& behind(CUgraph graph, CUgraphNode node) {
   return reinterpret_cast<Work*>(graph)->at(reinterpret_cast<std::size_t>(node));
 }
+Kernel& kernel_of(CUgraphExec executable, CUgraphNode node) {
+  return reinterpret_cast<Work*>(executable)->at(reinterpret_cast<std::size_t>(node) - 1);
+}
 
 template <typename T>
 T* at(std::uint64_t address) {
@@ -54,7 +60,8 @@ void copy(std::uint64_t to, std::uint64_t from, std::uint64_t bytes) {
 
 void run(const Kernel& kernel) {
   const std::vector<std::uint64_t>& p = kernel.parameters;
-  if (p.empty()) return;
+  if (p.empty() || !kernel.enabled) return;
+  if (kernel.name == &kMemcpy) return copy(p[0], p[1], p[2]);
   if (*kernel.name == "fetch") {
     for (std::uint64_t i = 0; i < p[2]; ++i)
       at<std::uint64_t>(p[1])[i] = at<const volatile std::uint64_t>(p[0])[i];
@@ -126,6 +133,10 @@ CUresult cuMemcpyDtoH(void* to, CUdeviceptr from, size_t bytes) {
 }
 // Pinned and pageable memory alike: it is done when the call returns.
 CUresult cuMemcpyAsync(CUdeviceptr to, CUdeviceptr from, size_t bytes, CUstream) {
+  if (captured != nullptr) {
+    captured->push_back({&kMemcpy, {to, from, bytes}, 1});
+    return CUDA_SUCCESS;
+  }
   return std::memcpy(at<void>(to), at<const void>(from), bytes), CUDA_SUCCESS;
 }
 CUresult cuMemsetD8(CUdeviceptr to, unsigned char value, size_t bytes) {
@@ -166,6 +177,21 @@ CUresult cuGraphInstantiate(CUgraphExec* executable, CUgraph graph, unsigned lon
 CUresult cuGraphLaunch(CUgraphExec executable, CUstream) {
   for (const Kernel& kernel : *reinterpret_cast<const Work*>(executable)) run(kernel);
   return CUDA_SUCCESS;
+}
+// As the real one: the kinds of memory may not change, and without a pitch it says nothing and copies nothing.
+CUresult cuGraphExecMemcpyNodeSetParams(CUgraphExec executable, CUgraphNode node, const CUDA_MEMCPY3D* copy,
+                                        CUcontext context) {
+  Kernel& changed = kernel_of(executable, node);
+  const bool same_kind =
+      copy->srcMemoryType == CU_MEMORYTYPE_UNIFIED && copy->dstMemoryType == CU_MEMORYTYPE_UNIFIED;
+  if (changed.name != &kMemcpy || copy->WidthInBytes == 0 || !same_kind || context == nullptr)
+    return CUDA_ERROR_INVALID_VALUE;
+  const bool has_pitch = copy->srcPitch >= copy->WidthInBytes && copy->dstPitch >= copy->WidthInBytes;
+  changed.parameters = {copy->dstDevice, copy->srcDevice, has_pitch ? copy->WidthInBytes : 0};
+  return CUDA_SUCCESS;
+}
+CUresult cuGraphNodeSetEnabled(CUgraphExec executable, CUgraphNode node, unsigned enabled) {
+  return kernel_of(executable, node).enabled = enabled != 0, CUDA_SUCCESS;
 }
 CUresult cuGraphUpload(CUgraphExec, CUstream) { return CUDA_SUCCESS; }
 CUresult cuGraphExecDestroy(CUgraphExec executable) {
