@@ -98,22 +98,29 @@ def other_goals(result, table, number):
 
 
 def models(result, table, number):
-    """Rates and latencies, by model and system."""
+    """Rates and latencies, by model and machine, and then by system."""
     rows = list(closed(result["rows"]).values())
+    pageable = [r for r in result["rows"] if r.get("memory") == "pageable"]
     parts = []
     for model in dict.fromkeys(r["model"] for r in rows):
-        own = [r for r in rows if r["model"] == model]
-        columns = sorted({(r["where"], r["batch"], r["in_flight"]) for r in own if r["in_flight"] in (1, 8) or r["batch"] > 1})
-        head = [model, *(f"{where}, {f'{count} x batch {batch}' if batch > 1 else f'{count} in flight'}" for where, batch, count in columns)]
-        body = []
-        for system in ("inflight", *SYSTEMS):
-            cells = {(r["where"], r["batch"], r["in_flight"]): r for r in own if r["system"] == system}
-            body.append([system, *(cell(cells.get(column), number) for column in columns)] if cells else None)
-        pageable = {(r["where"], r["batch"], r["in_flight"]): r for r in result["rows"] if r.get("model") == model and r.get("memory") == "pageable"}
-        if pageable:
-            body.insert(1, ["inflight, pageable", *(cell(pageable.get(column), number) for column in columns)])
-        parts.append(table(head, [row for row in body if row]))
+        machines = dict.fromkeys(r.get("at") for r in rows if (r["model"], r["system"]) == (model, "inflight"))
+        for count, at in enumerate(machines, 1):
+            title = f"{model}, machine {count}" if len(machines) > 1 else model
+            own = [r for r in rows + pageable if (r["model"], r.get("at")) == (model, at)]
+            parts.append(systems(title, own, table, number))
     return "Predictions a second; latency in us, p50 / p99:\n\n" + "\n\n".join(parts) if parts else ""
+
+
+def systems(title, rows, table, number):
+    columns = sorted({(r["where"], r["batch"], r["in_flight"]) for r in rows if r["in_flight"] in (1, 8) or r["batch"] > 1})
+    head = [title, *(f"{where}, {f'{count} x batch {batch}' if batch > 1 else f'{count} in flight'}" for where, batch, count in columns)]
+    body = []
+    for system, memory in (("inflight", "pinned"), ("inflight", "pageable"), *((peer, "pinned") for peer in SYSTEMS)):
+        own = [r for r in rows if (r["system"], r.get("memory", "pinned")) == (system, memory)]
+        cells = {(r["where"], r["batch"], r["in_flight"]): r for r in own}
+        if cells:
+            body.append([f"{system}, {memory}" if memory == "pageable" else system, *(cell(cells.get(column), number) for column in columns)])
+    return table(head, body)
 
 
 def cell(row, number):

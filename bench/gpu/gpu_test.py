@@ -356,6 +356,18 @@ class RowsAndRatios(unittest.TestCase):
         self.assertEqual(rows.ratios(found), [{"model": "resnet50", "where": "device", "peer": "torch_compile_graph", "latency_1": 0.5,
                                                "rate_8": 3.0, "rate_8_over_batches": 2.0, "rate_8_over_two_batches": 1.5, "p99_8": 0.5}])  # fmt: skip
         self.assertEqual(rows.ratios(found[:2]), [{"model": "resnet50", "where": "device", "peer": None}])
+        # Ours on the other machine, too: a line for each peer, and of two machines with one peer the last.
+        found += [self.row("inflight", 8, at="other", rate=150.0), self.row("inflight", 8, at="last", rate=50.0), self.row("torch_compile_graph", 8, at="last", rate=25.0)]
+        told = [(row["peer"], row["rate_8"]) for row in rows.ratios(found)]
+        self.assertEqual(told, [("torch_compile_graph", 2.0), ("torch_autotune_graph", 1.5)])
+
+    def test_each_machine_has_a_table(self):
+        found = [self.row("inflight", 8), self.row("inflight", 1, memory="pageable"), self.row("torch_compile_graph", 8), self.row("inflight", 8, at="other")]
+        tables = []
+        gpu_report.models({"rows": found}, lambda head, body: tables.append((head[0], [line[0] for line in body])) or "", str)
+        self.assertEqual(tables, [("resnet50, machine 1", ["inflight", "inflight, pageable", "torch_compile_graph"]), ("resnet50, machine 2", ["inflight"])])
+
+    def test_goals_know_their_models(self):
         self.assertTrue(rows.meets("rate_8", "resnet50", 3.0))
         self.assertFalse(rows.meets("latency_1", "resnet50", 0.66))
         self.assertIsNone(rows.meets("rate_8", "detector", 3.0))
@@ -381,7 +393,7 @@ class RowsAndRatios(unittest.TestCase):
             scripts = {
                 "compute-sanitizer": FAKE_SANITIZER.format(python=sys.executable, calls=calls),
                 "cuda_device_test": FAKE_TESTS,
-                "cuda_backend_test": FAKE_TESTS,
+                "cuda_backend_test": FAKE_TESTS.replace("Hangs", "Two"),
             }
             for name, text in scripts.items():
                 (folder / name).write_text(text)
@@ -414,6 +426,14 @@ class RowsAndRatios(unittest.TestCase):
         listed = "Running main()\nA.\n  B\n  C  # GetParam() = 4-byte object\nAll/D.  # TypeParam = int\n  E/0\n"
         self.assertEqual(sanitizer.names_of(listed), ["A.B", "A.C", "All/D.E/0"])
         self.assertEqual(sanitizer.names_of(""), [])
+
+    def test_what_a_sanitizer_runs_is_there(self):
+        for program, tests in sanitizer.TESTS.items():
+            path = gpu.find_test(BUILD, program)
+            if path is None:
+                self.skipTest(f"{program} is not built")
+            for pattern in ":".join(tests.values()).replace("-", "").split(":"):
+                self.assertTrue(sanitizer.tests_of(path, pattern), f"{program} has no {pattern}")
 
     def test_the_words_of_gpu(self):
         for words in (["--parts", "none"], ["--seconds", "0"], ["--limit-s", "-1"]):

@@ -86,20 +86,20 @@ def closed(rows):
 
 
 def ratios(rows):
-    """Of ours to the best torch graph that was measured on the same machine; without a peer, only what was looked for."""
+    """Of ours to the best torch graph that was measured on the same machine; without a peer, only what was looked for. Of
+    several machines with the same peer, the last one counts."""
     measured = closed(rows)
     found = []
     for name in dict.fromkeys(key[1] for key in measured):
         for where in ("device", "host"):
-            machines = [key[0] for key in measured if key[1:] == (name, "inflight", where, 8, 1)]
-            if not machines:
-                continue
-            with_peer = ((at, s) for at in reversed(machines) for s in reversed(SYSTEMS) if (at, name, s, where, 8, 1) in measured)
-            at, peer = next(with_peer, (machines[-1], None))
-            row = {"model": name, "where": where, "peer": peer}
-            if peer is not None:
-                row.update(ratios_to(measured, at, name, peer, where))
-            found.append(row)
+            machines = {}  # by peer
+            for at in [key[0] for key in measured if key[1:] == (name, "inflight", where, 8, 1)]:
+                machines[next((s for s in reversed(SYSTEMS) if (at, name, s, where, 8, 1) in measured), None)] = at
+            for peer, at in machines.items():
+                if peer is not None:
+                    found.append({"model": name, "where": where, "peer": peer, **ratios_to(measured, at, name, peer, where)})
+                elif len(machines) == 1:
+                    found.append({"model": name, "where": where, "peer": None})
     return found
 
 
