@@ -169,6 +169,8 @@ class Program {
   virtual bool has(Width width) const noexcept { return width != Width::kMedium; }
   // How long a launch of this width takes alone, as compile() measured it; 0: it did not.
   virtual Duration alone(Width /*width*/) const noexcept { return Duration(0); }
+  // The same of one among as many as can run at once.
+  virtual Duration together(Width /*width*/) const noexcept { return Duration(0); }
   virtual Result<std::unique_ptr<BoundProgram>> bind() = 0;
   // What tuning came to; nothing where the backend does not tune.
   virtual std::optional<Tuning> tuning() const { return std::nullopt; }

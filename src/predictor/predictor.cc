@@ -194,6 +194,7 @@ void offer_medium(DevicePart& part) {
   if (at_once <= 1 || at_once >= part.slots) return;
   part.offer.medium_at_once = at_once;
   part.offer.medium_alone = program.alone(Width::kMedium);
+  part.offer.medium_together = program.together(Width::kMedium);
 }
 
 // Compiles the model for the widths of the policy. Where elastic has nothing to choose from, it becomes narrow.

@@ -95,6 +95,10 @@ ServiceTimes::ServiceTimes(const WidthOffer& offer) noexcept {
   means_[index_of(Width::kWide)][0].ns = static_cast<double>(offer.wide_alone.count());
   means_[index_of(Width::kMedium)][0].ns = static_cast<double>(offer.medium_alone.count());
   means_[index_of(Width::kNarrow)][0].ns = static_cast<double>(offer.narrow_alone.count());
+  if (offer.medium_together <= Duration(0)) return;
+  Mean& together = means_[index_of(Width::kMedium)][class_of(Width::kMedium, offer.medium_at_once)];
+  together = {static_cast<double>(offer.medium_together.count()), 1};
+  runs_[index_of(Width::kMedium)] = kFew;
 }
 
 std::size_t ServiceTimes::class_of(Width width, int together) noexcept {
@@ -115,7 +119,7 @@ void ServiceTimes::add(Width width, int together, Warmth warmth, double ns) noex
   } else if (warm == 0) {
     mean.ns = ns;  // until a warm one was measured
   } else {
-    longer += (std::min(ns, kOutlier * (warm + longer)) - warm - longer) * kGain;
+    longer += (std::min(ns, kOutlier * warm) - warm - longer) * kGain;
   }
 }
 
@@ -220,7 +224,7 @@ bool WidthRule::is_due(Width width) const noexcept {
   return since_[index_of(width)] >= launches_until_due(width);
 }
 
-// Whether a queue of a rule that is wider measures the width. At first, a few launches do.
+// Whether a queue of a rule that is wider measures the width. At first, a few launches do, unless compile() has.
 bool WidthRule::is_to_measure(Width width, int waiting) const noexcept {
   return (waiting > 1 && (times_.runs(width) < kFew || to_measure_[index_of(width)] > 0)) ||
          (waiting >= std::max(at_once(width), kFew) && is_due(width));

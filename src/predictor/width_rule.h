@@ -18,13 +18,13 @@ namespace inflight::internal {
 // threads and processors are asleep. The last two make it slower.
 enum class Warmth : std::uint8_t { kWarm, kAfterOther, kAfterIdle };
 
-// What a device offers an elastic predictor. Times are those of a launch that was alone when the model was compiled; 0: it
-// was not measured.
+// What a device offers an elastic predictor. Times are those of a launch when the model was compiled; 0: it was not measured.
 struct WidthOffer {
   Duration wide_alone{0};
   Duration narrow_alone{0};
   int medium_at_once = 0;  // launches; 0: it does not have that width
   Duration medium_alone{0};
+  Duration medium_together{0};  // of medium_at_once
 };
 
 // How long a launch runs, measured on line: recent means, in ns. A launch that is not wide takes longer the more of its
@@ -41,7 +41,7 @@ class ServiceTimes {
   // would take: twice as many need twice the time at most. 0: none was measured.
   double of(Width width, int together) const noexcept;
   double wide() const noexcept { return means_[index_of(Width::kWide)][0].ns; }
-  // How much longer a launch of this width takes that follows one of another,
+  // How much longer a launch of this width takes that follows one of another, at most as long again,
   double after_other(Width width) const noexcept { return after_other_[index_of(width)]; }
   // and one onto a device that has been idle; of another width, if this one has not been measured.
   double after_idle(Width width) const noexcept;

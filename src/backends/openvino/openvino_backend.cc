@@ -78,6 +78,9 @@ class OpenVinoProgram final : public Program {
 
   bool has(Width width) const noexcept override { return compiled_->models[index_of(width)].has_value(); }
   Duration alone(Width width) const noexcept override { return compiled_->alone[index_of(width)]; }
+  Duration together(Width width) const noexcept override {
+    return width == Width::kMedium ? compiled_->medium_together : Duration(0);
+  }
 
   Result<std::unique_ptr<BoundProgram>> bind() override {
     Result<std::unique_ptr<BoundProgram>> slot = internal::bind_openvino(compiled_);
@@ -257,7 +260,7 @@ class OpenVinoBackend final : public Backend {
         }
         INFLIGHT_TRY_ASSIGN(compiled->outputs, ports_of(place->outputs(), model.outputs()));
       }
-      if (options.elastic) internal::keep_what_pays(*compiled);
+      if (options.elastic) internal::keep_what_pays(*compiled, streams_of(Width::kMedium, threads));
     } catch (const std::exception& error) {
       return Status(StatusCode::kInvalidModel, internal::distil_openvino_error(error.what()));
     } catch (...) {

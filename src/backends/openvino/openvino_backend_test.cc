@@ -62,23 +62,40 @@ TEST(OpenVinoBackend, LeavesOutAWideWidthThatDoesNotPay) {
   slot.run(Width::kNarrow);
 }
 
+OnnxModel square_onnx(int side) {
+  return {.nodes = {onnx_node("MatMul", {"x", "x"}, {"y"})},
+          .inputs = {onnx_value("x", testing::kFloat, {side, side})},
+          .outputs = {onnx_value("y", testing::kFloat, {side, side})}};
+}
+
+// Of one stream with one thread, so that eight launches take eight times as long.
+TEST(OpenVinoBackend, ARunOfSeveralEndsWithTheLastOfThem) {
+  ov::Core core;
+  const ov::CompiledModel model = core.compile_model(
+      network(load(square_onnx(512))), "CPU", ov::AnyMap{ov::inference_num_threads(1), ov::num_streams(1)});
+  const std::vector<internal::OpenVinoPort> inputs(1);
+  const Duration one = internal::fastest_run(model, inputs, 1);
+  EXPECT_GT(one, Duration(0));
+  EXPECT_GT(internal::fastest_run(model, inputs, 8), 4 * one);
+}
+
 TEST(OpenVinoBackend, AddsAMediumWidthOnManyThreads) {
   CompileOptions options = f32_both();
   EXPECT_FALSE(compile(load(small_onnx()), options)->has(Width::kMedium)) << "it was not asked for";
   options.elastic = true;
-  EXPECT_FALSE(compile(load(small_onnx()), options)->has(Width::kMedium)) << "it does not pay";
+  const std::shared_ptr<Program> small = compile(load(small_onnx()), options);
+  EXPECT_FALSE(small->has(Width::kMedium)) << "it does not pay";
+  EXPECT_EQ(small->together(Width::kMedium), Duration(0));
   const int threads = make_openvino_backend().value()->capacity();
   if (threads < 8) GTEST_SKIP() << "there are " << threads << " threads";
   constexpr int kSide = 1024;
-  const OnnxModel square{.nodes = {onnx_node("MatMul", {"x", "x"}, {"y"})},
-                         .inputs = {onnx_value("x", testing::kFloat, {kSide, kSide})},
-                         .outputs = {onnx_value("y", testing::kFloat, {kSide, kSide})}};
-  const std::shared_ptr<Program> program = compile(load(square), options);
+  const std::shared_ptr<Program> program = compile(load(square_onnx(kSide)), options);
   ASSERT_TRUE(program->has(Width::kMedium));
   EXPECT_GT(program->concurrency(Width::kMedium), 1);
   EXPECT_LT(program->concurrency(Width::kMedium), threads);
   EXPECT_LT(program->alone(Width::kWide), program->alone(Width::kMedium));
   EXPECT_LT(program->alone(Width::kMedium), program->alone(Width::kNarrow));
+  EXPECT_GT(program->together(Width::kMedium), Duration(0));
   Slot slot(program);
   for (int i = 0; i < kSide * kSide; ++i) slot.input<float>()[i] = static_cast<float>(i % 7);
   slot.run(Width::kNarrow);
@@ -88,12 +105,12 @@ TEST(OpenVinoBackend, AddsAMediumWidthOnManyThreads) {
 }
 
 TEST(OpenVinoBackend, WidthsMustPay) {
-  using internal::AloneDurations;
+  using internal::WidthTimes;
   const auto ms = [](double wide, double medium, double narrow) {
     const auto of = [](double time) { return Duration(std::llround(time * 1e6)); };
-    return AloneDurations{of(wide), of(medium), of(narrow)};
+    return WidthTimes{of(wide), of(medium), of(narrow)};
   };
-  const auto pays = [&](const AloneDurations& alone) {
+  const auto pays = [&](const WidthTimes& alone) {
     const std::array<bool, kWidthCount> which = internal::which_pay(alone);
     EXPECT_TRUE(which[index_of(Width::kNarrow)]);
     return std::pair(which[index_of(Width::kWide)], which[index_of(Width::kMedium)]);

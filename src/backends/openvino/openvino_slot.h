@@ -42,8 +42,8 @@ struct OutputAlias {
   std::size_t index = 0;  // of the input, or of the earlier output
 };
 
-// How long a launch of each width takes alone; 0: it was not measured.
-using AloneDurations = std::array<Duration, kWidthCount>;
+// How long a launch of each width takes; 0: it was not measured.
+using WidthTimes = std::array<Duration, kWidthCount>;
 
 // What all slots of a program share; never changes.
 struct OpenVinoCompiled {
@@ -54,7 +54,8 @@ struct OpenVinoCompiled {
   // Outlives the models. Null: their threads go where the kernel puts them.
   std::shared_ptr<const void> right_to_pin;
   std::array<std::optional<ov::CompiledModel>, kWidthCount> models;
-  AloneDurations alone{};
+  WidthTimes alone{};
+  Duration medium_together{0};  // of a medium launch among as many as run at once; 0: it was not measured
 };
 
 // A slot of a program, with requests of its own.

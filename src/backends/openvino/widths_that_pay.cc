@@ -23,25 +23,21 @@ constexpr std::array<Duration, 3> kAgainAfter = {std::chrono::milliseconds(0), s
 // Of a model that takes less, and for medium alone, at once.
 constexpr Duration kWorthWaitingFor = std::chrono::milliseconds(1);
 
-// The fastest of some runs, after one that is not counted.
-Duration fastest_run(ov::CompiledModel model, const std::vector<OpenVinoPort>& inputs) {
+ov::InferRequest request_on_zeros(ov::CompiledModel& model, const std::vector<OpenVinoPort>& inputs) {
   ov::InferRequest request = model.create_infer_request();
   for (std::size_t i = 0; i < inputs.size(); ++i) {
     ov::Tensor input = request.get_input_tensor(i);
     if (inputs[i].dynamic) input.set_shape(inputs[i].shape);
     std::memset(input.data(), 0, input.get_byte_size());
   }
-  const TimePoint began = steady_clock().now();
-  request.infer();
-  Duration fastest = Duration::max();
-  TimePoint last = steady_clock().now();
-  for (int run = 0; run < kRuns && (run == 0 || last - began < kBudget); ++run) {
-    request.infer();
-    const TimePoint now = steady_clock().now();
-    fastest = std::min(fastest, now - last);
-    last = now;
-  }
-  return fastest;
+  return request;
+}
+
+// One alone runs as a launch does, in the caller's thread.
+void run_all(std::vector<ov::InferRequest>& requests) {
+  if (requests.size() == 1) return requests.front().infer();
+  for (ov::InferRequest& request : requests) request.start_async();
+  for (ov::InferRequest& request : requests) request.wait();
 }
 
 // Whether threads of ours waited for processors so long that other programs have some of them.
@@ -58,7 +54,23 @@ bool pays(Duration wider, Duration narrower) {
 
 }  // namespace
 
-std::array<bool, kWidthCount> which_pay(const AloneDurations& alone, bool crowded) {
+Duration fastest_run(ov::CompiledModel model, const std::vector<OpenVinoPort>& inputs, int at_once) {
+  std::vector<ov::InferRequest> requests;
+  for (int i = 0; i < at_once; ++i) requests.push_back(request_on_zeros(model, inputs));
+  const TimePoint began = steady_clock().now();
+  run_all(requests);
+  Duration fastest = Duration::max();
+  TimePoint last = steady_clock().now();
+  for (int run = 0; run < kRuns && (run == 0 || last - began < kBudget); ++run) {
+    run_all(requests);
+    const TimePoint now = steady_clock().now();
+    fastest = std::min(fastest, now - last);
+    last = now;
+  }
+  return fastest;
+}
+
+std::array<bool, kWidthCount> which_pay(const WidthTimes& alone, bool crowded) {
   const Duration wide = alone[index_of(Width::kWide)];
   const Duration medium = alone[index_of(Width::kMedium)];
   const Duration narrow = alone[index_of(Width::kNarrow)];
@@ -67,7 +79,7 @@ std::array<bool, kWidthCount> which_pay(const AloneDurations& alone, bool crowde
   return {wide_pays, wide_pays && pays(wide, medium) && pays(medium, narrow), true};
 }
 
-void keep_what_pays(OpenVinoCompiled& compiled) {
+void keep_what_pays(OpenVinoCompiled& compiled, int medium_at_once) {
   bool crowded = true;  // in every round
   const auto is_left_out = [&](Width width) {
     return compiled.models[index_of(width)].has_value() && !which_pay(compiled.alone)[index_of(width)];
@@ -78,7 +90,7 @@ void keep_what_pays(OpenVinoCompiled& compiled) {
       const Duration waited = run_delay();
       for (std::size_t i = 0; i < kWidthCount; ++i) {
         if (!compiled.models[i].has_value()) continue;
-        const Duration fastest = fastest_run(*compiled.models[i], compiled.inputs);
+        const Duration fastest = fastest_run(*compiled.models[i], compiled.inputs, 1);
         compiled.alone[i] = round == 0 ? fastest : std::min(compiled.alone[i], fastest);
       }
       crowded = crowded && is_crowded(run_delay() - waited, steady_clock().now() - began);
@@ -94,6 +106,13 @@ void keep_what_pays(OpenVinoCompiled& compiled) {
   const std::array<bool, kWidthCount> pays = which_pay(compiled.alone, crowded);
   for (std::size_t i = 0; i < kWidthCount; ++i) {
     if (!pays[i]) compiled.models[i].reset();
+  }
+  const std::optional<ov::CompiledModel>& medium = compiled.models[index_of(Width::kMedium)];
+  if (crowded || !medium.has_value()) return;  // beside other programs it would be of that moment
+  try {
+    compiled.medium_together = fastest_run(*medium, compiled.inputs, medium_at_once);
+  } catch (const std::exception&) {
+    compiled.medium_together = Duration(0);  // the predictor measures it on line
   }
 }
 

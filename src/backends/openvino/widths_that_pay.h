@@ -3,6 +3,8 @@
 #pragma once
 
 #include <array>
+#include <openvino/runtime/compiled_model.hpp>
+#include <vector>
 
 #include "backends/openvino/openvino_slot.h"
 #include "inflight/clock.h"
@@ -18,12 +20,18 @@ inline constexpr Duration kWiderMustSave = std::chrono::microseconds(200);
 // pays against narrow. Medium needs wide, and pays against both.
 //   crowded   other threads had the processors meanwhile, so that the times say nothing: all pay, but of a model so small that
 //             none can
-std::array<bool, kWidthCount> which_pay(const AloneDurations& alone, bool crowded = false);
+std::array<bool, kWidthCount> which_pay(const WidthTimes& alone, bool crowded = false);
+
+// The fastest of a few runs on zeros, within 0.1 s, after one that is not counted.
+//   at_once   launches of which a run consists
+//   throws    std::exception: a run failed
+Duration fastest_run(ov::CompiledModel model, const std::vector<OpenVinoPort>& inputs, int at_once);
 
 // Runs each width a few times on zeros, 0.1 s each at most but for a model whose two runs take longer, and all of them up to four
-// times, within 2 s, if one does not pay. Keeps the shortest times in `compiled`, and leaves out the widths that do not pay. A model that refuses
-// zeros keeps narrow alone, and one that was measured on a crowded machine keeps all.
+// times, within 2 s, if one does not pay. Keeps the shortest times in `compiled`, and leaves out the widths that do not pay. A
+// model that refuses zeros keeps narrow alone, and one that was measured on a crowded machine keeps all. If medium
+// pays, as many of it as run at once are measured together.
 // Requires that wide and narrow are compiled.
-void keep_what_pays(OpenVinoCompiled& compiled);
+void keep_what_pays(OpenVinoCompiled& compiled, int medium_at_once);
 
 }  // namespace inflight::internal
