@@ -41,7 +41,7 @@ class ServiceTimes {
   // would take: twice as many need twice the time at most. 0: none was measured.
   double of(Width width, int together) const noexcept;
   double wide() const noexcept { return means_[index_of(Width::kWide)][0].ns; }
-  // How much longer a launch of this width takes that follows one of another, at most as long again,
+  // How much longer, at most twice as long in all, a launch of this width takes that follows one of another,
   double after_other(Width width) const noexcept { return after_other_[index_of(width)]; }
   // and one onto a device that has been idle; of another width, if this one has not been measured.
   double after_idle(Width width) const noexcept;

@@ -37,11 +37,7 @@ class OpenVinoSlot final : public BoundProgram {
     for (std::optional<Request>& request : requests_) {
       if (!request.has_value()) continue;
       try {
-        for (std::size_t i = 0; i < compiled_->inputs.size(); ++i) {
-          ov::Tensor input = request->request.get_input_tensor(i);
-          if (compiled_->inputs[i].dynamic) input.set_shape(compiled_->inputs[i].shape);
-          std::memset(input.data(), 0, input.get_byte_size());
-        }
+        set_zeros(request->request, compiled_->inputs);
         request->request.infer();
       } catch (const std::exception&) {
         // A network may refuse zeros; a frame that fails reports its own failure.
@@ -240,6 +236,14 @@ class OpenVinoSlot final : public BoundProgram {
 };
 
 }  // namespace
+
+void set_zeros(ov::InferRequest& request, const std::vector<OpenVinoPort>& inputs) {
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    ov::Tensor input = request.get_input_tensor(i);
+    if (inputs[i].dynamic) input.set_shape(inputs[i].shape);
+    std::memset(input.data(), 0, input.get_byte_size());
+  }
+}
 
 Result<std::unique_ptr<BoundProgram>> bind_openvino(std::shared_ptr<const OpenVinoCompiled> compiled) {
   auto slot = std::make_unique<OpenVinoSlot>(std::move(compiled));

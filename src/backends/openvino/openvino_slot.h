@@ -8,6 +8,7 @@
 #include <memory>
 #include <openvino/runtime/compiled_model.hpp>
 #include <openvino/runtime/core.hpp>
+#include <openvino/runtime/infer_request.hpp>
 #include <optional>
 #include <string>
 #include <vector>
@@ -57,6 +58,9 @@ struct OpenVinoCompiled {
   WidthTimes alone{};
   Duration medium_together{0};  // of a medium launch among as many as run at once; 0: it was not measured
 };
+
+// Fills the inputs of a request with zeros.
+void set_zeros(ov::InferRequest& request, const std::vector<OpenVinoPort>& inputs);
 
 // A slot of a program, with requests of its own.
 //   errors   kDeviceError: OpenVINO cannot make the requests

@@ -20,6 +20,8 @@ inline Model load(const OnnxModel& onnx, const ModelOptions& options = {}) {
   return Model::load_bytes(std::as_bytes(std::span(bytes.data(), bytes.size())), "m", options).value();
 }
 
+inline CompileOptions f32_both() { return {Precision::kF32, {Width::kWide, Width::kNarrow}, 0}; }
+
 inline std::shared_ptr<Program> compile(const Model& model, const CompileOptions& options = {}) {
   return make_openvino_backend().value()->compile(model, options).value();
 }

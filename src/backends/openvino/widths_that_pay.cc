@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cstring>
 #include <exception>
 #include <openvino/runtime/infer_request.hpp>
 #include <thread>
@@ -22,16 +21,6 @@ constexpr std::array<Duration, 3> kAgainAfter = {std::chrono::milliseconds(0), s
                                                  std::chrono::milliseconds(1500)};
 // Of a model that takes less, and for medium alone, at once.
 constexpr Duration kWorthWaitingFor = std::chrono::milliseconds(1);
-
-ov::InferRequest request_on_zeros(ov::CompiledModel& model, const std::vector<OpenVinoPort>& inputs) {
-  ov::InferRequest request = model.create_infer_request();
-  for (std::size_t i = 0; i < inputs.size(); ++i) {
-    ov::Tensor input = request.get_input_tensor(i);
-    if (inputs[i].dynamic) input.set_shape(inputs[i].shape);
-    std::memset(input.data(), 0, input.get_byte_size());
-  }
-  return request;
-}
 
 // One alone runs as a launch does, in the caller's thread.
 void run_all(std::vector<ov::InferRequest>& requests) {
@@ -56,7 +45,10 @@ bool pays(Duration wider, Duration narrower) {
 
 Duration fastest_run(ov::CompiledModel model, const std::vector<OpenVinoPort>& inputs, int at_once) {
   std::vector<ov::InferRequest> requests;
-  for (int i = 0; i < at_once; ++i) requests.push_back(request_on_zeros(model, inputs));
+  for (int i = 0; i < at_once; ++i) {
+    requests.push_back(model.create_infer_request());
+    set_zeros(requests.back(), inputs);
+  }
   const TimePoint began = steady_clock().now();
   run_all(requests);
   Duration fastest = Duration::max();
