@@ -132,7 +132,7 @@ Status GpuSlot::capture_copies(Width width, GraphCopy::Direction direction) {
     if (!by_engine(width, i)) continue;
     const GraphCopy::Ends ends{staging_.address() + staging_offsets_[i], arrays_[i].tensor, arrays_[i].bytes};
     INFLIGHT_TRY_ASSIGN(GraphCopy copy, GraphCopy::capture(*program_->device_, stream(), direction, ends));
-    graphs_[index_of(width)].copies.push_back({i, std::move(copy)});
+    graphs_[index_of(width)].copies.push_back({i, copy});
   }
   return Status();
 }
