@@ -55,7 +55,7 @@ struct SimulatedLoad {
   // How much longer narrow launches take that start before another ends after a wide one.
   double after_wide = 0;
   double after_idle = 0;  // how much longer a launch takes that finds nothing running for the last kAwake
-  bool measured = true;   // each width alone, and medium at its capacity, when the model was compiled
+  bool measured = true;   // each width alone and at its capacity, when the model was compiled
   unsigned seed = 1;
   Rule rule = {};  // in place of the scheduler's
 };
@@ -183,6 +183,7 @@ class LoadSimulator {
     if (load_.measured) {
       options.offer.wide_alone = at_ms(model_.wide) - at_ms(0);
       options.offer.narrow_alone = at_ms(model_.narrow_alone) - at_ms(0);
+      if (options.slots == model_.cores) options.offer.narrow_together = at_ms(model_.narrow_full) - at_ms(0);
       options.offer.medium_alone = at_ms(model_.medium_alone) - at_ms(0);
       options.offer.medium_together = at_ms(model_.medium_full) - at_ms(0);
     }

@@ -81,7 +81,7 @@ constexpr double eighth_power(double x) {
 // it turns back to wide, which has the lower median, as soon as the two are equal. With many cores they are far apart but
 // for a few loads, and turning to and fro costs more than staying narrow.
 //   at_once   of the narrower width
-double lower_bound_of(int at_once) { return eighth_power(0.7 + 0.6 / std::max(at_once, 2)); }
+double lower_bound_of(int at_once) { return eighth_power(0.8 + 0.4 / std::max(at_once, 2)); }
 
 constexpr bool is_narrower(Width width, Width than) { return index_of(width) > index_of(than); }
 
@@ -91,14 +91,17 @@ double ns_of_time(TimePoint when) { return static_cast<double>(when.time_since_e
 
 // ---- ServiceTimes
 
-ServiceTimes::ServiceTimes(const WidthOffer& offer) noexcept {
-  means_[index_of(Width::kWide)][0].ns = static_cast<double>(offer.wide_alone.count());
-  means_[index_of(Width::kMedium)][0].ns = static_cast<double>(offer.medium_alone.count());
-  means_[index_of(Width::kNarrow)][0].ns = static_cast<double>(offer.narrow_alone.count());
-  if (offer.medium_together <= Duration(0)) return;
-  Mean& together = means_[index_of(Width::kMedium)][class_of(Width::kMedium, offer.medium_at_once)];
-  together = {static_cast<double>(offer.medium_together.count()), 1};
-  runs_[index_of(Width::kMedium)] = kFew;
+ServiceTimes::ServiceTimes(int narrow_at_once, const WidthOffer& offer) noexcept {
+  const auto measured = [&](Width width, int together, Duration time) {
+    if (time <= Duration(0)) return;
+    means_[index_of(width)][class_of(width, together)] = {static_cast<double>(time.count()), kFew};
+    if (together > 1) runs_[index_of(width)] = kFew;
+  };
+  measured(Width::kWide, 1, offer.wide_alone);
+  measured(Width::kMedium, 1, offer.medium_alone);
+  measured(Width::kMedium, offer.medium_at_once, offer.medium_together);
+  measured(Width::kNarrow, 1, offer.narrow_alone);
+  measured(Width::kNarrow, narrow_at_once, offer.narrow_together);
 }
 
 std::size_t ServiceTimes::class_of(Width width, int together) noexcept {
@@ -184,7 +187,7 @@ void ShadowQueue::clear(double now) noexcept {
 
 WidthRule::WidthRule(int at_once, const WidthOffer& offer)
     : at_once_{1, offer.medium_at_once, at_once},
-      times_(offer),
+      times_(at_once, offer),
       shadows_{ShadowQueue(1), ShadowQueue(std::max(offer.medium_at_once, 1)), ShadowQueue(at_once)} {
   doubts_.fill(1);
 }

@@ -22,17 +22,19 @@ enum class Warmth : std::uint8_t { kWarm, kAfterOther, kAfterIdle };
 struct WidthOffer {
   Duration wide_alone{0};
   Duration narrow_alone{0};
-  int medium_at_once = 0;  // launches; 0: it does not have that width
+  Duration narrow_together{0};  // of as many as may run at once
+  int medium_at_once = 0;       // launches; 0: it does not have that width
   Duration medium_alone{0};
-  Duration medium_together{0};  // of medium_at_once
+  Duration medium_together{0};
 };
 
 // How long a launch runs, measured on line: recent means, in ns. A launch that is not wide takes longer the more of its
 // width run beside it, so there is a mean for each power of two of them.
 class ServiceTimes {
  public:
-  //   offer   its times count for each width until one of its launches has ended
-  explicit ServiceTimes(const WidthOffer& offer = {}) noexcept;
+  //   narrow_at_once   how many narrow launches may run together
+  //   offer            its times count as the first measurements
+  explicit ServiceTimes(int narrow_at_once = 1, const WidthOffer& offer = {}) noexcept;
   //   together   launches of the width that ran at once, this one included; without meaning for a wide launch
   void add(Width width, int together, Warmth warmth, double ns) noexcept;
   // The next few measurements of wide launches count as the first ones do.

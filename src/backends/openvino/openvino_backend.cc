@@ -78,9 +78,7 @@ class OpenVinoProgram final : public Program {
 
   bool has(Width width) const noexcept override { return compiled_->models[index_of(width)].has_value(); }
   Duration alone(Width width) const noexcept override { return compiled_->alone[index_of(width)]; }
-  Duration together(Width width) const noexcept override {
-    return width == Width::kMedium ? compiled_->medium_together : Duration(0);
-  }
+  Duration together(Width width) const noexcept override { return compiled_->together[index_of(width)]; }
 
   Result<std::unique_ptr<BoundProgram>> bind() override {
     Result<std::unique_ptr<BoundProgram>> slot = internal::bind_openvino(compiled_);
@@ -260,7 +258,7 @@ class OpenVinoBackend final : public Backend {
         }
         INFLIGHT_TRY_ASSIGN(compiled->outputs, ports_of(place->outputs(), model.outputs()));
       }
-      if (options.elastic) internal::keep_what_pays(*compiled, streams_of(Width::kMedium, threads));
+      if (options.elastic) internal::keep_what_pays(*compiled);
     } catch (const std::exception& error) {
       return Status(StatusCode::kInvalidModel, internal::distil_openvino_error(error.what()));
     } catch (...) {

@@ -56,7 +56,7 @@ struct OpenVinoCompiled {
   std::shared_ptr<const void> right_to_pin;
   std::array<std::optional<ov::CompiledModel>, kWidthCount> models;
   WidthTimes alone{};
-  Duration medium_together{0};  // of a medium launch among as many as run at once; 0: it was not measured
+  WidthTimes together{};  // among as many as run at once
 };
 
 // Fills the inputs of a request with zeros.

@@ -41,6 +41,20 @@ bool pays(Duration wider, Duration narrower) {
          static_cast<double>(narrower.count()) >= kWiderMustGain * static_cast<double>(wider.count());
 }
 
+// Where a run fails, the predictor measures on line.
+void measure_together(OpenVinoCompiled& compiled) {
+  try {
+    for (const Width width : {Width::kMedium, Width::kNarrow}) {
+      const std::optional<ov::CompiledModel>& model = compiled.models[index_of(width)];
+      if (!model.has_value()) continue;
+      const int at_once = model->get_property(ov::num_streams).num;
+      compiled.together[index_of(width)] = fastest_run(*model, compiled.inputs, at_once);
+    }
+  } catch (const std::exception&) {
+    compiled.together = {};
+  }
+}
+
 }  // namespace
 
 Duration fastest_run(ov::CompiledModel model, const std::vector<OpenVinoPort>& inputs, int at_once) {
@@ -71,7 +85,7 @@ std::array<bool, kWidthCount> which_pay(const WidthTimes& alone, bool crowded) {
   return {wide_pays, wide_pays && pays(wide, medium) && pays(medium, narrow), true};
 }
 
-void keep_what_pays(OpenVinoCompiled& compiled, int medium_at_once) {
+void keep_what_pays(OpenVinoCompiled& compiled) {
   bool crowded = true;  // in every round
   const auto is_left_out = [&](Width width) {
     return compiled.models[index_of(width)].has_value() && !which_pay(compiled.alone)[index_of(width)];
@@ -99,13 +113,8 @@ void keep_what_pays(OpenVinoCompiled& compiled, int medium_at_once) {
   for (std::size_t i = 0; i < kWidthCount; ++i) {
     if (!pays[i]) compiled.models[i].reset();
   }
-  const std::optional<ov::CompiledModel>& medium = compiled.models[index_of(Width::kMedium)];
-  if (crowded || !medium.has_value()) return;  // beside other programs it would be of that moment
-  try {
-    compiled.medium_together = fastest_run(*medium, compiled.inputs, medium_at_once);
-  } catch (const std::exception&) {
-    compiled.medium_together = Duration(0);  // the predictor measures it on line
-  }
+  if (crowded || !pays[index_of(Width::kWide)]) return;  // beside other programs it would be of that moment
+  measure_together(compiled);
 }
 
 }  // namespace inflight::internal
