@@ -8,6 +8,7 @@ import os
 import pathlib
 import platform
 import subprocess
+import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
@@ -57,6 +58,19 @@ def parser():
     words.add_argument("build", type=pathlib.Path)
     words.add_argument("--json", type=pathlib.Path)
     return words
+
+
+def inflight(build, *words):
+    """What `inflight WORDS --json FILE` writes, and "peak_mb", its memory in RAM at most. Ends the program if it fails."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder) / "result.json"
+        command = [str(word) for word in (build / "src/cli/inflight", *words, "--json", path)]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode != 0:
+            raise SystemExit(f"{' '.join(command)}: exit {process.returncode}")
+        return {**json.loads(path.read_text()), "peak_mb": usage.ru_maxrss / 1024}
 
 
 OUTCOMES = ("completed", "failed", "rejected", "dropped", "expired", "cancelled", "in_flight")

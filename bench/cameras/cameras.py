@@ -6,11 +6,8 @@ usage: cameras.py BUILD_FOLDER [--json FILE] [--seconds S]
 What the machine does is measured first, with the same 60 sources, each as fast as its frames are accepted.
 """
 
-import json
 import pathlib
-import subprocess
 import sys
-import tempfile
 
 sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent))
 import environment
@@ -18,12 +15,8 @@ import environment
 SHARE = 0.8
 
 
-def run(inflight, cameras, fps, policy, seconds):
-    with tempfile.TemporaryDirectory() as folder:
-        path = pathlib.Path(folder) / "run.json"
-        command = [inflight, "run", "--streams", str(cameras), "--fps", f"{fps:g}", "--policy", policy, "--duration", str(seconds), "--json", path]
-        subprocess.run([str(word) for word in command], check=True, stdout=subprocess.DEVNULL)
-        result = json.loads(path.read_text())
+def run(build, cameras, fps, policy, seconds):
+    result = environment.inflight(build, "run", "--streams", cameras, "--fps", f"{fps:g}", "--policy", policy, "--duration", seconds)
     environment.check_outcomes(result, result["submitted"])
     return result
 
@@ -52,11 +45,10 @@ def main():
     parser = environment.parser()
     parser.add_argument("--seconds", type=int, default=20)
     arguments = parser.parse_args()
-    inflight = arguments.build / "src/cli/inflight"
     rows = []
     for cameras, fps, policy in ((60, 0, "block"), (60, None, "keep-latest"), (4, 30, "reject")):
         fps = round(SHARE * rows[0]["completed_per_s"] / cameras, 2) if fps is None else fps
-        rows.append(row(run(inflight, cameras, fps, policy, arguments.seconds), fps, policy))
+        rows.append(row(run(arguments.build, cameras, fps, policy, arguments.seconds), fps, policy))
     environment.publish({**environment.head("cameras"), "seconds": arguments.seconds, "rows": rows}, arguments.json)
     return 0
 

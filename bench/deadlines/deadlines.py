@@ -6,11 +6,8 @@ Writes what `inflight bench` measured, on the same plans.
 usage: deadlines.py BUILD_FOLDER --model FILE [--seconds S] [--rounds N] [--json FILE]
 """
 
-import json
 import pathlib
-import subprocess
 import sys
-import tempfile
 
 sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent))
 import environment
@@ -21,14 +18,8 @@ POLICIES = {"admit all": [], "refuse late": ["--refuse-late"]}
 
 
 def measure(arguments, *words):
-    """The file that `inflight bench` writes."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = pathlib.Path(folder) / "bench.json"
-        command = [arguments.build / "src/cli/inflight", "bench", arguments.model, "--precision", "f32", "--json", path, *words]
-        done = subprocess.run([str(word) for word in command], stdout=subprocess.DEVNULL)
-        if done.returncode != 0:
-            raise SystemExit(f"deadlines: inflight bench: exit {done.returncode}")
-        return json.loads(path.read_text())
+    words = ("--precision", "f32", "--in-flight", 16, "--duration", arguments.seconds, *words)
+    return environment.inflight(arguments.build, "bench", arguments.model, *words)["rows"]
 
 
 def main():
@@ -37,14 +28,14 @@ def main():
     parser.add_argument("--seconds", type=int, default=10)
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
-    flood = measure(arguments, "--in-flight", 16, "--loads", 5, "--duration", 5)
-    threads, capacity = flood["rows"][0]["threads"], flood["rows"][0]["completed_per_s"]
+    flood = measure(arguments, "--loads", 5)[0]
+    threads, capacity = flood["threads"], flood["completed_per_s"]
     service_ms = 1e3 * threads / capacity
     rows = []
     for turn in range(arguments.rounds):
         for policy, words in POLICIES.items():
-            found = measure(arguments, "--in-flight", 16, "--rates", f"{OVERLOAD * capacity:.3f}", "--seed", turn + 1, "--duration", arguments.seconds,
-                            "--deadline-ms", f"{SERVICE_TIMES * service_ms:.3f}", *words)["rows"][-1]  # fmt: skip
+            found = measure(arguments, "--rates", f"{OVERLOAD * capacity:.3f}", "--seed", turn + 1,
+                            "--deadline-ms", f"{SERVICE_TIMES * service_ms:.3f}", *words)[-1]  # fmt: skip
             environment.check_bench_row(found)
             rows.append({**found, "model": arguments.model.stem, "policy": policy, "round": turn})
     head = {**environment.head("deadlines"), "seconds": arguments.seconds, "capacity": capacity, "service_ms": round(service_ms, 3)}

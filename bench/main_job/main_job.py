@@ -8,12 +8,10 @@ counts from the moment at which a frame was due, submit from call to return.
 """
 
 import json
-import os
 import pathlib
 import statistics
 import subprocess
 import sys
-import tempfile
 
 sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent))
 import environment
@@ -26,18 +24,9 @@ SCENARIOS = {
 }
 
 
-def run_once(inflight, arguments, seconds):
-    """The run's own statistics, and its peak memory."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = pathlib.Path(folder) / "run.json"
-        command = [inflight, "run", *arguments, "--duration", str(seconds), "--limit", "8", "--json", str(path)]
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        _, status, usage = os.wait4(process.pid, 0)
-        if status != 0:
-            raise SystemExit(f"main_job: {' '.join(command)}: exit {os.waitstatus_to_exitcode(status)}")
-        result = json.loads(path.read_text())
+def run_once(build, words, seconds):
+    result = environment.inflight(build, "run", *words, "--duration", seconds, "--limit", 8)
     environment.check_outcomes(result, result["submitted"])
-    result["peak_mb"] = usage.ru_maxrss / 1024
     return result
 
 
@@ -82,11 +71,10 @@ def main():
     parser.add_argument("--repetitions", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=10)
     arguments = parser.parse_args()
-    inflight = str(arguments.build / "src/cli/inflight")
     runs = {name: [] for name in SCENARIOS}
     for _ in range(arguments.repetitions):
         for name, words in SCENARIOS.items():
-            runs[name].append(run_once(inflight, words, arguments.seconds))
+            runs[name].append(run_once(arguments.build, words, arguments.seconds))
     result = {
         **environment.head("main_job"),
         "seconds": arguments.seconds,

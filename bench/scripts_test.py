@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The benchmarks that only run `inflight`, for a second each: what they measure is what their tables are made of.
+
+usage: scripts_test.py BUILD_FOLDER MODEL
+"""
+
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+import unittest
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.append(str(HERE))
+import environment
+import report
+
+BUILD, MODEL = sys.argv[1:3]
+
+
+class ScriptsTest(unittest.TestCase):
+    def measure(self, name, *words):
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder) / "result.json"
+            command = [sys.executable, HERE / name / f"{name}.py", BUILD, *words, "--seconds", "1", "--json", path]
+            done = subprocess.run([str(word) for word in command], capture_output=True, text=True)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            result = json.loads(path.read_text())
+        self.assertEqual(result["benchmark"], name)
+        return result
+
+    def test_the_main_job(self):
+        result = self.measure("main_job", "--repetitions", "1")
+        self.assertEqual([row["completed"] + row["rejected"] for row in result["rows"]], [row["submitted"] for row in result["rows"]])
+        self.assertTrue(all(row["accuracy"] > 0.9 and row["peak_mb"] > 1 for row in result["rows"]), result)
+        self.assertIn("5,000 fps, reject", report.main_job(result))
+
+    def test_cameras(self):
+        result = self.measure("cameras")
+        flooded, shared, few = result["rows"]
+        self.assertEqual((flooded["cameras"], shared["cameras"], few["cameras"]), (60, 60, 4))
+        self.assertAlmostEqual(shared["fps"], 0.8 * flooded["completed_per_s"] / 60, places=2)
+        self.assertIn("keep-latest", report.cameras(result))
+
+    def test_deadlines(self):
+        result = self.measure("deadlines", "--model", MODEL, "--rounds", "1")
+        all_admitted, late_refused = result["rows"]
+        self.assertEqual(all_admitted["planned"], late_refused["planned"], "they are on the same plan")
+        self.assertGreater(late_refused["rejected"], 0)
+        self.assertAlmostEqual(all_admitted["rate"], 2 * result["capacity"], delta=0.1 * result["capacity"])
+        self.assertIn("refuse late", report.deadlines(result))
+
+    def test_an_overload(self):
+        result = self.measure("overload", "--model", MODEL, "--rate", "100000")
+        peak, over = result["rows"]
+        self.assertGreater(over["missed"], 0)
+        self.assertGreater(peak["completed_per_s"], 0)
+        self.assertTrue(result["memory"])
+
+    def test_a_run_that_fails_is_named(self):
+        with self.assertRaisesRegex(SystemExit, "inflight run --streams 0 .*: exit 2"):
+            environment.inflight(pathlib.Path(BUILD), "run", "--streams", 0)
+
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv[:1])
