@@ -136,9 +136,11 @@ def share(result):
 def load(result):
     """Medians and 99th percentiles by load, a table for each model and precision."""
     rows = result["rows"]
+    names = {"openvino": "OpenVINO", "onnxruntime": "ONNX Runtime", "mxnet": "MXNet"}
+    versions = ", ".join(f"{names[name]} {version}" for name, version in result["versions"].items() if name in names)
     parts = [
-        f"Latency under load, ms from the planned arrival, p50 / p99; {result['machine']}; OpenVINO "
-        f"{result['versions']['openvino']}; {result['date']}, commit {result['commit']}; Poisson arrivals, {result['seconds']:g} s a run; "
+        f"Latency under load, ms from the planned arrival, p50 / p99; {result['machine']}; {versions}; "
+        f"{result['date']}, commit {result['commit']}; Poisson arrivals, {result['seconds']:g} s a run; "
         "the load is a share of what OpenVINO's THROUGHPUT hint completes. All systems took turns on the same plans. A dash: more "
         "frames were missed than the quantile allows."
     ]
@@ -228,7 +230,7 @@ def python(result):
 
 # In the order in which they stand.
 REPORTS = {
-    "main_job": main_job, "load": load, "load_16_cores": load, "cameras": cameras, "overload": overload, "deadlines": deadlines, "gpu": gpu, "gpu_endurance": gpu, "gpu_sanitizer": gpu, "python": python, "share": share, "engine": engine,
+    "main_job": main_job, "load": load, "load_16_cores": load, "load_peers": load, "cameras": cameras, "overload": overload, "deadlines": deadlines, "gpu": gpu, "gpu_endurance": gpu, "gpu_sanitizer": gpu, "python": python, "share": share, "engine": engine,
     "engine_16_cores": engine_16_cores,
 }  # fmt: skip
 

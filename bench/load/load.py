@@ -248,12 +248,15 @@ def pack(places, folder):
     say(f"packed into {folder}")
 
 
-def head():
+def head(systems):
     if PACKED:
         told = json.loads((HERE / "packed.json").read_text())
         environment.commit, environment.pinned = lambda: told["commit"], lambda: told["pins"]
     result = environment.head("load")
     result["machine"] = f"{environment.cpu_model()}, {len(os.sched_getaffinity(0))} processors"
+    for peer in ("onnxruntime", "mxnet"):
+        if any(name.startswith(peer) for name in systems):
+            result["versions"][peer] = environment.pinned()[peer]
     return result
 
 
@@ -295,7 +298,7 @@ def main():
     if arguments.pack:
         pack(places, arguments.pack)
         return
-    result = {**head(), "seconds": arguments.seconds, "frames": arguments.frames, "limit": arguments.limit, "rows": [], "details": []}
+    result = {**head(arguments.systems), "seconds": arguments.seconds, "frames": arguments.frames, "limit": arguments.limit, "rows": [], "details": []}
     if arguments.append and arguments.json and arguments.json.exists():
         result = {**json.loads(arguments.json.read_text()), "details": []}
         if arguments.html and arguments.html.exists():
