@@ -25,7 +25,7 @@ struct WidthOffer {
   Duration narrow_together{0};  // of as many as may run at once
   int medium_at_once = 0;       // launches; 0: it does not have that width
   Duration medium_alone{0};
-  Duration medium_together{0};
+  Duration medium_together{0};  // of medium_at_once
 };
 
 // How long a launch runs, measured on line: recent means, in ns. A launch that is not wide takes longer the more of its
