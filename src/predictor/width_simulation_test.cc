@@ -2,6 +2,8 @@
 // The choice of width against both fixed widths, on simulated time.
 #include <gtest/gtest.h>
 
+#include <string_view>
+
 #include "predictor/width_points.h"
 
 namespace inflight::internal::testing {
@@ -20,6 +22,11 @@ void expect_envelope(const SimulatedModel& model, const Point& point, const Simu
   EXPECT_LE(elastic.p50, envelope.p50_bound());
 }
 
+bool is(const SimulatedModel& model, const Point& point, std::string_view model_name,
+        std::string_view point_name) {
+  return model.name == model_name && point.name == point_name;
+}
+
 TEST(WidthSimulation, PoissonArrivalsAreOnTheLowerEnvelope) {
   for (const SimulatedModel& model : kModels) {
     for (const Point& point : poisson_points(model)) {
@@ -34,11 +41,10 @@ TEST(WidthSimulation, SteadyCamerasAreOnTheLowerEnvelope) {
     for (const Point& point : camera_points(model)) {
       // ADR 11: 30 cameras with fixed phases, whose frames come together for seconds, 1.43 times the better width; and 4 that
       // wait for the end of narrow launches in each period, and then join them, 1.52. 1.1 is wanted.
-      const bool together =
-          model.name == std::string("SqueezeNet f32, 16 cores") && point.name == "30 cameras at 45 %";
-      const bool in_vain = model.name == std::string("SqueezeNet bf16, 16 cores with medium") &&
-                           point.name == "4 cameras at 45 %";
-      expect_envelope(model, point, {.seed = seed()}, together ? 1.5 : in_vain ? 1.6 : 0);
+      double known_miss = 0;
+      if (is(model, point, "SqueezeNet f32, 16 cores", "30 cameras at 45 %")) known_miss = 1.5;
+      if (is(model, point, "SqueezeNet bf16, 16 cores with medium", "4 cameras at 45 %")) known_miss = 1.6;
+      expect_envelope(model, point, {.seed = seed()}, known_miss);
     }
   }
 }
@@ -67,15 +73,13 @@ TEST(WidthSimulation, WhatAChangeOfWidthCostsKeepsItOnTheLowerEnvelope) {
       for (const double cost : {0.5, 1.0}) {  // of narrow_alone; 0.1 to 1 were measured
         // ADR 11: the rule is wide for 60 frames just before the busiest moment, 1.27 times the better width, and 1.103. 1.1
         // is wanted.
-        const bool unlucky = cost == 1 && model.name == std::string("SqueezeNet f32, 2 cores") &&
-                             point.name == "Poisson at 90 %";
-        const bool near = cost == 1 && model.name == std::string("ResNet-50 f32, 16 cores with medium") &&
-                          point.name == "Poisson at 30 %";
+        double known_miss = 0;
+        if (cost == 1 && is(model, point, "SqueezeNet f32, 2 cores", "Poisson at 90 %")) known_miss = 1.3;
+        if (cost == 1 && is(model, point, "ResNet-50 f32, 16 cores with medium", "Poisson at 30 %"))
+          known_miss = 1.11;
         expect_envelope(model, point,
                         {.variation = 0.2, .after_wide = cost * model.narrow_alone, .seed = seed()},
-                        unlucky ? 1.3
-                        : near  ? 1.11
-                                : 0);
+                        known_miss);
       }
     }
   }
@@ -298,7 +302,10 @@ TEST(WidthSimulation, SlowWideLaunchesAreForgottenSoonAfterTheyEnd) {
     simulator.set_model(model);
     int until_wide = 0;
     for (; until_wide < 2000 && simulator.ends().back().width != Width::kWide; ++until_wide) one_at_a_time(1);
-    EXPECT_LE(until_wide, 256) << model.name;  // a doubt comes after 64 launches, or a few times as many
+    // Doubts of wide that were wrong put the next one off: with these two 208 and 231 were measured.
+    const std::string_view name = model.name;
+    const bool late_doubt = name == "ResNet-50 f32, 2 cores" || name == "SqueezeNet f32, 2 busy cores";
+    EXPECT_LE(until_wide, late_doubt ? 256 : 200) << name;
     one_at_a_time(300);
     EXPECT_EQ(simulator.ends().back().width, Width::kWide) << model.name;
   }
