@@ -54,8 +54,9 @@ struct SimulatedLoad {
   double variation = 0;  // of service times: standard deviation / mean, lognormal
   // How much longer narrow launches take that start before another ends after a wide one.
   double after_wide = 0;
-  double after_idle = 0;  // how much longer a launch takes that finds nothing running for the last kAwake
-  bool measured = true;   // each width alone and at its capacity, when the model was compiled
+  double after_idle = 0;    // how much longer a launch takes that finds nothing running for the last kAwake
+  bool measured = true;     // each width alone and at its capacity, when the model was compiled
+  double narrow_error = 1;  // the narrow time at its capacity that was measured then, in true ones
   unsigned seed = 1;
   Rule rule = {};  // in place of the scheduler's
 };
@@ -183,7 +184,8 @@ class LoadSimulator {
     if (load_.measured) {
       options.offer.wide_alone = at_ms(model_.wide) - at_ms(0);
       options.offer.narrow_alone = at_ms(model_.narrow_alone) - at_ms(0);
-      if (options.slots == model_.cores) options.offer.narrow_together = at_ms(model_.narrow_full) - at_ms(0);
+      if (options.slots == model_.cores)
+        options.offer.narrow_together = at_ms(load_.narrow_error * model_.narrow_full) - at_ms(0);
       options.offer.medium_alone = at_ms(model_.medium_alone) - at_ms(0);
       options.offer.medium_together = at_ms(model_.medium_full) - at_ms(0);
     }

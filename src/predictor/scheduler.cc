@@ -152,14 +152,14 @@ void Scheduler::held_back(const SchedulerStream& stream) noexcept {
 void Scheduler::refuse_full(SchedulerStream& stream, TimePoint now) noexcept {
   refuse(stream);
   held_back(stream);
-  if (any_elastic_) arrived(now, false);
+  if (any_elastic_) arrived(now);
 }
 
 void Scheduler::refuse_late(SchedulerStream& stream, TimePoint now) noexcept {
   refuse(stream);
   ++statistics_.late;
   if (stream.named) ++stream.books.late;
-  if (any_elastic_) arrived(now, false);
+  if (any_elastic_) arrived(now);
 }
 
 void Scheduler::count_limit() noexcept {
@@ -236,7 +236,7 @@ void Scheduler::inputs_came(Job& job, TimePoint now) noexcept {
   }
   job.stage = Stage::kQueued;
   job.times.ready = now;
-  if (any_elastic_) arrived(now, queue_.empty());
+  if (any_elastic_) arrived(now);
   queue_.push(job);
   ++queued_count_;
 }

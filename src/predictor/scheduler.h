@@ -249,7 +249,7 @@ class Scheduler {
     return devices_[slot_devices_[static_cast<std::size_t>(slot)]];
   }
   int waiting_for_one() const noexcept;
-  void arrived(TimePoint now, bool none_waits) noexcept;
+  void arrived(TimePoint now) noexcept;
   Width usual_width(const DeviceSlots& device) const noexcept;
   TimePoint forecast(TimePoint now, Width width, int ahead) noexcept;
   void forecast_runs(const DeviceSlots& device, Width width, int servers) noexcept;

@@ -39,7 +39,7 @@ int Scheduler::waiting_for_one() const noexcept {
 
 // An arrival, for the choice of width: on the device that the job would be for now. If none is free, it counts for
 // each device in turn.
-void Scheduler::arrived(TimePoint now, bool none_waits) noexcept {
+void Scheduler::arrived(TimePoint now) noexcept {
   std::size_t index = devices_.size() == 1 ? 0 : next_device();
   for (std::size_t i = 0; index == kNoDevice && i < devices_.size(); ++i) {
     arrival_turn_ = (arrival_turn_ + 1) % devices_.size();
@@ -47,7 +47,7 @@ void Scheduler::arrived(TimePoint now, bool none_waits) noexcept {
   }
   if (index == kNoDevice || !devices_[index].elastic()) return;
   DeviceSlots& device = devices_[index];
-  device.width_rule.arrived(now, none_waits && device.running == 0);
+  device.width_rule.arrived(now, waiting_for_one() + device.running);
 }
 
 Width Scheduler::next_width(std::size_t index, TimePoint now, bool alone) const noexcept {

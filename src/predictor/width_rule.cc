@@ -34,6 +34,10 @@ constexpr int kIdleInARowPerSlot = 4;
 // After so many, one that finds nothing waiting or running runs wide, whatever the rule follows: whoever comes during it waits for
 // the end of one wide launch only.
 constexpr int kIdleInARowToRunWide = 8;
+// Callers that wait for their results send no more than the width at which they run can do, so its shadow has no queue, however
+// long the real one is. Where at least kFew run at once, and each arrival for so many rounds of narrow launches has found all
+// but one of those that fill a round, throughput counts. With two cores narrow launches have little more of it than wide ones.
+constexpr double kCrowdedRounds = 8;
 // The shadow of a width that cannot keep up falls behind without end. It is cut here, the narrow one in narrow service times
 // and the others in latencies of the narrow one, so that it comes back soon after the load has gone.
 constexpr double kWideCut = 1.5;
@@ -142,7 +146,9 @@ double ServiceTimes::after_idle(Width width) const noexcept {
   return own > 0 ? own : *std::max_element(after_idle_.begin(), after_idle_.end());
 }
 
-void ServiceTimes::measure_wide_again() noexcept { means_[index_of(Width::kWide)][0].few = 0; }
+void ServiceTimes::measure_again(Width width, int together) noexcept {
+  means_[index_of(width)][class_of(width, together)].few = 0;
+}
 
 double ServiceTimes::of(Width width, int together) const noexcept {
   const Means& means = means_[index_of(width)];
@@ -205,10 +211,16 @@ double WidthRule::throughput_of(Width width) const noexcept {
   return times_.wide() * at_once(width) / round_of(width);
 }
 
+// The highest of the wider widths.
+double WidthRule::throughput_of_wider(Width width) const noexcept {
+  const bool beside_medium = width == Width::kNarrow && has(Width::kMedium);
+  return beside_medium ? std::max(throughput_of(Width::kMedium), 1.0) : 1;
+}
+
 // Whether the times of the width say what they did not when the model was compiled.
 bool WidthRule::is_doubtful(Width width) const noexcept {
   if (width == Width::kWide) return times_.wide() > times_.of(Width::kNarrow, 1);
-  return has(width) && throughput_of(width) < 1;
+  return has(width) && throughput_of(width) < throughput_of_wider(width);
 }
 
 int WidthRule::launches_until_due(Width width) const noexcept {
@@ -219,7 +231,7 @@ int WidthRule::launches_until_due(Width width) const noexcept {
   }
   if (!is_doubtful(width))
     return width == Width::kMedium ? kLaunchesBetweenProbes : std::numeric_limits<int>::max();
-  if (throughput_of(width) > kNearly) return kLaunchesBetweenSlightDoubts;
+  if (throughput_of(width) > kNearly * throughput_of_wider(width)) return kLaunchesBetweenSlightDoubts;
   return std::min(doubts * kLaunchesBetweenDoubtsPerSlot * at_once(width), kLaunchesBetweenProbes);
 }
 
@@ -228,9 +240,17 @@ bool WidthRule::is_due(Width width) const noexcept {
 }
 
 // Whether a queue of a rule that is wider measures the width. At first, a few launches do, unless compile() has.
-bool WidthRule::is_to_measure(Width width, int waiting) const noexcept {
-  return (waiting > 1 && (times_.runs(width) < kFew || to_measure_[index_of(width)] > 0)) ||
-         (waiting >= std::max(at_once(width), kFew) && is_due(width));
+bool WidthRule::is_to_measure(Width width, const WidthView& view) const noexcept {
+  if (view.waiting > 1 && (times_.runs(width) < kFew || to_measure_[index_of(width)] > 0)) return true;
+  return is_due(width) && (view.waiting >= std::max(at_once(width), kFew) || is_crowded(view));
+}
+
+// Whether throughput counts: with every place taken, arrivals come no faster than predictions end.
+bool WidthRule::is_crowded(const WidthView& view) const noexcept {
+  const int narrow_at_once = at_once(Width::kNarrow);
+  if (view.full && view.waiting + view.running >= narrow_at_once) return true;
+  return narrow_at_once >= kFew && view.waiting + view.running >= narrow_at_once - 1 &&
+         ns_of_time(view.now) - few_at_ > kCrowdedRounds * round_of(Width::kNarrow);
 }
 
 // Adds an arrival to the shadow of the width.
@@ -278,8 +298,10 @@ void WidthRule::forget() noexcept {
   medium_is_close_ = 0;
 }
 
-void WidthRule::arrived(TimePoint when, bool idle) noexcept {
+void WidthRule::arrived(TimePoint when, int others) noexcept {
   const double now = ns_of_time(when);
+  const bool idle = others == 0;
+  if (others < at_once(Width::kNarrow) - 1) few_at_ = now;
   const double gap = std::max(0.0, now - last_arrival_);
   last_arrival_ = now;
   gap_of_late_ += (gap - gap_of_late_) / kGapsOfLate;
@@ -337,12 +359,9 @@ Width WidthRule::choose(const WidthView& view) const noexcept {
   // Of the widths that the rule does not follow, those that are narrower may run a queue.
   const auto may_run = [&](Width width) { return has(width) && is_narrower(width, follows_); };
   for (const Width width : {Width::kMedium, Width::kNarrow}) {
-    if (may_run(width) && is_to_measure(width, view.waiting)) return width;
+    if (may_run(width) && is_to_measure(width, view)) return width;
   }
-  // With every place taken, throughput counts, and arrivals come no faster than predictions end.
-  if (view.full && view.waiting + view.running >= narrow_at_once &&
-      round_of(Width::kNarrow) < times_.wide() * narrow_at_once)
-    return Width::kNarrow;
+  if (is_crowded(view) && !is_doubtful(Width::kNarrow)) return Width::kNarrow;
   Width soonest = follows_;
   double least = clears_queue_in(follows_, view) / kBacklog;
   for (const Width width : {Width::kMedium, Width::kNarrow}) {
@@ -378,7 +397,7 @@ Warmth WidthRule::started(Width width, TimePoint now, Duration idle) noexcept {
       doubted_ = true;
       doubts = std::min(doubts + 1, kDoubtsMax);
       to_measure = kFew;
-      times_.measure_wide_again();
+      times_.measure_again(width, 1);
     }
     warm_ = width;
   } else {
@@ -386,6 +405,8 @@ Warmth WidthRule::started(Width width, TimePoint now, Duration idle) noexcept {
     if (is_due(width)) {
       doubts = std::min(doubts + 1, kDoubtsMax);
       to_measure = 2 * at_once(width);
+      if (width == Width::kNarrow && launches_until_due(width) < kLaunchesBetweenSlightDoubts)
+        times_.measure_again(width, at_once(width));
     }
     running_until_ = std::max(running_until_, ns_of_time(now) + round_of(width));
   }

@@ -22,7 +22,7 @@ inline constexpr Duration kWiderMustSave = std::chrono::microseconds(200);
 //             none can
 std::array<bool, kWidthCount> which_pay(const WidthTimes& alone, bool crowded = false);
 
-// The fastest of a few runs on zeros, within 0.1 s but at least one, after one that is not counted.
+// The fastest of a few runs on zeros, within 0.1 s but at least two, after one that is not counted.
 //   at_once   launches of which a run consists
 //   throws    std::exception: a run failed
 Duration fastest_run(ov::CompiledModel model, const std::vector<OpenVinoPort>& inputs, int at_once);
