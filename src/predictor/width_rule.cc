@@ -35,8 +35,8 @@ constexpr int kIdleInARowPerSlot = 4;
 // the end of one wide launch only.
 constexpr int kIdleInARowToRunWide = 8;
 // Callers that wait for their results send no more than the width at which they run can do, so its shadow has no queue, however
-// long the real one is. Where at least kFew run at once, and each arrival for so many rounds of narrow launches has found all
-// but one of those that fill a round, throughput counts. With two cores narrow launches have little more of it than wide ones.
+// long the real one is. Where at least kFew run at once, throughput counts if a whole round of narrow launches waits, or if each
+// arrival for so many rounds has found all but one of a full round. With two cores narrow has little more throughput than wide.
 constexpr double kCrowdedRounds = 8;
 // The shadow of a width that cannot keep up falls behind without end. It is cut here, the narrow one in narrow service times
 // and the others in latencies of the narrow one, so that it comes back soon after the load has gone.
@@ -196,6 +196,8 @@ WidthRule::WidthRule(int at_once, const WidthOffer& offer)
       times_(at_once, offer),
       shadows_{ShadowQueue(1), ShadowQueue(std::max(offer.medium_at_once, 1)), ShadowQueue(at_once)} {
   doubts_.fill(1);
+  // What compile() measured is one moment's: if it is doubtful, the first long queue measures it again.
+  since_[index_of(Width::kNarrow)] = kLaunchesBetweenProbes;
 }
 
 bool WidthRule::is_cold(Duration idle) noexcept { return ns_of(idle) > kAwake; }
@@ -249,7 +251,9 @@ bool WidthRule::is_to_measure(Width width, const WidthView& view) const noexcept
 bool WidthRule::is_crowded(const WidthView& view) const noexcept {
   const int narrow_at_once = at_once(Width::kNarrow);
   if (view.full && view.waiting + view.running >= narrow_at_once) return true;
-  return narrow_at_once >= kFew && view.waiting + view.running >= narrow_at_once - 1 &&
+  if (narrow_at_once < kFew) return false;
+  if (view.waiting >= narrow_at_once) return true;
+  return view.waiting + view.running >= narrow_at_once - 1 &&
          ns_of_time(view.now) - few_at_ > kCrowdedRounds * round_of(Width::kNarrow);
 }
 
