@@ -247,7 +247,7 @@ bool WidthRule::is_to_measure(Width width, const WidthView& view) const noexcept
   return is_due(width) && (view.waiting >= std::max(at_once(width), kFew) || is_crowded(view));
 }
 
-// Whether throughput counts: with every place taken, arrivals come no faster than predictions end.
+// With every place taken, arrivals come no faster than predictions end.
 bool WidthRule::is_crowded(const WidthView& view) const noexcept {
   const int narrow_at_once = at_once(Width::kNarrow);
   if (view.full && view.waiting + view.running >= narrow_at_once) return true;

@@ -37,7 +37,7 @@ class ServiceTimes {
   explicit ServiceTimes(int narrow_at_once = 1, const WidthOffer& offer = {}) noexcept;
   //   together   launches of the width that ran at once, this one included; without meaning for a wide launch
   void add(Width width, int together, Warmth warmth, double ns) noexcept;
-  // The next few measurements of launches of this width count as the first ones do.
+  // The next few measurements of the width with so many together count as the first ones do.
   void measure_again(Width width, int together) noexcept;
   // Of a warm one: the mean of the nearest number of launches that was measured, but no more than one after the other
   // would take: twice as many need twice the time at most. 0: none was measured.
@@ -109,9 +109,8 @@ struct WidthView {
 // powers of the recent latencies, in which the worst moments count most, as in a 99th percentile. It turns to a narrower
 // width if its own one's is more than 1.1 times as high, and to a wider one below a lower bound. It needs no model of the
 // arrivals: steady, random and bursty ones show in the shadows as what they are. A queue that a narrower width clears sooner
-// runs at that one at once, one that does not go away runs narrow, and a prediction that is alone, after several that were, runs
-// wide. Launches of different widths do not
-// run beside each other.
+// runs at that one at once, a long one that stays runs narrow, and a prediction that is alone, after several that were, runs
+// wide. Launches of different widths do not run beside each other.
 // docs/adr/0011-width-follows-the-best-shadow.md says what else was tried.
 //   thread   one at a time: its owner has a lock
 //   bound    O(1) an arrival, amortised; allocates only in its constructor
@@ -151,7 +150,7 @@ class WidthRule {
   int launches_until_due(Width width) const noexcept;
   bool is_due(Width width) const noexcept;  // to be measured again
   bool is_to_measure(Width width, const WidthView& view) const noexcept;
-  bool is_crowded(const WidthView& view) const noexcept;
+  bool is_crowded(const WidthView& view) const noexcept;  // throughput counts
   bool is_lonely() const noexcept;  // for some time, no prediction has found another one
   double clears_queue_in(Width width, const WidthView& view) const noexcept;
   double latency_in_shadow(Width width, double now, double at_most) noexcept;
@@ -171,7 +170,7 @@ class WidthRule {
   std::optional<Width> warm_;  // of the last launch that ended, or of a wide one since it started
   // Times are in ns of the predictor's clock.
   double last_arrival_ = 0;
-  double few_at_ = 0;  // the last arrival that did not find nearly a round of narrow launches
+  double few_at_ = 0;  // the last arrival that found less than nearly a round of others
   int idle_in_a_row_ = 0;
   double gap_of_late_ = 0;  // means, see the constants
   double gap_of_long_ = 0;
