@@ -61,8 +61,8 @@ constexpr double kMuchFaster = 0.5;
 constexpr int kLaunchesBetweenProbes = 4096;
 // The same if that time says that wide is no faster than narrow, which it was when the model was compiled. Then a few
 // are measured, since the first one after a pause may be slow. Likewise a queue runs narrow or medium, although the rule
-// follows a wider shadow, if their times say that they give no more throughput than wide: after so many launches a slot,
-// and only a queue of at least kFew, which waits anyway. Each doubt that turns out to be wrong makes the next one wait
+// follows a wider shadow, if their times say that they give no more throughput than a wider width: after so many launches a
+// slot, and only a queue of at least kFew, which waits anyway, or where throughput counts. Each doubt that turns out to be wrong makes the next one wait
 // longer. A queue runs medium after kLaunchesBetweenProbes as well: its time may say that it is too slow to follow.
 constexpr int kLaunchesBetweenDoubts = 64;
 constexpr int kLaunchesBetweenDoubtsPerSlot = 16;
@@ -225,6 +225,10 @@ bool WidthRule::is_doubtful(Width width) const noexcept {
   return has(width) && throughput_of(width) < throughput_of_wider(width);
 }
 
+bool WidthRule::is_nearly_true(Width width) const noexcept {
+  return throughput_of(width) > kNearly * throughput_of_wider(width);
+}
+
 int WidthRule::launches_until_due(Width width) const noexcept {
   const int doubts = doubts_[index_of(width)];
   if (width == Width::kWide) {
@@ -233,7 +237,7 @@ int WidthRule::launches_until_due(Width width) const noexcept {
   }
   if (!is_doubtful(width))
     return width == Width::kMedium ? kLaunchesBetweenProbes : std::numeric_limits<int>::max();
-  if (throughput_of(width) > kNearly * throughput_of_wider(width)) return kLaunchesBetweenSlightDoubts;
+  if (is_nearly_true(width)) return kLaunchesBetweenSlightDoubts;
   return std::min(doubts * kLaunchesBetweenDoubtsPerSlot * at_once(width), kLaunchesBetweenProbes);
 }
 
@@ -409,8 +413,7 @@ Warmth WidthRule::started(Width width, TimePoint now, Duration idle) noexcept {
     if (is_due(width)) {
       doubts = std::min(doubts + 1, kDoubtsMax);
       to_measure = 2 * at_once(width);
-      if (width == Width::kNarrow && launches_until_due(width) < kLaunchesBetweenSlightDoubts)
-        times_.measure_again(width, at_once(width));
+      if (width == Width::kNarrow && !is_nearly_true(width)) times_.measure_again(width, at_once(width));
     }
     running_until_ = std::max(running_until_, ns_of_time(now) + round_of(width));
   }

@@ -147,6 +147,7 @@ class WidthRule {
   double throughput_of(Width width) const noexcept;
   double throughput_of_wider(Width width) const noexcept;
   bool is_doubtful(Width width) const noexcept;
+  bool is_nearly_true(Width width) const noexcept;  // of a doubtful width that is not wide
   int launches_until_due(Width width) const noexcept;
   bool is_due(Width width) const noexcept;  // to be measured again
   bool is_to_measure(Width width, const WidthView& view) const noexcept;

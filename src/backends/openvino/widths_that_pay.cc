@@ -14,7 +14,7 @@ namespace inflight::internal {
 namespace {
 
 constexpr int kRunsMax = 7;
-constexpr int kRunsMin = 2;  // a single one of many launches took 1.4 times as long as the next ones
+constexpr int kRunsMin = 2;  // a single one of many launches may be a slow one
 constexpr Duration kBudget = std::chrono::milliseconds(100);
 // A width that does not pay is measured again after so long: of a large model a single run counts each time, and a moment in which
 // another program, or another guest of the host, has one of the processors must not leave the width out for good.
