@@ -48,6 +48,9 @@ constexpr double kNarrowCut = 5;
 constexpr double kGapsOfLate = 32;
 constexpr double kGapsOfLong = 256;
 constexpr double kQuieter = 1.7;
+// The longer mean is at most so many times the recent one. Else a pause, which is one gap of seconds, keeps it high for hundreds of
+// arrivals, and the rule does not see that the load falls.
+constexpr double kLouder = 4;
 // New measurements move a mean by this part; one that is longer than kOutlier means counts as that much.
 constexpr double kGain = 1.0 / 8;
 constexpr double kOutlier = 2;
@@ -306,14 +309,24 @@ void WidthRule::forget() noexcept {
   medium_is_close_ = 0;
 }
 
+// Counts the gap before an arrival, and returns it. There is none before the first one.
+double WidthRule::add_gap(double now) noexcept {
+  const double gap = std::max(0.0, now - last_arrival_.value_or(now));
+  if (last_arrival_.has_value()) {
+    gaps_ = std::min(gaps_ + 1, kGapsOfLong);
+    gap_of_late_ += (gap - gap_of_late_) / std::min(gaps_, kGapsOfLate);
+    gap_of_long_ += (gap - gap_of_long_) / gaps_;
+    gap_of_long_ = std::min(gap_of_long_, kLouder * gap_of_late_);
+  }
+  last_arrival_ = now;
+  return gap;
+}
+
 void WidthRule::arrived(TimePoint when, int others) noexcept {
   const double now = ns_of_time(when);
   const bool idle = others == 0;
   if (others < at_once(Width::kNarrow) - 1) few_at_ = now;
-  const double gap = std::max(0.0, now - last_arrival_);
-  last_arrival_ = now;
-  gap_of_late_ += (gap - gap_of_late_) / kGapsOfLate;
-  gap_of_long_ += (gap - gap_of_long_) / kGapsOfLong;
+  const double gap = add_gap(now);
   if (times_.wide() == 0) return;
   const double round = round_of(Width::kNarrow);
   // The device itself shows whether launches of the width that the rule follows leave a queue: a mean that is too long for a

@@ -157,6 +157,7 @@ class WidthRule {
   double latency_in_shadow(Width width, double now, double at_most) noexcept;
   bool may_follow(Width width) const noexcept;
   void follow_the_better_shadow() noexcept;
+  double add_gap(double now) noexcept;
   void forget() noexcept;
 
   const std::array<int, kWidthCount> at_once_;
@@ -170,9 +171,10 @@ class WidthRule {
   double running_until_ = 0;   // when the launches that run, none of them wide, are expected to have ended
   std::optional<Width> warm_;  // of the last launch that ended, or of a wide one since it started
   // Times are in ns of the predictor's clock.
-  double last_arrival_ = 0;
+  std::optional<double> last_arrival_;
   double few_at_ = 0;  // the last arrival that found less than nearly a round of others
   int idle_in_a_row_ = 0;
+  double gaps_ = 0;         // that were counted, up to the longer mean's
   double gap_of_late_ = 0;  // means, see the constants
   double gap_of_long_ = 0;
   std::array<ShadowQueue, kWidthCount> shadows_;
