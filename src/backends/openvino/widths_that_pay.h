@@ -13,8 +13,8 @@ namespace inflight::internal {
 
 // How much faster a run must be than one of the next narrower width, each alone, so that the program is kept.
 inline constexpr double kWiderMustGain = 1.15;
-// And by so much: the runs below follow each other, and between frames the other threads sleep and must be woken.
-inline constexpr Duration kWiderMustSave = std::chrono::microseconds(200);
+// And by so much, which is about what it takes to wake a thread.
+inline constexpr Duration kWiderMustSave = std::chrono::microseconds(30);
 
 // Which widths are worth their memory, by how long each takes alone; 0: the width was not compiled or not measured. Wide
 // pays against narrow. Medium needs wide, and pays against both.
