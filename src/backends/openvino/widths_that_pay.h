@@ -18,8 +18,7 @@ inline constexpr Duration kWiderMustSave = std::chrono::microseconds(30);
 
 // Which widths are worth their memory, by how long each takes alone; 0: the width was not compiled or not measured. Wide
 // pays against narrow. Medium needs wide, and pays against both.
-//   crowded   other threads had the processors meanwhile, so that the times say nothing: all pay, but of a model so small that
-//             none can
+//   crowded   other threads had the processors meanwhile, so that the times say nothing, unless they are short: all pay
 std::array<bool, kWidthCount> which_pay(const WidthTimes& alone, bool crowded = false);
 
 // The fastest of a few runs on zeros, within 0.1 s but at least two, after one that is not counted.

@@ -26,9 +26,10 @@ using testing::OnnxModel;
 using testing::Slot;
 using testing::small_onnx;
 
-// The tiny network computes for microseconds, so that a second width only costs memory.
+// On one thread the widths are alike, so that a second one only costs memory.
 TEST(OpenVinoWidths, LeavesOutAWideWidthThatDoesNotPay) {
   CompileOptions options = f32_both();
+  options.threads = 1;
   EXPECT_TRUE(compile(load(small_onnx()), options)->has(Width::kWide)) << "it was asked for";
   options.elastic = true;
   const std::shared_ptr<Program> program = compile(load(small_onnx()), options);
@@ -103,8 +104,8 @@ TEST(OpenVinoWidths, WidthsMustPay) {
   // Beside other programs ResNet-50 took 154 ms wide and 148 narrow on two processors, and then ran narrow for good.
   const std::array<bool, kWidthCount> all = {true, true, true};
   EXPECT_EQ(internal::which_pay(ms(154, 0, 148), true), all);
-  EXPECT_EQ(internal::which_pay(ms(0.01, 0.01, 0.02), true)[index_of(Width::kWide)], false)
-      << "a wide run cannot save enough of these";
+  EXPECT_EQ(internal::which_pay(ms(0.15, 0.15, 0.15), true)[index_of(Width::kWide)], false)
+      << "these times hold there, too";
 }
 
 }  // namespace
