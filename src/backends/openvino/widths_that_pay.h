@@ -28,7 +28,7 @@ Duration fastest_run(ov::CompiledModel model, const std::vector<OpenVinoPort>& i
 
 // Runs each width a few times on zeros, 0.1 s each at most but for a model whose two runs take longer, and all of them up to four
 // times, within 2 s, if one does not pay. Keeps the shortest times in `compiled`, and leaves out the widths that do not pay. A
-// model that refuses zeros keeps narrow alone, and one that was measured on a crowded machine keeps all. If wide
+// model that refuses zeros keeps narrow alone, and one with long runs on a crowded machine keeps all. If wide
 // pays, the launches of each narrower width that run at once are measured together, but not on a crowded machine.
 // Requires that wide and narrow are compiled.
 void keep_what_pays(OpenVinoCompiled& compiled);
