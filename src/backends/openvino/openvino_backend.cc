@@ -272,7 +272,9 @@ class OpenVinoBackend final : public Backend {
     const int streams = streams_of(width, threads);
     properties.insert(ov::hint::enable_cpu_pinning(pin));
     properties.insert(ov::inference_num_threads(threads));
-    properties.insert(ov::num_streams(streams));
+    // Without a stream, one thread computes: the one that calls. With one stream it would do so, too, but OpenVINO 2026.4 then loses
+    // what an inference throws, also that it was cancelled, and has the next one on that thread run it again.
+    properties.insert(ov::num_streams(threads == 1 ? 0 : streams));
     // Two threads of one core share its arithmetic units: this helps many streams and slows down a single
     // one.
     properties.insert(ov::hint::enable_hyper_threading(streams > 1));

@@ -191,11 +191,19 @@ TEST(OpenVinoBackend, PrecisionsRunOrAreRefusedClearly) {
 
 // An index out of range is found while the inference runs: the word is stored, and outcome() returns the
 // failure.
-TEST(OpenVinoBackend, AFailedInferenceStoresTheWord) {
-  const auto program = compile(
+void expect_failure_stores_word(int threads) {
+  SCOPED_TRACE(threads);
+  const Model model =
       load({.nodes = {onnx_node("Reshape", {"x", "shape"}, {"y"})},
             .inputs = {onnx_value("x", testing::kFloat, {1, 4}), onnx_value("shape", testing::kInt64, {2})},
-            .outputs = {onnx_value("y", testing::kFloat, {"a", "b"})}}));
+            .outputs = {onnx_value("y", testing::kFloat, {"a", "b"})}});
+  const auto program = compile(model, {.threads = threads});
+  {
+    Slot fails_first(program);
+    fails_first.input<std::int64_t>(1)[0] = 3;
+    ASSERT_TRUE(fails_first.bound().launch(fails_first.launch()).ok());
+    expect_clear(fails_first.bound().outcome(), StatusCode::kDeviceError, "");
+  }
   Slot slot(program);
   slot.input<std::int64_t>(1)[0] = 2;
   slot.input<std::int64_t>(1)[1] = 2;
@@ -209,6 +217,12 @@ TEST(OpenVinoBackend, AFailedInferenceStoresTheWord) {
   EXPECT_FALSE(slot.bound().outcome().message().empty());
   slot.input<std::int64_t>(1)[1] = 2;
   slot.run();  // the slot still works
+  Slot(compile(load(small_onnx()), {.threads = threads})).run();
+}
+
+TEST(OpenVinoBackend, AFailedInferenceStoresTheWord) {
+  expect_failure_stores_word(0);
+  expect_failure_stores_word(1);
 }
 
 // Bytes are changed inside a model. If it still loads, it is compiled and run: any result is allowed but a
@@ -389,10 +403,11 @@ std::optional<Duration> time_to_stop(Slot& slot, Duration wait) {
 
 // A machine that is held up lengthens any of the launches. One that ends early suffices: one that is not stopped
 // never does.
-TEST(OpenVinoBackend, StopsBetweenTwoOperatorsAndRunsAgain) {
+void expect_stops(int threads) {
+  SCOPED_TRACE(threads);
   constexpr int kTries = 20;
-  const auto program =
-      compile(Model(*internal::make_rep(long_network(300), "long")), {.precision = Precision::kF32});
+  const auto program = compile(Model(*internal::make_rep(long_network(300), "long")),
+                               {.precision = Precision::kF32, .threads = threads});
   Slot slot(program);
   ASSERT_TRUE(slot.bound().can_stop());
   std::fill_n(slot.input<float>(), 512 * 512, 1.0F);
@@ -428,6 +443,11 @@ TEST(OpenVinoBackend, StopsBetweenTwoOperatorsAndRunsAgain) {
   EXPECT_TRUE(early) << "it ran on";
   slot.run();
   EXPECT_EQ(slot.output<float>(), wanted);
+}
+
+TEST(OpenVinoBackend, StopsBetweenTwoOperatorsAndRunsAgain) {
+  expect_stops(0);
+  expect_stops(1);
 }
 
 }  // namespace
