@@ -171,6 +171,9 @@ class Program {
   virtual Duration alone(Width /*width*/) const noexcept { return Duration(0); }
   // The same of one among as many as can run at once.
   virtual Duration together(Width /*width*/) const noexcept { return Duration(0); }
+  // What a wide launch costs more than a narrow one, if nothing has run for as long as this: it wakes threads that have fallen asleep.
+  //   returns  0: it wakes none, or a narrow one wakes threads, too
+  virtual Duration wake_cost() const noexcept { return Duration(0); }
   virtual Result<std::unique_ptr<BoundProgram>> bind() = 0;
   // What tuning came to; nothing where the backend does not tune.
   virtual std::optional<Tuning> tuning() const { return std::nullopt; }

@@ -17,6 +17,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cmath>
 #include <exception>
 #include <openvino/core/model.hpp>
@@ -80,8 +81,12 @@ class OpenVinoProgram final : public Program {
   Duration alone(Width width) const noexcept override { return compiled_->alone[index_of(width)]; }
   Duration together(Width width) const noexcept override { return compiled_->together[index_of(width)]; }
 
+  Duration wake_cost() const noexcept override {
+    return compiled_->singles.empty() ? Duration(0) : internal::kWakeCost;
+  }
+
   Result<std::unique_ptr<BoundProgram>> bind() override {
-    Result<std::unique_ptr<BoundProgram>> slot = internal::bind_openvino(compiled_);
+    Result<std::unique_ptr<BoundProgram>> slot = internal::bind_openvino(compiled_, slots_++);
     if (slot.ok()) return slot;
     return slot.status().with_context(fmt::format("model \"{}\"", model_.name()));
   }
@@ -91,6 +96,7 @@ class OpenVinoProgram final : public Program {
   std::shared_ptr<const OpenVinoCompiled> compiled_;
   std::vector<TensorSpec> outputs_;
   int threads_;
+  std::atomic<std::size_t> slots_{0};  // that were made
 };
 
 Result<Shape> shape_of(const ov::PartialShape& partial) {
@@ -248,23 +254,51 @@ class OpenVinoBackend final : public Backend {
           widths.size() > 1 ? internal::fold_weights(network) : network;
       for (const Width width : widths) {
         std::optional<ov::CompiledModel>& place = compiled->models[index_of(width)];
-        if (!place.has_value())
-          place = compile_width(folded, properties, width, threads, compiled->right_to_pin != nullptr);
-        INFLIGHT_TRY_ASSIGN(compiled->inputs, ports_of(place->inputs(), model.inputs()));
-        for (OpenVinoPort& input : compiled->inputs) {
-          if (!input.dynamic) continue;
-          input.shape = {static_cast<std::size_t>(model.image_use()->height),
-                         static_cast<std::size_t>(model.image_use()->width), 3};
+        if (place.has_value()) continue;
+        if (width == Width::kNarrow) {
+          INFLIGHT_TRY(compile_singles(folded, properties, model, threads, *compiled));
+          if (place.has_value()) continue;
         }
-        INFLIGHT_TRY_ASSIGN(compiled->outputs, ports_of(place->outputs(), model.outputs()));
+        place = compile_width(folded, properties, width, threads, compiled->right_to_pin != nullptr);
+        INFLIGHT_TRY(set_ports(*place, model, *compiled));
       }
       if (options.elastic) internal::keep_what_pays(*compiled);
+      const bool only_singles =
+          !compiled->singles.empty() && !compiled->models[index_of(Width::kWide)].has_value();
+      if (only_singles) compiled->right_to_pin = nullptr;  // the threads that call are not pinned
     } catch (const std::exception& error) {
       return Status(StatusCode::kInvalidModel, internal::distil_openvino_error(error.what()));
     } catch (...) {
       return Status(StatusCode::kInvalidModel, "the CPU cannot compile it, without a reason given");
     }
     return std::shared_ptr<Program>(std::make_shared<OpenVinoProgram>(model, std::move(compiled), threads));
+  }
+
+  static Status set_ports(const ov::CompiledModel& made, const Model& model, OpenVinoCompiled& compiled) {
+    INFLIGHT_TRY_ASSIGN(compiled.inputs, ports_of(made.inputs(), model.inputs()));
+    for (OpenVinoPort& input : compiled.inputs) {
+      if (!input.dynamic) continue;
+      input.shape = {static_cast<std::size_t>(model.image_use()->height),
+                     static_cast<std::size_t>(model.image_use()->width), 3};
+    }
+    INFLIGHT_TRY_ASSIGN(compiled.outputs, ports_of(made.outputs(), model.outputs()));
+    return {};
+  }
+
+  // The narrow width of a brief network: a model of a single thread for each launch that may run at once. Does nothing if
+  // the network is not brief.
+  Status compile_singles(const std::shared_ptr<const ov::Model>& network, const ov::AnyMap& properties,
+                         const Model& model, int threads, OpenVinoCompiled& compiled) {
+    if (!internal::single_threads_may_pay(*network, threads)) return {};
+    const auto compile_single = [&] { return compile_width(network, properties, Width::kNarrow, 1, false); };
+    const ov::CompiledModel first = compile_single();
+    INFLIGHT_TRY(set_ports(first, model, compiled));
+    if (!internal::single_threads_pay(first, compiled.inputs)) return {};
+    compiled.models[index_of(Width::kNarrow)] = first;
+    compiled.singles.resize(static_cast<std::size_t>(threads));
+    compiled.singles.front() = first;
+    std::generate(compiled.singles.begin() + 1, compiled.singles.end(), compile_single);
+    return {};
   }
 
   ov::CompiledModel compile_width(const std::shared_ptr<const ov::Model>& network, ov::AnyMap properties,

@@ -347,6 +347,24 @@ TEST(OpenVinoBackend, SlotsRunAtOnceAndApart) {
   for (std::thread& thread : threads) thread.join();
 }
 
+// More slots than threads: some of a brief network share a model of a single thread.
+TEST(OpenVinoBackend, MoreSlotsThanThreadsRunAtOnceAndApart) {
+  const std::shared_ptr<Program> program = compile(load(small_onnx()), f32_both());
+  const int slots = program->concurrency(Width::kNarrow) + 3;
+  std::vector<std::jthread> callers;
+  for (int caller = 0; caller < slots; ++caller) {
+    callers.emplace_back([&program, caller] {
+      Slot slot(program);
+      for (int i = 0; i < 200; ++i) {
+        const auto value = static_cast<float>(caller * 1000 + i);
+        slot.input<float>()[3] = value;
+        slot.run(i % 8 == 0 ? Width::kWide : Width::kNarrow);
+        ASSERT_EQ(slot.output<float>()[3], value + 4) << "caller " << caller << ", launch " << i;
+      }
+    });
+  }
+}
+
 TEST(OpenVinoBackend, MemoryDoesNotGrowWithLaunches) {
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
   GTEST_SKIP() << "a sanitizer keeps freed memory for a while";

@@ -22,10 +22,13 @@ class OpenVinoSlot final : public BoundProgram {
   explicit OpenVinoSlot(std::shared_ptr<const OpenVinoCompiled> compiled) : compiled_(std::move(compiled)) {}
 
   // Makes the requests. Not in the constructor, because OpenVINO may throw here.
-  void create_requests() {
+  void create_requests(std::size_t number) {
     for (std::size_t i = 0; i < kWidthCount; ++i) {
       if (!compiled_->models[i].has_value()) continue;
-      ov::CompiledModel model = *compiled_->models[i];  // a handle; create_infer_request() is not const
+      const std::vector<ov::CompiledModel>& singles = compiled_->singles;
+      const bool is_single = i == index_of(Width::kNarrow) && !singles.empty();
+      // A handle; create_infer_request() is not const.
+      ov::CompiledModel model = is_single ? singles[number % singles.size()] : *compiled_->models[i];
       requests_[i].emplace(Request{model.create_infer_request(),
                                    std::vector<const void*>(compiled_->inputs.size(), nullptr),
                                    std::vector<const void*>(compiled_->outputs.size(), nullptr)});
@@ -245,10 +248,11 @@ void set_zeros(ov::InferRequest& request, const std::vector<OpenVinoPort>& input
   }
 }
 
-Result<std::unique_ptr<BoundProgram>> bind_openvino(std::shared_ptr<const OpenVinoCompiled> compiled) {
+Result<std::unique_ptr<BoundProgram>> bind_openvino(std::shared_ptr<const OpenVinoCompiled> compiled,
+                                                    std::size_t number) {
   auto slot = std::make_unique<OpenVinoSlot>(std::move(compiled));
   try {
-    slot->create_requests();
+    slot->create_requests(number);
   } catch (const std::exception& error) {
     return Status(StatusCode::kDeviceError, distil_openvino_error(error.what()));
   }

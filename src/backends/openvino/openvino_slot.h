@@ -55,6 +55,9 @@ struct OpenVinoCompiled {
   // Outlives the models. Null: their threads go where the kernel puts them.
   std::shared_ptr<const void> right_to_pin;
   std::array<std::optional<ov::CompiledModel>, kWidthCount> models;
+  // Of a brief network, one a thread, the first of which is the narrow one of `models`: each slot runs its narrow launches on one
+  // of them. A model of a single thread computes in the thread that calls it and wakes no other, but runs one request at a time.
+  std::vector<ov::CompiledModel> singles;
   WidthTimes alone{};
   WidthTimes together{};  // among as many as run at once
 };
@@ -63,7 +66,9 @@ struct OpenVinoCompiled {
 void set_zeros(ov::InferRequest& request, const std::vector<OpenVinoPort>& inputs);
 
 // A slot of a program, with requests of its own.
+//   number   of the slot, from 0: as many as there are `singles`, one after the other, have one each
 //   errors   kDeviceError: OpenVINO cannot make the requests
-Result<std::unique_ptr<BoundProgram>> bind_openvino(std::shared_ptr<const OpenVinoCompiled> compiled);
+Result<std::unique_ptr<BoundProgram>> bind_openvino(std::shared_ptr<const OpenVinoCompiled> compiled,
+                                                    std::size_t number);
 
 }  // namespace inflight::internal

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <openvino/runtime/compiled_model.hpp>
 #include <vector>
 
@@ -13,23 +14,39 @@ namespace inflight::internal {
 
 // How much faster a run must be than one of the next narrower width, each alone, so that the program is kept.
 inline constexpr double kWiderMustGain = 1.15;
-// And by so much, which is about what it takes to wake a thread.
-inline constexpr Duration kWiderMustSave = std::chrono::microseconds(30);
+// And by so much: a run of one thread that is as short gains nothing from others.
+inline constexpr Duration kWiderMustSave = std::chrono::microseconds(15);
+// Program::wake_cost() of such a one. The threads that a wide launch wakes also stay awake for a while, so that what comes next has
+// fewer processors. The embedded classifier on two processors, wide and narrow: 0.13 and 0.19 ms right after another launch, 0.25
+// and 0.28 after 0.5 to 1 ms, 0.61 and 0.52 after 13.
+inline constexpr Duration kWakeCost = std::chrono::microseconds(100);
+// A narrow launch that takes no longer gains from a model of its own with a single thread, in all with so many bytes of weights.
+// Measured on two processors: 20 to 60 us a launch, which wakes no stream. Longer work is for threads with long slices
+// (`base/scheduling.h`), which the caller of a launch need not have.
+inline constexpr Duration kBriefLaunch = std::chrono::microseconds(500);
+inline constexpr std::size_t kBriefWeightsMax = std::size_t{32} << 20;
 
 // Which widths are worth their memory, by how long each takes alone; 0: the width was not compiled or not measured. Wide
 // pays against narrow. Medium needs wide, and pays against both.
 //   crowded   other threads had the processors meanwhile, so that the times say nothing, unless they are short: all pay
 std::array<bool, kWidthCount> which_pay(const WidthTimes& alone, bool crowded = false);
 
-// The fastest of a few runs on zeros, within 0.1 s but at least two, after one that is not counted.
+// The fastest of several runs on zeros, as many as fit in 10 ms, or seven within 0.1 s, but at least two, after one that is not
+// counted.
 //   at_once   launches of which a run consists
 //   throws    std::exception: a run failed
 Duration fastest_run(ov::CompiledModel model, const std::vector<OpenVinoPort>& inputs, int at_once);
 
+// Whether each of the narrow launches that run at once, one a thread, gets a model of its own with a single thread: first by what
+// the network weighs, then by how long such a model takes.
+bool single_threads_may_pay(const ov::Model& network, int threads);
+bool single_threads_pay(const ov::CompiledModel& single, const std::vector<OpenVinoPort>& inputs);
+
 // Runs each width a few times on zeros, 0.1 s each at most but for a model whose two runs take longer, and all of them up to four
 // times, within 2 s, if one does not pay. Keeps the shortest times in `compiled`, and leaves out the widths that do not pay. A
 // model that refuses zeros keeps narrow alone, and one with long runs on a crowded machine keeps all. If wide
-// pays, the launches of each narrower width that run at once are measured together, but not on a crowded machine.
+// pays, the launches of each narrower width that run at once are measured together, but not on a crowded machine, nor where they
+// are brief.
 // Requires that wide and narrow are compiled.
 void keep_what_pays(OpenVinoCompiled& compiled);
 

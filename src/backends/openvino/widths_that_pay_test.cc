@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cmath>
+#include <cstdint>
 #include <openvino/runtime/core.hpp>
 #include <utility>
 #include <vector>
@@ -57,6 +58,28 @@ TEST(OpenVinoWidths, ARunOfSeveralEndsWithTheLastOfThem) {
   EXPECT_GT(internal::fastest_run(model, inputs, 8), 4 * one);
 }
 
+TEST(OpenVinoWidths, ABriefNetworkHasAModelForEachNarrowLaunch) {
+  EXPECT_TRUE(internal::single_threads_may_pay(*network(load(small_onnx())), 2));
+  EXPECT_FALSE(internal::single_threads_may_pay(*network(load(small_onnx())), 1))
+      << "its narrow launch is the wide one";
+  constexpr std::int64_t kRows = 5 << 20;  // 20 MB, which two models would have twice
+  const OnnxModel heavy = {
+      .nodes = {onnx_node("Gather", {"rows", "row"}, {"y"})},
+      .inputs = {onnx_value("row", testing::kInt64, {1})},
+      .outputs = {onnx_value("y", testing::kFloat, {1})},
+      .initializers = {testing::onnx_initializer("rows", {kRows}, std::vector<float>(kRows))}};
+  EXPECT_FALSE(internal::single_threads_may_pay(*network(load(heavy)), 2));
+
+  ov::Core core;
+  const auto pay = [&core](const OnnxModel& onnx) {
+    return internal::single_threads_pay(
+        core.compile_model(network(load(onnx)), "CPU", ov::AnyMap{ov::inference_num_threads(1)}),
+        std::vector<internal::OpenVinoPort>(1));
+  };
+  EXPECT_TRUE(pay(small_onnx()));
+  EXPECT_FALSE(pay(square_onnx(1024))) << "it takes milliseconds";
+}
+
 TEST(OpenVinoWidths, AddsAMediumWidthOnManyThreads) {
   CompileOptions options = f32_both();
   EXPECT_FALSE(compile(load(small_onnx()), options)->has(Width::kMedium)) << "it was not asked for";
@@ -99,7 +122,8 @@ TEST(OpenVinoWidths, WidthsMustPay) {
   EXPECT_EQ(pays(ms(1, 7.5, 8)), std::pair(true, false)) << "it is as slow as narrow";
   EXPECT_EQ(pays(ms(7.5, 7.7, 8)), std::pair(false, false));
   EXPECT_EQ(pays(ms(0.1, 0, 0.2)), std::pair(true, false)) << "the embedded classifier on two processors";
-  EXPECT_EQ(pays(ms(0.01, 0.02, 0.035)), std::pair(false, false)) << "waking a thread takes as long";
+  EXPECT_EQ(pays(ms(0.07, 0, 0.092)), std::pair(true, false)) << "the same in bf16";
+  EXPECT_EQ(pays(ms(0.01, 0.015, 0.02)), std::pair(false, false)) << "it is as brief as what wakes a thread";
   EXPECT_EQ(pays(ms(0, 0, 0)), std::pair(false, false)) << "nothing was measured";
   // Beside other programs ResNet-50 took 154 ms wide and 148 narrow on two processors, and then ran narrow for good.
   const std::array<bool, kWidthCount> all = {true, true, true};
