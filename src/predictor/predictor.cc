@@ -222,7 +222,9 @@ Result<DevicePart> compile(std::shared_ptr<internal::RuntimeCore> core, const Mo
   part.units = capacity / at_once;
   const int wanted_slots = options.slots > 0 ? std::min(options.slots, at_once) : at_once;
   part.slots = std::min(wanted_slots, capacity / part.units);
-  part.offer = {.wide_alone = program.alone(Width::kWide), .narrow_alone = program.alone(Width::kNarrow)};
+  part.offer = {.wide_alone = program.alone(Width::kWide),
+                .narrow_alone = program.alone(Width::kNarrow),
+                .wake_cost = program.wake_cost()};
   if (part.slots == at_once) part.offer.narrow_together = program.together(Width::kNarrow);
   if (part.width == WidthPolicy::kElastic) offer_medium(part);
   part.runtime = std::move(core);

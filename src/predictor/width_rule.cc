@@ -196,9 +196,11 @@ void ShadowQueue::clear(double now) noexcept {
 
 WidthRule::WidthRule(int at_once, const WidthOffer& offer)
     : at_once_{1, offer.medium_at_once, at_once},
+      wake_cost_(offer.narrow_alone - offer.wide_alone < offer.wake_cost ? ns_of(offer.wake_cost) : 0),
       times_(at_once, offer),
       shadows_{ShadowQueue(1), ShadowQueue(std::max(offer.medium_at_once, 1)), ShadowQueue(at_once)} {
   doubts_.fill(1);
+  if (wake_cost_ > 0) follows_ = Width::kNarrow;
   // What compile() measured is one moment's: if it is doubtful, the first long queue measures it again.
   since_[index_of(Width::kNarrow)] = kLaunchesBetweenProbes;
 }
@@ -279,7 +281,7 @@ double WidthRule::latency_in_shadow(Width width, double now, double at_most) noe
 // What the rule may follow but for its own bounds: where wide has the lower p99 of wide and narrow, a median that is near
 // to wide's is wanted of medium.
 bool WidthRule::may_follow(Width width) const noexcept {
-  if (!has(width)) return false;
+  if (!has(width) || (width == Width::kWide && wake_cost_ > 0)) return false;
   if (width != Width::kMedium) return true;
   return medium_is_close_ >= 0.5 || eighths_[index_of(Width::kNarrow)] <= eighths_[index_of(Width::kWide)];
 }
@@ -287,7 +289,7 @@ bool WidthRule::may_follow(Width width) const noexcept {
 void WidthRule::follow_the_better_shadow() noexcept {
   if (!may_follow(follows_)) {
     const bool wide = eighths_[index_of(Width::kWide)] <= eighths_[index_of(Width::kNarrow)];
-    follows_ = wide ? Width::kWide : Width::kNarrow;
+    follows_ = wide && may_follow(Width::kWide) ? Width::kWide : Width::kNarrow;
   }
   Width best = follows_;
   double most = 1;
@@ -342,10 +344,9 @@ void WidthRule::arrived(TimePoint when, int others) noexcept {
     forget();
   }
   idle_in_a_row_ = idle ? idle_in_a_row_ + 1 : 0;
-  if (idle_in_a_row_ == kIdleInARowPerSlot * at_once(Width::kNarrow)) {
-    idle_in_a_row_ = 0;
-    if (follows_ != Width::kWide) forget();
-  }
+  if (idle && idle_in_a_row_ % (kIdleInARowPerSlot * at_once(Width::kNarrow)) == 0 &&
+      follows_ != Width::kWide)
+    forget();
   const double fade = (1 - 1 / kMemoryArrivals) / (1 + gap / (kMemoryRounds * round));
   const std::array<double, kWidthCount> latencies = {wide, kMediumMustGain * medium, narrow};
   for (std::size_t i = 0; i < kWidthCount; ++i)
@@ -354,8 +355,9 @@ void WidthRule::arrived(TimePoint when, int others) noexcept {
   follow_the_better_shadow();
 }
 
-bool WidthRule::is_lonely() const noexcept {
-  return idle_in_a_row_ >= kIdleInARowToRunWide && !is_doubtful(Width::kWide);
+bool WidthRule::is_lonely(const WidthView& view) const noexcept {
+  if (idle_in_a_row_ < kIdleInARowToRunWide || is_doubtful(Width::kWide)) return false;
+  return wake_cost_ == 0 || ns_of(view.idle) < wake_cost_;
 }
 
 // How long the launches of what waits would take at this width, from now.
@@ -375,7 +377,7 @@ Width WidthRule::choose(const WidthView& view) const noexcept {
   const int narrow_at_once = at_once(Width::kNarrow);
   if (follows_ == Width::kWide && (times_.wide() == 0 || narrow_at_once == 1)) return Width::kWide;
   if (follows_ != Width::kWide && view.running == 0 && view.waiting == 1 &&
-      (to_measure_[index_of(Width::kWide)] > 0 || is_due(Width::kWide) || is_lonely()))
+      (to_measure_[index_of(Width::kWide)] > 0 || is_due(Width::kWide) || is_lonely(view)))
     return Width::kWide;
   // Of the widths that the rule does not follow, those that are narrower may run a queue.
   const auto may_run = [&](Width width) { return has(width) && is_narrower(width, follows_); };

@@ -26,6 +26,7 @@ struct WidthOffer {
   int medium_at_once = 0;       // launches; 0: it does not have that width
   Duration medium_alone{0};
   Duration medium_together{0};  // of medium_at_once
+  Duration wake_cost{0};        // of Program
 };
 
 // How long a launch runs, measured on line: recent means, in ns. A launch that is not wide takes longer the more of its
@@ -110,7 +111,8 @@ struct WidthView {
 // width if its own one's is more than 1.1 times as high, and to a wider one below a lower bound. It needs no model of the
 // arrivals: steady, random and bursty ones show in the shadows as what they are. A queue that a narrower width clears sooner
 // runs at that one at once, a long one that stays runs narrow, and a prediction that is alone, after several that were, runs
-// wide. Launches of different widths do not run beside each other.
+// wide. Where wide saves less than waking its threads costs, it runs only those of a caller that submits as soon as it has the
+// result before: the threads are awake then. Launches of different widths do not run beside each other.
 // docs/adr/0011-width-follows-the-best-shadow.md says what else was tried.
 //   thread   one at a time: its owner has a lock
 //   bound    O(1) an arrival, amortised; allocates only in its constructor
@@ -152,7 +154,7 @@ class WidthRule {
   bool is_due(Width width) const noexcept;  // to be measured again
   bool is_to_measure(Width width, const WidthView& view) const noexcept;
   bool is_crowded(const WidthView& view) const noexcept;  // throughput counts
-  bool is_lonely() const noexcept;  // for some time, no prediction has found another one
+  bool is_lonely(const WidthView& view) const noexcept;  // for some time, no prediction has found another one
   double clears_queue_in(Width width, const WidthView& view) const noexcept;
   double latency_in_shadow(Width width, double now, double at_most) noexcept;
   bool may_follow(Width width) const noexcept;
@@ -161,6 +163,8 @@ class WidthRule {
   void forget() noexcept;
 
   const std::array<int, kWidthCount> at_once_;
+  // In ns; 0: none, or wide saves more. Else wide runs only what comes sooner than this after the launch before.
+  const double wake_cost_;
   ServiceTimes times_;
   Width follows_ = Width::kWide;
   std::array<int, kWidthCount> since_{};  // launches since the last one of each width

@@ -362,6 +362,37 @@ TEST(WidthRuleTest, RunsNarrowBesideOtherPredictors) {
 }
 
 // Otherwise those that still run keep others coming: a few always join them sooner than they could run narrow.
+// The embedded classifier on two processors.
+TEST(WidthRuleTest, WhereWakingCostsWhatWideSavesOnlyALaunchSoonAfterAnotherIsWide) {
+  using std::chrono::microseconds;
+  WidthOffer offer{
+      .wide_alone = microseconds(95), .narrow_alone = microseconds(148), .wake_cost = microseconds(100)};
+  Duration now{};
+  const auto wide_of_50 = [&](WidthRule& rule, Duration idle) {
+    int wide = 0;
+    for (int i = 0; i < 50; ++i) {
+      now += idle;
+      rule.arrived(TimePoint(now), 0);
+      const Width width = rule.choose({.now = TimePoint(now), .idle = idle});
+      const Duration service = width == Width::kWide ? offer.wide_alone : offer.narrow_alone;
+      rule.ended(width, 1, rule.started(width, TimePoint(now), idle), service);
+      now += service;
+      wide += width == Width::kWide ? 1 : 0;
+    }
+    return wide;
+  };
+  WidthRule rule(2, offer);
+  EXPECT_EQ(wide_of_50(rule, microseconds(400)), 0);
+  EXPECT_GE(wide_of_50(rule, microseconds(30)), 40) << "a caller that waits for its results";
+  EXPECT_EQ(wide_of_50(rule, microseconds(400)), 0);
+  offer.wide_alone = microseconds(40);
+  WidthRule saves_more(2, offer);
+  EXPECT_EQ(wide_of_50(saves_more, microseconds(400)), 50);
+  offer = {.wide_alone = microseconds(95), .narrow_alone = microseconds(148)};
+  WidthRule wakes_none(2, offer);
+  EXPECT_EQ(wide_of_50(wakes_none, microseconds(400)), 50) << "an accelerator";
+}
+
 TEST(WidthRuleTest, LaunchesOfAWiderWidthThanTheOneFollowedEnd) {
   constexpr Duration kMs = std::chrono::milliseconds(1);
   WidthRule rule(
