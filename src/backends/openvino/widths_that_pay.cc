@@ -45,9 +45,10 @@ bool is_crowded(Duration waited, Duration time) {
   return static_cast<double>(waited.count()) > kShare * static_cast<double>(time.count());
 }
 
-bool pays(Duration wider, Duration narrower) {
-  return narrower - wider >= kWiderMustSave &&
-         static_cast<double>(narrower.count()) >= kWiderMustGain * static_cast<double>(wider.count());
+bool pays(Duration wider, Duration narrower, bool brief = false) {
+  const double gain = brief ? kWiderMustGainIfBrief : kWiderMustGain;
+  return narrower - wider >= (brief ? kWiderMustSaveIfBrief : kWiderMustSave) &&
+         static_cast<double>(narrower.count()) >= gain * static_cast<double>(wider.count());
 }
 
 // Where a run fails, the predictor measures on line.
@@ -88,12 +89,12 @@ Duration fastest_run(ov::CompiledModel model, const std::vector<OpenVinoPort>& i
   return fastest;
 }
 
-std::array<bool, kWidthCount> which_pay(const WidthTimes& alone, bool crowded) {
+std::array<bool, kWidthCount> which_pay(const WidthTimes& alone, bool brief, bool crowded) {
   const Duration wide = alone[index_of(Width::kWide)];
   const Duration medium = alone[index_of(Width::kMedium)];
   const Duration narrow = alone[index_of(Width::kNarrow)];
   if (crowded && narrow > kShort) return {true, true, true};
-  const bool wide_pays = pays(wide, narrow);
+  const bool wide_pays = pays(wide, narrow, brief);
   return {wide_pays, wide_pays && pays(wide, medium) && pays(medium, narrow), true};
 }
 
@@ -116,9 +117,10 @@ bool single_threads_pay(const ov::CompiledModel& single, const std::vector<OpenV
 }
 
 void keep_what_pays(OpenVinoCompiled& compiled) {
+  const bool brief = !compiled.singles.empty();
   bool crowded = true;  // in every round
   const auto is_left_out = [&](Width width) {
-    return compiled.models[index_of(width)].has_value() && !which_pay(compiled.alone)[index_of(width)];
+    return compiled.models[index_of(width)].has_value() && !which_pay(compiled.alone, brief)[index_of(width)];
   };
   try {
     for (std::size_t round = 0;; ++round) {
@@ -139,7 +141,7 @@ void keep_what_pays(OpenVinoCompiled& compiled) {
     compiled.alone = {};  // nothing tells that the others pay
     crowded = false;
   }
-  const std::array<bool, kWidthCount> pays = which_pay(compiled.alone, crowded);
+  const std::array<bool, kWidthCount> pays = which_pay(compiled.alone, brief, crowded);
   for (std::size_t i = 0; i < kWidthCount; ++i) {
     if (!pays[i]) compiled.models[i].reset();
   }

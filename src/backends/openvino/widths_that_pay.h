@@ -14,22 +14,26 @@ namespace inflight::internal {
 
 // How much faster a run must be than one of the next narrower width, each alone, so that the program is kept.
 inline constexpr double kWiderMustGain = 1.15;
-// And by so much: a run of one thread that is as short gains nothing from others.
-inline constexpr Duration kWiderMustSave = std::chrono::microseconds(15);
-// Program::wake_cost() of such a one. The threads that a wide launch wakes also stay awake for a while, so that what comes next has
+// And by so much, which is about what it takes to wake a thread.
+inline constexpr Duration kWiderMustSave = std::chrono::microseconds(30);
+// The same of a brief network. Only a caller that waits for its results runs it wide. It saves more than the runs say, since the
+// threads of a wide launch keep the processors awake until the next one.
+inline constexpr double kWiderMustGainIfBrief = 1.05;
+inline constexpr Duration kWiderMustSaveIfBrief = std::chrono::microseconds(5);
+// Program::wake_cost() of a brief network. The threads that a wide launch wakes also stay awake for a while, so that what comes next has
 // fewer processors. The embedded classifier on two processors, wide and narrow: 0.13 and 0.19 ms right after another launch, 0.25
 // and 0.28 after 0.5 to 1 ms, 0.61 and 0.52 after 13.
 inline constexpr Duration kWakeCost = std::chrono::microseconds(100);
-// A narrow launch that takes no longer gains from a model of its own with a single thread, in all with so many bytes of weights.
-// Measured on two processors: 20 to 60 us a launch, which wakes no stream. Longer work is for threads with long slices
-// (`base/scheduling.h`), which the caller of a launch need not have.
+// A network is brief if a launch on one thread takes no longer, and if a model for each of as many threads has no more weights, in
+// bytes. A launch with streams of one model wakes two threads, which takes 20 to 60 us. What takes longer is for threads with long
+// slices (`base/scheduling.h`), which the thread that calls need not have.
 inline constexpr Duration kBriefLaunch = std::chrono::microseconds(500);
 inline constexpr std::size_t kBriefWeightsMax = std::size_t{32} << 20;
 
 // Which widths are worth their memory, by how long each takes alone; 0: the width was not compiled or not measured. Wide
 // pays against narrow. Medium needs wide, and pays against both.
 //   crowded   other threads had the processors meanwhile, so that the times say nothing, unless they are short: all pay
-std::array<bool, kWidthCount> which_pay(const WidthTimes& alone, bool crowded = false);
+std::array<bool, kWidthCount> which_pay(const WidthTimes& alone, bool brief, bool crowded = false);
 
 // The fastest of several runs on zeros, as many as fit in 10 ms, or seven within 0.1 s, but at least two, after one that is not
 // counted.

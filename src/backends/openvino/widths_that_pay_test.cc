@@ -111,8 +111,8 @@ TEST(OpenVinoWidths, WidthsMustPay) {
     const auto of = [](double time) { return Duration(std::llround(time * 1e6)); };
     return WidthTimes{of(wide), of(medium), of(narrow)};
   };
-  const auto pays = [&](const WidthTimes& alone) {
-    const std::array<bool, kWidthCount> which = internal::which_pay(alone);
+  const auto pays = [&](const WidthTimes& alone, bool brief = false) {
+    const std::array<bool, kWidthCount> which = internal::which_pay(alone, brief);
     EXPECT_TRUE(which[index_of(Width::kNarrow)]);
     return std::pair(which[index_of(Width::kWide)], which[index_of(Width::kMedium)]);
   };
@@ -122,13 +122,19 @@ TEST(OpenVinoWidths, WidthsMustPay) {
   EXPECT_EQ(pays(ms(1, 7.5, 8)), std::pair(true, false)) << "it is as slow as narrow";
   EXPECT_EQ(pays(ms(7.5, 7.7, 8)), std::pair(false, false));
   EXPECT_EQ(pays(ms(0.1, 0, 0.2)), std::pair(true, false)) << "the embedded classifier on two processors";
-  EXPECT_EQ(pays(ms(0.07, 0, 0.092)), std::pair(true, false)) << "the same in bf16";
-  EXPECT_EQ(pays(ms(0.01, 0.015, 0.02)), std::pair(false, false)) << "it is as brief as what wakes a thread";
+  EXPECT_EQ(pays(ms(0.07, 0, 0.092), false), std::pair(false, false));
+  EXPECT_EQ(pays(ms(0.07, 0, 0.092), true), std::pair(true, false)) << "the same in bf16";
+  EXPECT_EQ(pays(ms(0.12, 0, 0.128), true), std::pair(true, false))
+      << "a caller that waits gains more than that";
+  EXPECT_EQ(pays(ms(0.12, 0, 0.12), true), std::pair(false, false));
+  EXPECT_EQ(pays(ms(0.001, 0, 0.002), true), std::pair(false, false));
+  EXPECT_EQ(pays(ms(0.1, 0.15, 0.3), true), std::pair(true, true));
+  EXPECT_EQ(pays(ms(0.01, 0.02, 0.035)), std::pair(false, false)) << "waking a thread takes as long";
   EXPECT_EQ(pays(ms(0, 0, 0)), std::pair(false, false)) << "nothing was measured";
   // Beside other programs ResNet-50 took 154 ms wide and 148 narrow on two processors, and then ran narrow for good.
   const std::array<bool, kWidthCount> all = {true, true, true};
-  EXPECT_EQ(internal::which_pay(ms(154, 0, 148), true), all);
-  EXPECT_EQ(internal::which_pay(ms(0.15, 0.15, 0.15), true)[index_of(Width::kWide)], false)
+  EXPECT_EQ(internal::which_pay(ms(154, 0, 148), false, true), all);
+  EXPECT_EQ(internal::which_pay(ms(0.15, 0.15, 0.15), false, true)[index_of(Width::kWide)], false)
       << "these times hold there, too";
 }
 
