@@ -81,6 +81,8 @@ struct CompileOptions {
   // pays: the backend may leave it out if it finds that a wide launch alone is not clearly faster than a narrow one (by
   // 1.15). It may add medium. Program::has() tells.
   bool elastic = false;
+  // The program serves for long: compile() may take longer, so that launches are faster.
+  bool many_launches = false;
   int threads = 0;  // CPU threads in all, at most capacity(); 0: capacity()
   // Each thread that computes a launch may be pinned to one processor for as long as the launch takes: the program
   // expects to have the processors to itself. A backend does so for one program at a time, and only if that uses every

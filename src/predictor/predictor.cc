@@ -202,8 +202,11 @@ Result<DevicePart> compile(std::shared_ptr<internal::RuntimeCore> core, const Mo
                            const PredictorOptions& options) {
   DevicePart part;
   part.width = options.width;
-  CompileOptions wanted{
-      .precision = options.precision, .threads = core->threads(), .pin_threads = true, .tune = options.tune};
+  CompileOptions wanted{.precision = options.precision,
+                        .many_launches = true,
+                        .threads = core->threads(),
+                        .pin_threads = true,
+                        .tune = options.tune};
   wanted.progress = options.tune_progress;
   if (part.width == WidthPolicy::kElastic && core->capacity() == 1) part.width = WidthPolicy::kNarrow;
   if (part.width == WidthPolicy::kWide) wanted.widths = {Width::kWide};

@@ -255,7 +255,7 @@ class OpenVinoBackend final : public Backend {
       for (const Width width : widths) {
         std::optional<ov::CompiledModel>& place = compiled->models[index_of(width)];
         if (place.has_value()) continue;
-        if (width == Width::kNarrow) {
+        if (width == Width::kNarrow && options.many_launches) {
           INFLIGHT_TRY(compile_singles(folded, properties, model, threads, *compiled));
           if (place.has_value()) continue;
         }

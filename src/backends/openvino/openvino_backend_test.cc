@@ -349,7 +349,10 @@ TEST(OpenVinoBackend, SlotsRunAtOnceAndApart) {
 
 // More slots than threads: some of a brief network share a model of a single thread.
 TEST(OpenVinoBackend, MoreSlotsThanThreadsRunAtOnceAndApart) {
-  const std::shared_ptr<Program> program = compile(load(small_onnx()), f32_both());
+  CompileOptions options = f32_both();
+  options.many_launches = true;
+  const std::shared_ptr<Program> program = compile(load(small_onnx()), options);
+  EXPECT_EQ(program->wake_cost() > Duration(0), program->concurrency(Width::kNarrow) > 1) << "it is brief";
   const int slots = program->concurrency(Width::kNarrow) + 3;
   std::vector<std::jthread> callers;
   for (int caller = 0; caller < slots; ++caller) {

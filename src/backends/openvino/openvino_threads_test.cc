@@ -66,7 +66,8 @@ TEST(OpenVinoThreads, ArePinnedWhileTheyComputeForOneProgramAtATime) {
   if (!asked.get_property(ov::hint::enable_cpu_pinning)) GTEST_SKIP() << "OpenVINO pins nothing here";
   const std::chrono::seconds enough(20);
   const std::chrono::seconds few(1);
-  const std::shared_ptr<Program> brief = compile(load(small_onnx()), {.pin_threads = true});
+  const std::shared_ptr<Program> brief =
+      compile(load(small_onnx()), {.many_launches = true, .pin_threads = true});
   EXPECT_FALSE(pins(brief, Width::kNarrow, few));
   EXPECT_FALSE(pins(compile(model), Width::kNarrow, few));
   EXPECT_FALSE(pins(compile(model, {.threads = 1, .pin_threads = true}), Width::kNarrow, few));
