@@ -230,7 +230,7 @@ def python(result):
 
 # In the order in which they stand.
 REPORTS = {
-    "main_job": main_job, "load": load, "load_16_cores": load, "load_peers": load, "cameras": cameras, "overload": overload, "deadlines": deadlines, "gpu": gpu, "gpu_endurance": gpu, "gpu_sanitizer": gpu, "python": python, "share": share, "engine": engine,
+    "main_job": main_job, "load": load, "load_16_cores": load, "load_brief": load, "load_brief_16_cores": load, "load_peers": load, "cameras": cameras, "overload": overload, "deadlines": deadlines, "gpu": gpu, "gpu_endurance": gpu, "gpu_sanitizer": gpu, "python": python, "share": share, "engine": engine,
     "engine_16_cores": engine_16_cores,
 }  # fmt: skip
 
