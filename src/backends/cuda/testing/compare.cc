@@ -134,7 +134,7 @@ std::string check(const std::shared_ptr<const ov::Model>& network, const GpuGrap
   static ov::Core core;
   ov::InferRequest request =
       core.compile_model(network, "CPU", ov::hint::inference_precision(ov::element::f32),
-                         ov::inference_num_threads(1))
+                         ov::inference_num_threads(1), ov::num_streams(0))
           .create_infer_request();
   std::vector<std::vector<std::byte>> inputs;
   for (std::size_t i = 0; i < graph.inputs.size(); ++i) {

@@ -119,7 +119,7 @@ Result<BuiltKernel> ReferenceKernels::build(const Value& value, const Placed& to
     const auto network = std::make_shared<ov::Model>(ov::ResultVector{result}, cut.parameters);
     auto kernel = std::make_unique<Kernel>();
     kernel->compiled = core_.compile_model(network, "CPU", ov::hint::inference_precision(ov::element::f32),
-                                           ov::inference_num_threads(1));
+                                           ov::inference_num_threads(1), ov::num_streams(0));
     for (const Value& read : cut.reads) kernel->reads.push_back(tensor_of(read, placement.at(read)));
     kernel->writes = tensor_of(value, to);
     const std::string source = fmt::format("reference {}", kernels_.size());
