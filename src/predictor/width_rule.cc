@@ -344,7 +344,7 @@ void WidthRule::arrived(TimePoint when, int others) noexcept {
     forget();
   }
   idle_in_a_row_ = idle ? idle_in_a_row_ + 1 : 0;
-  if (idle && idle_in_a_row_ % (kIdleInARowPerSlot * at_once(Width::kNarrow)) == 0 &&
+  if (idle && idle_in_a_row_ % (std::int64_t{kIdleInARowPerSlot} * at_once(Width::kNarrow)) == 0 &&
       follows_ != Width::kWide)
     forget();
   const double fade = (1 - 1 / kMemoryArrivals) / (1 + gap / (kMemoryRounds * round));

@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <vector>
 
@@ -177,7 +178,8 @@ class WidthRule {
   // Times are in ns of the predictor's clock.
   std::optional<double> last_arrival_;
   double few_at_ = 0;  // the last arrival that found less than nearly a round of others
-  int idle_in_a_row_ = 0;
+  // Arrivals that found nothing else: 64 bits, since a lone caller may go on for weeks.
+  std::int64_t idle_in_a_row_ = 0;
   double gaps_ = 0;         // that were counted, up to the longer mean's
   double gap_of_late_ = 0;  // means, see the constants
   double gap_of_long_ = 0;
