@@ -78,8 +78,8 @@ struct CompileOptions {
   Precision precision = Precision::kAuto;
   std::vector<Width> widths = {Width::kNarrow};  // those that launch() may ask for
   // Wide and narrow are asked for, and each launch will have the width that suits the load. So wide is wanted only where it
-  // pays: the backend may leave it out if it finds that a wide launch alone is not clearly faster than a narrow one (by
-  // 1.15). It may add medium. Program::has() tells.
+  // pays: the backend may leave it out if it finds that a wide launch alone is not clearly faster than a narrow
+  // one. It may add medium. Program::has() tells.
   bool elastic = false;
   // The program serves for long: compile() may take longer, so that launches are faster.
   bool many_launches = false;

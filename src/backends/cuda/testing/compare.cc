@@ -132,6 +132,7 @@ std::string check(const std::shared_ptr<const ov::Model>& network, const GpuGrap
                   double tolerance) {
   if (std::string text = overlap(graph); !text.empty()) return text;
   static ov::Core core;
+  // Without a stream, or it would not throw: see openvino_backend.cc.
   ov::InferRequest request =
       core.compile_model(network, "CPU", ov::hint::inference_precision(ov::element::f32),
                          ov::inference_num_threads(1), ov::num_streams(0))

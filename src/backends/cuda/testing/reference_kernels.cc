@@ -118,6 +118,7 @@ Result<BuiltKernel> ReferenceKernels::build(const Value& value, const Placed& to
     const auto result = std::make_shared<op::v0::Result>(node->output(value.get_index()));
     const auto network = std::make_shared<ov::Model>(ov::ResultVector{result}, cut.parameters);
     auto kernel = std::make_unique<Kernel>();
+    // Without a stream, or it would not throw: see openvino_backend.cc.
     kernel->compiled = core_.compile_model(network, "CPU", ov::hint::inference_precision(ov::element::f32),
                                            ov::inference_num_threads(1), ov::num_streams(0));
     for (const Value& read : cut.reads) kernel->reads.push_back(tensor_of(read, placement.at(read)));
