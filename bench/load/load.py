@@ -182,7 +182,7 @@ def start_workers(places, names, model, precision, limit):
 
 
 def measure(places, model, precision, arguments):
-    """All runs of one model at one precision: merged rows with their details."""
+    """After each round of one model at one precision, all its rows so far, merged, with their details."""
     wanted = list(dict.fromkeys([*arguments.systems, CAPACITY_OF]))  # of which the last may be for the capacity only
     workers = start_workers(places, wanted, model, precision, arguments.limit)
     answers = {}
@@ -214,10 +214,10 @@ def measure(places, model, precision, arguments):
                         answers.setdefault((word, at, worker.name), []).append(answer)
                         say("{system:32} {plan:12} {at:>10} p50 {p50_ms} p99 {p99_ms} ms, {completed_per_s:.0f}/s, {missed} missed".format(
                             at=f"{100 * at:g}%" if word != "closed" and at else str(at or ""), **answer["row"]))  # fmt: skip
+                yield [merge(several) for several in answers.values()]
     finally:
         for worker in workers:
             worker.close()
-    return [merge(several) for several in answers.values()]
 
 
 def pack(places, folder):
@@ -292,6 +292,14 @@ def write_page(places, result, path):
     path.write_text(page)
 
 
+def write(places, result, arguments):
+    if arguments.html:
+        write_page(places, result, arguments.html)
+    if arguments.json:
+        told = {key: value for key, value in result.items() if key != "details"}
+        arguments.json.write_text(json.dumps(told, indent=2) + "\n")
+
+
 def main():
     arguments = arguments_of()
     places = Places(arguments.build)
@@ -305,18 +313,16 @@ def main():
             data = arguments.html.read_text().split("const report = ", 1)[1].split(";\n", 1)[0]
             result["details"] = json.loads(data.replace("<\\/", "</"))["details"]
     result["details"] += [None] * (len(result["rows"]) - len(result["details"]))
+    kept = list(zip(result["rows"], result["details"], strict=True))
     began = time.monotonic()
     for model in arguments.models:
         for precision in arguments.precisions or (["f32", "bf16"] if has_bf16() else ["f32"]):
-            for row, detail in measure(places, model, precision, arguments):
-                result["rows"].append(row)
-                result["details"].append(detail)
-            # After each model: what has been measured is kept, whatever ends the next one.
-            if arguments.html:
-                write_page(places, result, arguments.html)
-            if arguments.json:
-                told = {key: value for key, value in result.items() if key != "details"}
-                arguments.json.write_text(json.dumps(told, indent=2) + "\n")
+            rows = []
+            # What has been measured is kept, whatever ends the next round.
+            for rows in measure(places, model, precision, arguments):
+                result["rows"], result["details"] = map(list, zip(*kept, *rows, strict=True))
+                write(places, result, arguments)
+            kept += rows
     say(f"took {time.monotonic() - began:.0f} s")
     if not arguments.json:
         print(json.dumps(result["rows"], indent=2))
