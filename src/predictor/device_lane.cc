@@ -49,9 +49,9 @@ int DeviceLane::next_units(bool alone) noexcept {
                                        : runtime_->capacity() / core_.scheduler_.at_once(index_, next_width_);
 }
 
-Work& DeviceLane::take() noexcept {
+Work& DeviceLane::take(int thread) noexcept {
   core_.mutex_.assert_held();
-  return core_.take(index_, next_width_);
+  return core_.take(index_, next_width_, thread);
 }
 
 // One lane keeps the predictor's time.

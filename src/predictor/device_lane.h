@@ -60,7 +60,7 @@ class DeviceLane final : public Lane {
 
   bool can_launch() const noexcept override;
   int next_units(bool alone) noexcept override;
-  Work& take() noexcept override;
+  Work& take(int thread) noexcept override;
   TimePoint wake_at() const noexcept override;
   void time_passed() noexcept override;
   void lost(const Status& why) noexcept override;

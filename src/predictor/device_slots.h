@@ -16,8 +16,11 @@ namespace inflight::internal {
 struct DeviceSlots {
   //   first   the number of its first slot
   DeviceSlots(WidthPolicy its_width, int first, int count, const WidthOffer& offer)
-      : width(its_width), slots(count), width_rule(count, offer) {
-    // The last one is handed out first, so that a lone frame always runs on the slot whose memory is warm.
+      : width(its_width),
+        slots(count),
+        width_rule(count, offer),
+        first_slot_(first),
+        users_(static_cast<std::size_t>(count), kNoThread) {
     free.reserve(static_cast<std::size_t>(count));
     for (int slot = first + count - 1; slot >= first; --slot) free.push_back(slot);
   }
@@ -36,6 +39,18 @@ struct DeviceSlots {
     return static_cast<std::int64_t>(busy()) * other.slots < static_cast<std::int64_t>(other.busy()) * slots;
   }
 
+  // A free slot, so that its memory is in the caches of the thread's processor: the one that the thread used last, else
+  // one that no thread has used, else the one that became free last. Requires that one is free.
+  int take_slot(int thread) noexcept {
+    auto place = free_of(thread);
+    if (place == free.end()) place = free_of(kNoThread);
+    if (place == free.end()) --place;
+    const int slot = *place;
+    free.erase(place);
+    user_of(slot) = thread;
+    return slot;
+  }
+
   const WidthPolicy width;
   const int slots;
   WidthRule width_rule;
@@ -45,6 +60,20 @@ struct DeviceSlots {
   TimePoint last_end{};                  // of a launch
   bool lost = false;
   std::uint64_t completed = 0, failed = 0;  // of those that ran here
+
+ private:
+  static constexpr int kNoThread = -1;
+
+  int& user_of(int slot) noexcept { return users_[static_cast<std::size_t>(slot - first_slot_)]; }
+  // Of the free slots that the thread used last, the one that became free last; end(): there is none.
+  std::vector<int>::iterator free_of(int thread) noexcept {
+    const auto found =
+        std::find_if(free.rbegin(), free.rend(), [&](int slot) { return user_of(slot) == thread; });
+    return found == free.rend() ? free.end() : found.base() - 1;
+  }
+
+  const int first_slot_;    // its number
+  std::vector<int> users_;  // the thread that used each slot last
 };
 
 }  // namespace inflight::internal

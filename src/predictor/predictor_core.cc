@@ -132,8 +132,8 @@ void PredictorCore::recycle(PredictionState* state) noexcept {
 
 // ---- For the lanes
 
-Work& PredictorCore::take(std::size_t device, Width width) noexcept {
-  PredictionState& state = state_of(*scheduler_.launch(device, options_.clock->now(), width));
+Work& PredictorCore::take(std::size_t device, Width width, int thread) noexcept {
+  PredictionState& state = state_of(*scheduler_.launch(device, options_.clock->now(), width, thread));
   Slot& slot = *slots_[static_cast<std::size_t>(state.slot)];
   slot.assign(state);
   return slot;

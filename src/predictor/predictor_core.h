@@ -85,7 +85,7 @@ class PredictorCore final : public std::enable_shared_from_this<PredictorCore> {
 
   // What the lanes do.
   Status bind_slots(DeviceLane& lane);
-  Work& take(std::size_t device, Width width) noexcept INFLIGHT_REQUIRES(mutex_);
+  Work& take(std::size_t device, Width width, int thread) noexcept INFLIGHT_REQUIRES(mutex_);
   TimePoint wake_at() const noexcept INFLIGHT_REQUIRES(mutex_);
   void time_passed() noexcept;
   void device_lost(std::size_t device, const Status& why) noexcept INFLIGHT_REQUIRES(mutex_);

@@ -162,7 +162,9 @@ class Scheduler {
   }
   // The device has room for a launch of this width: the job to launch, with its slot and width set; null: there
   // is none.
-  Job* launch(std::size_t device, TimePoint now, Width width) noexcept;
+  //   thread   which one launches it: it gets the slot that it used last, if that is free, since its processor's caches
+  //            hold that slot's memory
+  Job* launch(std::size_t device, TimePoint now, Width width, int thread = 0) noexcept;
   // The same on next_device() at the width of next_width(), with nothing else on the device.
   Job* launch(TimePoint now) noexcept {
     if (!can_launch()) return nullptr;

@@ -57,7 +57,7 @@ Width Scheduler::next_width(std::size_t index, TimePoint now, bool alone) const 
       {now, waiting_for_one(), device.running, device.running_width, !has_room(), alone, device.idle(now)});
 }
 
-Job* Scheduler::launch(std::size_t index, TimePoint now, Width width) noexcept {
+Job* Scheduler::launch(std::size_t index, TimePoint now, Width width, int thread) noexcept {
   if (!can_launch(index)) return nullptr;
   DeviceSlots& device = devices_[index];
   Job& job = queue_.pop();
@@ -68,8 +68,7 @@ Job* Scheduler::launch(std::size_t index, TimePoint now, Width width) noexcept {
   job.warmth = device.width_rule.started(width, now, device.idle(now));
   job.together = ++device.running;
   device.running_width = width;
-  job.slot = device.free.back();
-  device.free.pop_back();
+  job.slot = device.take_slot(thread);
   --free_slots_;
   job.times.launched = now;
   running_.push_back(job);

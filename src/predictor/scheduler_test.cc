@@ -109,6 +109,34 @@ TEST_F(SchedulerTest, LaunchesTheOldestOnAFreeSlot) {
   EXPECT_EQ(scheduler.launch(at(2)), jobs_[2].get());
 }
 
+// Each thread keeps its slot, in whatever order the launches end; one that has none yet does not take another's.
+TEST_F(SchedulerTest, AThreadGetsTheSlotThatItUsedLast) {
+  Scheduler scheduler({.in_flight_limit = 8, .slots = 3});
+  for (int i = 0; i < 8; ++i) admit(scheduler);
+  const auto launch = [&](int thread) { return scheduler.launch(0, at(1), Width::kNarrow, thread); };
+  const auto end = [&](Job* job) { scheduler.finished(*job, Outcome::kCompleted, at(2), granted_); };
+  Job* const of_first = launch(1);
+  const int first = of_first->slot;
+  end(of_first);
+  Job* const of_second = launch(2);
+  const int second = of_second->slot;
+  EXPECT_NE(second, first) << "there is one that no thread has used";
+  end(of_second);
+  Job* const again_first = launch(1);
+  Job* const again_second = launch(2);
+  EXPECT_EQ(again_first->slot, first);
+  EXPECT_EQ(again_second->slot, second);
+  end(again_first);
+  end(again_second);
+  Job* const of_third = launch(3);
+  EXPECT_NE(of_third->slot, first);
+  EXPECT_NE(of_third->slot, second);
+  // More threads than slots: the one that became free last.
+  EXPECT_EQ(launch(4)->slot, second);
+  EXPECT_EQ(launch(2)->slot, first);
+  EXPECT_EQ(launch(1), nullptr);
+}
+
 TEST_F(SchedulerTest, WakesAtTheEarliestDeadlineAndExpiresWhatHasPassed) {
   Scheduler scheduler({.in_flight_limit = 4});
   EXPECT_EQ(scheduler.wake_at(), std::nullopt);

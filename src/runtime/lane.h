@@ -60,7 +60,8 @@ class Lane : public ListLink<>, private FairShare::Share {
   // The device is lost. Once; launches that were out may still come to their end. after_loss() follows.
   virtual void lost(const Status& why) noexcept = 0;
   // What to launch now, after the mutex is released. Follows next_units(), whose room is free.
-  virtual Work& take() noexcept = 0;
+  //   thread   the number of the thread that launches it, from 0; the launcher and the poller are one
+  virtual Work& take(int thread) noexcept = 0;
   // When to call time_passed() next; max(): never.
   virtual TimePoint wake_at() const noexcept = 0;
 

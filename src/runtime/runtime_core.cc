@@ -119,12 +119,13 @@ bool RuntimeCore::is_alone(const Lane& lane) const noexcept {
 }
 
 // What to launch now, with its units of the device; null: nothing waits, or there is no room.
-Work* RuntimeCore::take() noexcept {
+//   thread   the number of this thread
+Work* RuntimeCore::take(int thread) noexcept {
   Lane* const lane = choose();
   if (lane == nullptr || units_free_ == 0) return nullptr;
   const int units = lane->next_units(is_alone(*lane));
   if (units > units_free_) return nullptr;
-  Work& work = lane->take();
+  Work& work = lane->take(thread);
   work.units = units;
   units_free_ -= units;
   lane->units_ += units;
@@ -168,10 +169,11 @@ void RuntimeCore::end_call(Lane& lane) noexcept {
 
 // Takes a piece of work and launches it, and ends it if launches block or it cannot be launched. Releases the lock
 // meanwhile. Clang's analysis cannot follow a lock that is passed in.
+//   thread    the number of this thread
 //   returns   false: there is nothing that this thread can take now
-bool RuntimeCore::launch_next(MutexLock& lock) noexcept INFLIGHT_NO_THREAD_SAFETY_ANALYSIS {
+bool RuntimeCore::launch_next(MutexLock& lock, int thread) noexcept INFLIGHT_NO_THREAD_SAFETY_ANALYSIS {
   if (launching_) return false;
-  Work* const work = take();
+  Work* const work = take(thread);
   if (work == nullptr) return false;
   launching_ = !launch_blocks_;
   // If a wide launch has ended, there may be room for more than one.
@@ -197,8 +199,9 @@ void RuntimeCore::run_work() {
   name_thread(launch_blocks_ ? "inflight-worker" : "inflight-launch");
   wake_on_time();
   MutexLock lock(mutex_);
+  const int thread = numbered_++;
   while (true) {
-    if (launch_next(lock)) continue;
+    if (launch_next(lock, thread)) continue;
     if (stopping_) return;
     doorbell_.wait(lock, !anything_waits());
   }

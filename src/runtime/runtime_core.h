@@ -112,9 +112,9 @@ class RuntimeCore {
   Lane* choose() noexcept INFLIGHT_REQUIRES(mutex_);
   bool may_launch() const noexcept INFLIGHT_REQUIRES(mutex_);
   bool is_alone(const Lane& lane) const noexcept INFLIGHT_REQUIRES(mutex_);
-  Work* take() noexcept INFLIGHT_REQUIRES(mutex_);
+  Work* take(int thread) noexcept INFLIGHT_REQUIRES(mutex_);
   void end_call(Lane& lane) noexcept INFLIGHT_REQUIRES(mutex_);
-  bool launch_next(MutexLock& lock) noexcept INFLIGHT_REQUIRES(mutex_);
+  bool launch_next(MutexLock& lock, int thread) noexcept INFLIGHT_REQUIRES(mutex_);
   RuntimeCore* idle_sibling() noexcept INFLIGHT_REQUIRES(mutex_);
   void lose(const Status& why) noexcept;
   void keep_time();
@@ -146,6 +146,7 @@ class RuntimeCore {
   // Where launches do not block: a thread launches, and will look for more. So launches come to the poller in their
   // order.
   bool launching_ INFLIGHT_GUARDED_BY(mutex_) = false;
+  int numbered_ INFLIGHT_GUARDED_BY(mutex_) = 0;  // threads that launch
   bool stopping_ INFLIGHT_GUARDED_BY(mutex_) = false;
   Status lost_ INFLIGHT_GUARDED_BY(mutex_);  // why the device is lost
   CondVar left_;                             // the last call into a lane has ended
