@@ -47,7 +47,7 @@ void Scheduler::arrived(TimePoint now) noexcept {
   }
   if (index == kNoDevice || !devices_[index].elastic()) return;
   DeviceSlots& device = devices_[index];
-  device.width_rule.arrived(now, waiting_for_one() + device.running);
+  device.width_rule.arrived(now, waiting_for_one() + device.running, device.idle(now));
 }
 
 Width Scheduler::next_width(std::size_t index, TimePoint now, bool alone) const noexcept {

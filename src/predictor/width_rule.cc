@@ -33,7 +33,7 @@ constexpr double kAwake = 1e6;
 constexpr int kIdleInARowPerSlot = 4;
 // After so many, one that finds nothing waiting or running runs wide, whatever the rule follows: whoever comes during it waits for
 // the end of one wide launch only.
-constexpr int kIdleInARowToRunWide = 8;
+constexpr int kLonelyInARowToRunWide = 8;
 // Callers that wait for their results send no more than the width at which they run can do, so its shadow has no queue, however
 // long the real one is. Where at least kFew run at once, throughput counts if a whole round of narrow launches waits, or if each
 // arrival for so many rounds has found all but one of a full round. With two cores narrow has little more throughput than wide.
@@ -324,7 +324,7 @@ double WidthRule::add_gap(double now) noexcept {
   return gap;
 }
 
-void WidthRule::arrived(TimePoint when, int others) noexcept {
+void WidthRule::arrived(TimePoint when, int others, Duration idle_for) noexcept {
   const double now = ns_of_time(when);
   const bool idle = others == 0;
   if (others < at_once(Width::kNarrow) - 1) few_at_ = now;
@@ -344,6 +344,8 @@ void WidthRule::arrived(TimePoint when, int others) noexcept {
     forget();
   }
   idle_in_a_row_ = idle ? idle_in_a_row_ + 1 : 0;
+  const bool lonely = idle && (wake_cost_ == 0 || ns_of(idle_for) < wake_cost_);
+  lonely_in_a_row_ = lonely ? lonely_in_a_row_ + 1 : 0;
   if (idle && idle_in_a_row_ % (std::int64_t{kIdleInARowPerSlot} * at_once(Width::kNarrow)) == 0 &&
       follows_ != Width::kWide)
     forget();
@@ -355,9 +357,14 @@ void WidthRule::arrived(TimePoint when, int others) noexcept {
   follow_the_better_shadow();
 }
 
-bool WidthRule::is_lonely(const WidthView& view) const noexcept {
-  if (idle_in_a_row_ < kIdleInARowToRunWide || is_doubtful(Width::kWide)) return false;
-  return wake_cost_ == 0 || ns_of(view.idle) < wake_cost_;
+// Whether one that finds nothing else runs wide. Where waking costs what wide saves, the threads that one launch wakes also
+// take processors from those after it, and a caller that waits is known only by several arrivals: of random ones some
+// come as soon by chance.
+bool WidthRule::runs_one_wide() const noexcept {
+  const bool lonely = lonely_in_a_row_ >= kLonelyInARowToRunWide;
+  if (wake_cost_ > 0 && !lonely) return false;
+  return to_measure_[index_of(Width::kWide)] > 0 || is_due(Width::kWide) ||
+         (lonely && !is_doubtful(Width::kWide));
 }
 
 // How long the launches of what waits would take at this width, from now.
@@ -376,8 +383,7 @@ Width WidthRule::choose(const WidthView& view) const noexcept {
   if (!view.alone) return Width::kNarrow;
   const int narrow_at_once = at_once(Width::kNarrow);
   if (follows_ == Width::kWide && (times_.wide() == 0 || narrow_at_once == 1)) return Width::kWide;
-  if (follows_ != Width::kWide && view.running == 0 && view.waiting == 1 &&
-      (to_measure_[index_of(Width::kWide)] > 0 || is_due(Width::kWide) || is_lonely(view)))
+  if (follows_ != Width::kWide && view.running == 0 && view.waiting == 1 && runs_one_wide())
     return Width::kWide;
   // Of the widths that the rule does not follow, those that are narrower may run a queue.
   const auto may_run = [&](Width width) { return has(width) && is_narrower(width, follows_); };

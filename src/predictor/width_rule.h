@@ -112,8 +112,8 @@ struct WidthView {
 // width if its own one's is more than 1.1 times as high, and to a wider one below a lower bound. It needs no model of the
 // arrivals: steady, random and bursty ones show in the shadows as what they are. A queue that a narrower width clears sooner
 // runs at that one at once, a long one that stays runs narrow, and a prediction that is alone, after several that were, runs
-// wide. Where wide saves less than waking its threads costs, it runs only those of a caller that submits as soon as it has the
-// result before: the threads are awake then. Launches of different widths do not run beside each other.
+// wide. Where wide saves less than waking its threads costs, it runs only those of a caller that submits, several times in a row, as
+// soon as it has the result before: the threads are awake then. Launches of different widths do not run beside each other.
 // docs/adr/0011-width-follows-the-best-shadow.md says what else was tried.
 //   thread   one at a time: its owner has a lock
 //   bound    O(1) an arrival, amortised; allocates only in its constructor
@@ -124,7 +124,8 @@ class WidthRule {
 
   // A prediction can run, or could if it had not been refused for want of a place.
   //   others   predictions of the predictor that waited or ran when it came
-  void arrived(TimePoint now, int others) noexcept;
+  //   idle     as of WidthView, then
+  void arrived(TimePoint now, int others, Duration idle) noexcept;
   // The width of the next launch; the same view gives the same width. If launches of another width run, it waits for
   // their end.
   Width choose(const WidthView& view) const noexcept;
@@ -155,7 +156,7 @@ class WidthRule {
   bool is_due(Width width) const noexcept;  // to be measured again
   bool is_to_measure(Width width, const WidthView& view) const noexcept;
   bool is_crowded(const WidthView& view) const noexcept;  // throughput counts
-  bool is_lonely(const WidthView& view) const noexcept;  // for some time, no prediction has found another one
+  bool runs_one_wide() const noexcept;                    // of a rule that does not follow wide
   double clears_queue_in(Width width, const WidthView& view) const noexcept;
   double latency_in_shadow(Width width, double now, double at_most) noexcept;
   bool may_follow(Width width) const noexcept;
@@ -164,7 +165,7 @@ class WidthRule {
   void forget() noexcept;
 
   const std::array<int, kWidthCount> at_once_;
-  // In ns; 0: none, or wide saves more. Else wide runs only what comes sooner than this after the launch before.
+  // In ns; 0: none, or wide saves more. Else an arrival is lonely only if it comes sooner than this after the launch before.
   const double wake_cost_;
   ServiceTimes times_;
   Width follows_ = Width::kWide;
@@ -178,8 +179,9 @@ class WidthRule {
   // Times are in ns of the predictor's clock.
   std::optional<double> last_arrival_;
   double few_at_ = 0;  // the last arrival that found less than nearly a round of others
-  // Arrivals that found nothing else: 64 bits, since a lone caller may go on for weeks.
+  // Arrivals that found nothing else, and those of them that were lonely: 64 bits, since a lone caller may go on for weeks.
   std::int64_t idle_in_a_row_ = 0;
+  std::int64_t lonely_in_a_row_ = 0;
   double gaps_ = 0;         // that were counted, up to the longer mean's
   double gap_of_late_ = 0;  // means, see the constants
   double gap_of_long_ = 0;

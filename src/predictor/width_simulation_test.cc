@@ -363,16 +363,18 @@ TEST(WidthRuleTest, RunsNarrowBesideOtherPredictors) {
 
 // Otherwise those that still run keep others coming: a few always join them sooner than they could run narrow.
 // The embedded classifier on two processors.
-TEST(WidthRuleTest, WhereWakingCostsWhatWideSavesOnlyALaunchSoonAfterAnotherIsWide) {
+TEST(WidthRuleTest, WhereWakingCostsWhatWideSavesOnlyACallerThatWaitsRunsWide) {
   using std::chrono::microseconds;
   WidthOffer offer{
       .wide_alone = microseconds(95), .narrow_alone = microseconds(148), .wake_cost = microseconds(100)};
   Duration now{};
-  const auto wide_of_50 = [&](WidthRule& rule, Duration idle) {
+  // Of `count` launches that find the device idle, for as long as usual, but each `every`-th for longer.
+  const auto wide_of = [&](WidthRule& rule, int count, Duration usually, int every = 1'000'000) {
     int wide = 0;
-    for (int i = 0; i < 50; ++i) {
+    for (int i = 1; i <= count; ++i) {
+      const Duration idle = i % every == 0 ? microseconds(150) : usually;
       now += idle;
-      rule.arrived(TimePoint(now), 0);
+      rule.arrived(TimePoint(now), 0, idle);
       const Width width = rule.choose({.now = TimePoint(now), .idle = idle});
       const Duration service = width == Width::kWide ? offer.wide_alone : offer.narrow_alone;
       rule.ended(width, 1, rule.started(width, TimePoint(now), idle), service);
@@ -382,22 +384,23 @@ TEST(WidthRuleTest, WhereWakingCostsWhatWideSavesOnlyALaunchSoonAfterAnotherIsWi
     return wide;
   };
   WidthRule rule(2, offer);
-  EXPECT_EQ(wide_of_50(rule, microseconds(400)), 0);
-  EXPECT_GE(wide_of_50(rule, microseconds(30)), 40) << "a caller that waits for its results";
-  EXPECT_EQ(wide_of_50(rule, microseconds(400)), 0);
+  EXPECT_EQ(wide_of(rule, 50, microseconds(400)), 0);
+  EXPECT_GE(wide_of(rule, 50, microseconds(30)), 40) << "a caller that waits for its results";
+  EXPECT_EQ(wide_of(rule, 10'000, microseconds(400)), 0) << "not to measure it, either";
+  EXPECT_EQ(wide_of(rule, 10'000, microseconds(30), 8), 0) << "random arrivals: some come as soon by chance";
   offer.wide_alone = microseconds(40);
   WidthRule saves_more(2, offer);
-  EXPECT_EQ(wide_of_50(saves_more, microseconds(400)), 50);
+  EXPECT_EQ(wide_of(saves_more, 50, microseconds(400)), 50);
   offer = {.wide_alone = microseconds(95), .narrow_alone = microseconds(148)};
   WidthRule wakes_none(2, offer);
-  EXPECT_EQ(wide_of_50(wakes_none, microseconds(400)), 50) << "an accelerator";
+  EXPECT_EQ(wide_of(wakes_none, 50, microseconds(400)), 50) << "an accelerator";
 }
 
 TEST(WidthRuleTest, LaunchesOfAWiderWidthThanTheOneFollowedEnd) {
   constexpr Duration kMs = std::chrono::milliseconds(1);
   WidthRule rule(
       16, {.wide_alone = 9 * kMs, .narrow_alone = 66 * kMs, .medium_at_once = 4, .medium_alone = 20 * kMs});
-  for (int i = 0; i < 1000; ++i) rule.arrived(at_ms(i), 1);
+  for (int i = 0; i < 1000; ++i) rule.arrived(at_ms(i), 1, Duration(0));
   ASSERT_EQ(rule.follows(), Width::kNarrow);
   rule.started(Width::kMedium, at_ms(1000), Duration(0));
   const WidthView beside_medium{

@@ -45,10 +45,14 @@ bool is_crowded(Duration waited, Duration time) {
   return static_cast<double>(waited.count()) > kShare * static_cast<double>(time.count());
 }
 
-bool pays(Duration wider, Duration narrower, bool brief = false) {
-  const double gain = brief ? kWiderMustGainIfBrief : kWiderMustGain;
-  return narrower - wider >= (brief ? kWiderMustSaveIfBrief : kWiderMustSave) &&
-         static_cast<double>(narrower.count()) >= gain * static_cast<double>(wider.count());
+bool pays(Duration wider, Duration narrower) {
+  return narrower - wider >= kWiderMustSave &&
+         static_cast<double>(narrower.count()) >= kWiderMustGain * static_cast<double>(wider.count());
+}
+
+bool pays_if_brief(Duration wide, Duration narrow) {
+  return narrow >= kWiderMustSave &&
+         static_cast<double>(wide.count()) <= kWideMayTakeIfBrief * static_cast<double>(narrow.count());
 }
 
 // Where a run fails, the predictor measures on line.
@@ -94,7 +98,7 @@ std::array<bool, kWidthCount> which_pay(const WidthTimes& alone, bool brief, boo
   const Duration medium = alone[index_of(Width::kMedium)];
   const Duration narrow = alone[index_of(Width::kNarrow)];
   if (crowded && narrow > kShort) return {true, true, true};
-  const bool wide_pays = pays(wide, narrow, brief);
+  const bool wide_pays = brief ? pays_if_brief(wide, narrow) : pays(wide, narrow);
   return {wide_pays, wide_pays && pays(wide, medium) && pays(medium, narrow), true};
 }
 
