@@ -31,6 +31,7 @@
 #include "backends/openvino/openvino_slot.h"
 #include "backends/openvino/widths_that_pay.h"
 #include "base/check.h"
+#include "base/in_parallel.h"
 #include "base/scheduling.h"
 #include "inflight/internal/mutex.h"
 #include "model/fold_weights.h"
@@ -297,8 +298,10 @@ class OpenVinoBackend final : public Backend {
     compiled.models[index_of(Width::kNarrow)] = first;
     compiled.singles.resize(static_cast<std::size_t>(threads));
     compiled.singles.front() = first;
-    std::generate(compiled.singles.begin() + 1, compiled.singles.end(), compile_single);
-    return {};
+    return internal::in_parallel(compiled.singles.size() - 1, [&](std::size_t i) {
+      compiled.singles[i + 1] = compile_single();
+      return Status();
+    });
   }
 
   ov::CompiledModel compile_width(const std::shared_ptr<const ov::Model>& network, ov::AnyMap properties,

@@ -6,10 +6,9 @@
 #include <algorithm>
 #include <atomic>
 #include <map>
-#include <thread>
 
 #include "backends/cuda/kernel_source.h"
-#include "base/user_code.h"
+#include "base/in_parallel.h"
 
 namespace inflight::cuda {
 namespace {
@@ -96,21 +95,6 @@ Result<std::string> compile_source(const std::string& source, int compute_capabi
   return cubin;
 }
 
-Status in_parallel(std::size_t count, std::size_t threads, const std::function<Status(std::size_t)>& work) {
-  std::vector<Status> results(count);
-  std::atomic<std::size_t> next{0};
-  const auto run = [&] {
-    for (std::size_t i = next.fetch_add(1); i < count; i = next.fetch_add(1))
-      results[i] = internal::call_user([&] { return work(i); });
-  };
-  std::vector<std::thread> others;
-  for (std::size_t i = 1; i < std::min(count, threads); ++i) others.emplace_back(run);
-  run();
-  for (std::thread& thread : others) thread.join();
-  for (Status& result : results) INFLIGHT_TRY(std::move(result));
-  return Status();
-}
-
 Kernels::~Kernels() {
   if (device_->lost() || modules_.empty()) return;
   if (!device_->make_current().ok()) return;
@@ -134,7 +118,7 @@ Status Kernels::add(const std::vector<std::string>& sources, const DiskCache& ca
   const std::size_t modules = (unique.size() + kSourcesInModule - 1) / kSourcesInModule;
   std::vector<std::string> cubins(modules);
   std::atomic<int> compiled{0};
-  INFLIGHT_TRY(in_parallel(modules, std::max(1U, std::thread::hardware_concurrency()), [&](std::size_t i) {
+  INFLIGHT_TRY(internal::in_parallel(modules, [&](std::size_t i) {
     const auto begin = unique.begin() + static_cast<std::ptrdiff_t>(i * kSourcesInModule);
     const auto end =
         unique.begin() + static_cast<std::ptrdiff_t>(std::min(unique.size(), (i + 1) * kSourcesInModule));

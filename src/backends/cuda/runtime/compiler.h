@@ -2,7 +2,6 @@
 // Compiles the sources of kernels for a device, by NVRTC, and loads them.
 #pragma once
 
-#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -50,9 +49,5 @@ class Kernels {
   std::vector<CUmodule> modules_;
   CompileCounts counts_;
 };
-
-// Calls work(i) for 0 to count - 1 on up to `threads` threads and waits; the first failure by index is returned.
-// What work throws becomes a failure.
-Status in_parallel(std::size_t count, std::size_t threads, const std::function<Status(std::size_t)>& work);
 
 }  // namespace inflight::cuda

@@ -193,18 +193,6 @@ TEST(DiskCache, WithoutAFolderKeepsNothing) {
   unsetenv("XDG_CACHE_HOME");
 }
 
-TEST(InParallel, ReturnsTheFirstFailureByIndex) {
-  std::array<std::atomic<int>, 20> calls{};
-  const Status failed = in_parallel(20, 4, [&](std::size_t i) -> Status {
-    ++calls[i];
-    if (i == 7) throw std::runtime_error("seven");
-    return i == 13 ? Status(StatusCode::kInternal, "thirteen") : Status();
-  });
-  EXPECT_EQ(failed, Status::exception("seven"));
-  for (const auto& count : calls) EXPECT_EQ(count, 1);
-  EXPECT_TRUE(in_parallel(0, 4, [](std::size_t) { return Status(StatusCode::kInternal, "never"); }).ok());
-}
-
 // A graph with a convolution and a matmul, in channels last.
 GpuGraph small_graph(DType dtype = DType::kF16) {
   GpuGraph graph;

@@ -5,9 +5,9 @@
 
 #include <algorithm>
 #include <map>
-#include <thread>
 
 #include "backends/cuda/runtime/step_sources.h"
+#include "base/in_parallel.h"
 
 namespace inflight::cuda {
 namespace {
@@ -175,7 +175,7 @@ Status GpuProgram::make_plans() {
     plans_[i] = *std::move(plan);
     return Status();
   };
-  INFLIGHT_TRY(in_parallel(firsts.size(), std::max(1U, std::thread::hardware_concurrency()), make_one));
+  INFLIGHT_TRY(internal::in_parallel(firsts.size(), make_one));
   const bool narrow =
       std::find(options_.widths.begin(), options_.widths.end(), Width::kNarrow) != options_.widths.end();
   Tuner tuner(make_plan_timer(device_), options_.cache,

@@ -6,10 +6,10 @@
 #include <algorithm>
 #include <cstdio>
 #include <numeric>
-#include <thread>
 #include <utility>
 
 #include "backends/cuda/runtime/compiler.h"
+#include "base/in_parallel.h"
 
 namespace inflight::cuda {
 namespace {
@@ -112,9 +112,7 @@ Status Tuner::prepare_all(std::span<const std::shared_ptr<StepPlan>> plans, std:
     tell(false, uses[i]);
     return Status();
   };
-  const std::size_t threads =
-      options_.threads > 0 ? options_.threads : std::max(1U, std::thread::hardware_concurrency());
-  return in_parallel(plans.size(), threads, prepare_one);
+  return internal::in_parallel(plans.size(), prepare_one, options_.threads);
 }
 
 bool Tuner::prepare_next_kind(StepPlan& plan, Candidates& candidates) {

@@ -46,7 +46,7 @@ struct TuneOptions {
   std::function<void(const TuneProgress&)> progress = {};  // as CompileOptions::progress
   bool narrow = true;                                      // which times the gain is of; false: the wide ones
   const Clock* clock = &steady_clock();
-  std::size_t threads = 0;  // that prepare candidates; 0: one for each processor
+  std::size_t threads = 0;  // that prepare candidates; 0: one for each processor that it may use
 };
 
 // What is found is kept in the cache, plan by plan, under the card, the driver, the libraries' versions, the level and
