@@ -391,6 +391,12 @@ TEST(WidthRuleTest, WhereWakingCostsWhatWideSavesOnlyACallerThatWaitsRunsWide) {
   offer.wide_alone = microseconds(40);
   WidthRule saves_more(2, offer);
   EXPECT_EQ(wide_of(saves_more, 50, microseconds(400)), 50);
+  offer = {
+      .wide_alone = microseconds(155), .narrow_alone = microseconds(148), .wake_cost = microseconds(100)};
+  WidthRule measured_in_a_bad_moment(2, offer);
+  offer.wide_alone = microseconds(95);
+  wide_of(measured_in_a_bad_moment, 1000, microseconds(30));
+  EXPECT_EQ(wide_of(measured_in_a_bad_moment, 50, microseconds(30)), 50);
   offer = {.wide_alone = microseconds(95), .narrow_alone = microseconds(148)};
   WidthRule wakes_none(2, offer);
   EXPECT_EQ(wide_of(wakes_none, 50, microseconds(400)), 50) << "an accelerator";
