@@ -41,6 +41,15 @@ def slow_runtime() -> inflight.Runtime:
     return inflight.Runtime("null", plugin_folders=[PLUGINS])
 
 
+def device_that_takes(milliseconds: int) -> inflight.Runtime:
+    """The same, for tests that submit several frames during one prediction, however slow the machine."""
+    os.environ["INFLIGHT_TEST_NULL_MS"] = str(milliseconds)
+    try:
+        return inflight.Runtime("null", plugin_folders=[os.environ["INFLIGHT_TEST_PLUGINS"]])
+    finally:
+        del os.environ["INFLIGHT_TEST_NULL_MS"]
+
+
 @pytest.fixture
 def slow(slow_runtime: inflight.Runtime) -> Iterator[inflight.Predictor]:
     with inflight.Predictor(slow_model(), runtime=slow_runtime, in_flight_limit=2000, finished_limit=4000) as made:

@@ -15,7 +15,7 @@ import inflight
 import numpy as np
 import pytest
 import uvloop
-from conftest import SANITIZED, needs_plugin, slow_model
+from conftest import SANITIZED, device_that_takes, needs_plugin, slow_model
 from inflight import _asyncio
 from memory import least_growth
 
@@ -36,14 +36,6 @@ def run(request: pytest.FixtureRequest) -> Run:
             return runner.run(bounded())
 
     return with_loop
-
-
-def device_that_takes(milliseconds: int) -> inflight.Runtime:
-    os.environ["INFLIGHT_TEST_NULL_MS"] = str(milliseconds)
-    try:
-        return inflight.Runtime("null", plugin_folders=[os.environ["INFLIGHT_TEST_PLUGINS"]])
-    finally:
-        del os.environ["INFLIGHT_TEST_NULL_MS"]
 
 
 def descriptors() -> int:

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <new>
 #include <system_error>
 #include <thread>
 #include <utility>
@@ -25,8 +26,8 @@ Status in_parallel(std::size_t count, const std::function<Status(std::size_t)>& 
   others.reserve(std::min(count, threads));
   try {
     for (std::size_t i = 1; i < std::min(count, threads); ++i) others.emplace_back(run);
-  } catch (const std::system_error&) {  // those that there are do the work
-  } catch (const std::bad_alloc&) {
+  } catch (const std::system_error&) {  // the threads that there are do all of it
+  } catch (const std::bad_alloc&) {     // the same
   }
   run();
   for (std::thread& thread : others) thread.join();

@@ -31,8 +31,8 @@ constexpr double kAwake = 1e6;
 // After so many arrivals a slot, in a row, that found nothing waiting or running, what the shadows saw before was another
 // load. With many slots the wide shadow loses much more by phases of a high load than by being late, so they stay known.
 constexpr int kIdleInARowPerSlot = 4;
-// After so many, one that finds nothing waiting or running runs wide, whatever the rule follows: whoever comes during it waits for
-// the end of one wide launch only.
+// After so many lonely ones in a row, one that finds nothing waiting or running runs wide, whatever the rule follows: whoever comes
+// during it waits for the end of one wide launch only.
 constexpr int kLonelyInARowToRunWide = 8;
 // Callers that wait for their results send no more than the width at which they run can do, so its shadow has no queue, however
 // long the real one is. Where at least kFew run at once, throughput counts if a whole round of narrow launches waits, or if each

@@ -16,9 +16,10 @@ namespace inflight::internal {
 inline constexpr double kWiderMustGain = 1.15;
 // And by so much, which is about what it takes to wake a thread.
 inline constexpr Duration kWiderMustSave = std::chrono::microseconds(30);
-// A brief network that takes long enough to save that may take so many times as long wide, and the predictor finds out. Only a caller
-// that waits for its results runs it wide. It saves more than the runs say, since the threads of a wide launch keep the processors
-// awake until the next one. And the runs take a tenth of a second, for all of which the host may have both processors on one of its own.
+// A brief network may take up to so many times as long wide as narrow, if narrow takes at least kWiderMustSave: the predictor measures
+// both on line. Only a caller that waits for its results runs it wide, and gains more than the runs here say: the threads of a wide launch
+// keep the processors awake until the next one. And the host may have both processors on one of its own for all of the tenth of a second
+// that the runs take.
 inline constexpr double kWideMayTakeIfBrief = 1.1;
 // Program::wake_cost() of a brief network. The threads that a wide launch wakes also stay awake for a while, so that what comes next has
 // fewer processors. The embedded classifier on two processors, wide and narrow: 0.13 and 0.19 ms right after another launch, 0.25
