@@ -125,7 +125,7 @@ bool RuntimeCore::answer(bool ended) noexcept {
   bool launched = false;
   {
     MutexLock lock(mutex_);
-    launched = launch_next(lock, 0);
+    launched = launch_next(lock, 0);  // the launcher's number
     const bool more = launched && work_waits();
     if (more && ended) {
       doorbell_.poller_leaves();

@@ -8,7 +8,6 @@
 #include <numeric>
 #include <utility>
 
-#include "backends/cuda/runtime/compiler.h"
 #include "base/in_parallel.h"
 
 namespace inflight::cuda {
