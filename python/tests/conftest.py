@@ -45,7 +45,7 @@ def device_that_takes(milliseconds: int) -> inflight.Runtime:
     """The same, for tests that submit several frames during one prediction, however slow the machine."""
     os.environ["INFLIGHT_TEST_NULL_MS"] = str(milliseconds)
     try:
-        return inflight.Runtime("null", plugin_folders=[os.environ["INFLIGHT_TEST_PLUGINS"]])
+        return inflight.Runtime("null", plugin_folders=[PLUGINS])
     finally:
         del os.environ["INFLIGHT_TEST_NULL_MS"]
 

@@ -4,18 +4,17 @@
 from __future__ import annotations
 
 import math
-import os
 import re
 
 import inflight
 import numpy as np
 import pytest
 
-from conftest import needs_plugin, slow_model
+from conftest import PLUGINS, needs_plugin, slow_model
 
 
 def open_slow(devices: str | list[inflight.Device | str]) -> inflight.Runtime:
-    return inflight.Runtime(devices, plugin_folders=[os.environ["INFLIGHT_TEST_PLUGINS"]])
+    return inflight.Runtime(devices, plugin_folders=[PLUGINS])
 
 
 @pytest.fixture
