@@ -43,6 +43,13 @@ set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${PROJECT_SOURCE
 file(STRINGS "${PROJECT_SOURCE_DIR}/dependencies.txt" openvino_pin REGEX "^pypi openvino ")
 string(REGEX REPLACE "^pypi openvino +" "" openvino_version "${openvino_pin}")
 find_package(OpenVINO ${openvino_version} EXACT REQUIRED COMPONENTS Runtime)
+# The TBB that OpenVINO brings along. Not as TBB::tbb, which is Debian's in bench/engine.
+get_target_property(openvino_library openvino::runtime IMPORTED_LOCATION_RELEASE)
+get_filename_component(openvino_folder "${openvino_library}" DIRECTORY)
+add_library(inflight_openvino_tbb SHARED IMPORTED GLOBAL)
+set_target_properties(inflight_openvino_tbb PROPERTIES
+  IMPORTED_LOCATION "${openvino_folder}/libtbb.so.12"
+  INTERFACE_INCLUDE_DIRECTORIES "$<TARGET_PROPERTY:openvino::runtime,INTERFACE_INCLUDE_DIRECTORIES>")
 
 if(INFLIGHT_BUILD_TESTS)
   find_package(GTest REQUIRED)

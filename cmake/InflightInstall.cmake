@@ -43,8 +43,6 @@ install(FILES "${CMAKE_CURRENT_BINARY_DIR}/inflightConfig.cmake" "${CMAKE_CURREN
 
 # OpenVINO finds its plugins and readers beside its own library, so all of them go into one folder. Left out:
 # what this project never loads (other devices, PyTorch, JAX and GGUF readers), two thirds of the wheel.
-get_target_property(openvino_library openvino::runtime IMPORTED_LOCATION_RELEASE)
-get_filename_component(openvino_folder "${openvino_library}" DIRECTORY)
 file(GLOB openvino_files
   "${openvino_folder}/libopenvino.so.*" "${openvino_folder}/libopenvino_*_cpu_plugin.so"
   "${openvino_folder}/libtbb.so.*" "${openvino_folder}/libtbbbind*.so.*" "${openvino_folder}/libtbbmalloc.so.*"

@@ -9,7 +9,8 @@
 // A launch calls infer(), which returns when it is done. OpenVINO's own threads compute: for a wide launch all of the
 // only stream, for a narrow one a stream's only thread. While they compute, those of one predictor are pinned to a
 // processor each (CompileOptions::pin_threads): else the kernel wakes two of them on one processor and may leave
-// another one idle for 11 ms.
+// another one idle for 11 ms. The thread that calls computes, and stays as it is, if the program has one thread, and in narrow
+// launches of a brief network (openvino_request.h).
 #include "backends/openvino/openvino_backend.h"
 
 #include <fmt/format.h>
@@ -28,6 +29,7 @@
 #include <utility>
 #include <vector>
 
+#include "backends/openvino/openvino_request.h"
 #include "backends/openvino/openvino_slot.h"
 #include "backends/openvino/widths_that_pay.h"
 #include "base/check.h"
@@ -291,7 +293,7 @@ class OpenVinoBackend final : public Backend {
   Status compile_singles(const std::shared_ptr<const ov::Model>& network, const ov::AnyMap& properties,
                          const Model& model, int threads, OpenVinoCompiled& compiled) {
     if (!internal::single_threads_may_pay(*network, threads)) return {};
-    const auto compile_single = [&] { return compile_width(network, properties, Width::kNarrow, 1, false); };
+    const auto compile_single = [&] { return internal::compile_for_caller(cpu_->core, network, properties); };
     const ov::CompiledModel first = compile_single();
     INFLIGHT_TRY(set_ports(first, model, compiled));
     if (!internal::single_threads_pay(first, compiled.inputs)) return {};
@@ -306,12 +308,11 @@ class OpenVinoBackend final : public Backend {
 
   ov::CompiledModel compile_width(const std::shared_ptr<const ov::Model>& network, ov::AnyMap properties,
                                   Width width, int threads, bool pin) {
+    if (threads == 1) return internal::compile_for_caller(cpu_->core, network, std::move(properties));
     const int streams = streams_of(width, threads);
     properties.insert(ov::hint::enable_cpu_pinning(pin));
     properties.insert(ov::inference_num_threads(threads));
-    // Without a stream, one thread computes: the one that calls. With one stream it would do so, too, but OpenVINO 2026.4 then loses
-    // what an inference throws, also that it was cancelled, and has the next one on that thread run it again.
-    properties.insert(ov::num_streams(threads == 1 ? 0 : streams));
+    properties.insert(ov::num_streams(streams));
     // Two threads of one core share its arithmetic units: this helps many streams and slows down a single
     // one.
     properties.insert(ov::hint::enable_hyper_threading(streams > 1));

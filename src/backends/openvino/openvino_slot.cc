@@ -10,6 +10,7 @@
 #include <openvino/runtime/infer_request.hpp>
 #include <utility>
 
+#include "backends/openvino/openvino_request.h"
 #include "base/check.h"
 #include "inflight/internal/mutex.h"
 #include "model/openvino_error.h"
@@ -29,7 +30,7 @@ class OpenVinoSlot final : public BoundProgram {
       const bool is_single = i == index_of(Width::kNarrow) && !singles.empty();
       // A handle; create_infer_request() is not const.
       ov::CompiledModel model = is_single ? singles[number % singles.size()] : *compiled_->models[i];
-      requests_[i].emplace(Request{model.create_infer_request(),
+      requests_[i].emplace(Request{OpenVinoRequest(std::move(model)),
                                    std::vector<const void*>(compiled_->inputs.size(), nullptr),
                                    std::vector<const void*>(compiled_->outputs.size(), nullptr)});
     }
@@ -40,7 +41,7 @@ class OpenVinoSlot final : public BoundProgram {
     for (std::optional<Request>& request : requests_) {
       if (!request.has_value()) continue;
       try {
-        set_zeros(request->request, compiled_->inputs);
+        set_zeros(request->request.get(), compiled_->inputs);
         request->request.infer();
       } catch (const std::exception&) {
         // A network may refuse zeros; a frame that fails reports its own failure.
@@ -84,7 +85,7 @@ class OpenVinoSlot final : public BoundProgram {
     stopped_ = std::max(stopped_, generation);
     if (running_ == nullptr || generation != running_generation_) return;
     try {
-      running_->request.cancel();
+      running_->request.get().cancel();
     } catch (...) {
       // It goes on to its end.
     }
@@ -98,7 +99,7 @@ class OpenVinoSlot final : public BoundProgram {
     const OpenVinoPort& port = compiled_->outputs[index];
     TensorView view{nullptr, port.spec.dtype, {}};
     try {
-      const ov::Tensor tensor = requests_[last_]->request.get_output_tensor(index);
+      const ov::Tensor tensor = requests_[last_]->request.get().get_output_tensor(index);
       std::array<std::int64_t, Shape::kRankMax> dims{};
       const ov::Shape& shape = tensor.get_shape();
       INFLIGHT_CHECK(shape.size() <= dims.size());  // check_ranks() has looked
@@ -116,7 +117,7 @@ class OpenVinoSlot final : public BoundProgram {
 
  private:
   struct Request {
-    ov::InferRequest request;
+    OpenVinoRequest request;
     std::vector<const void*> inputs;  // the memory that each tensor of the request wraps now
     std::vector<const void*> outputs;
   };
@@ -189,7 +190,7 @@ class OpenVinoSlot final : public BoundProgram {
       request.inputs[i] = nullptr;  // until it is known to be set
       // The request only reads its inputs, but its interface takes a tensor that may be written.
       const ov::Shape shape = port.dynamic ? shape_of_view(launch.inputs[i]) : port.shape;
-      request.request.set_input_tensor(i, ov::Tensor(port.type, shape, const_cast<void*>(data)));
+      request.request.get().set_input_tensor(i, ov::Tensor(port.type, shape, const_cast<void*>(data)));
       request.inputs[i] = data;
     }
     for (std::size_t i = 0; i < launch.outputs.size(); ++i) {
@@ -198,7 +199,7 @@ class OpenVinoSlot final : public BoundProgram {
       if (port.dynamic || request.outputs[i] == data || compiled_->aliases[i].of != OutputAlias::Of::kNothing)
         continue;
       request.outputs[i] = nullptr;
-      request.request.set_output_tensor(i, ov::Tensor(port.type, port.shape, data));
+      request.request.get().set_output_tensor(i, ov::Tensor(port.type, port.shape, data));
       request.outputs[i] = data;
     }
   }
@@ -208,7 +209,7 @@ class OpenVinoSlot final : public BoundProgram {
     for (std::size_t i = 0; i < compiled_->outputs.size(); ++i) {
       const OpenVinoPort& port = compiled_->outputs[i];
       if (!port.spec.shape.has_open_rank()) continue;
-      const std::size_t rank = request.request.get_output_tensor(i).get_shape().size();
+      const std::size_t rank = request.request.get().get_output_tensor(i).get_shape().size();
       if (rank <= Shape::kRankMax) continue;
       return {StatusCode::kUnsupported, fmt::format("output \"{}\": got rank {}, want at most {}",
                                                     port.spec.name, rank, Shape::kRankMax)};

@@ -1,16 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
-// Models from memory, and a slot to run them on, for the tests of the CPU's backend.
+// Models from memory, a slot to run them on, and where threads run, for the tests of the CPU's backend.
 #pragma once
 
 #include <gtest/gtest.h>
+#include <sched.h>
 
+#include <algorithm>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <filesystem>
 #include <memory>
+#include <stop_token>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "backends/openvino/openvino_backend.h"
+#include "base/scheduling.h"
+#include "inflight/clock.h"
 #include "onnx_writer.h"
 
 namespace inflight::testing {
@@ -68,5 +76,31 @@ class Slot {
   std::vector<std::vector<std::byte>> memory_;
   std::uint64_t generation_ = 0;
 };
+
+// The fewest processors that a thread of this process may run on.
+inline int fewest_processors() {
+  int fewest = internal::allowed_processors();
+  for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
+    cpu_set_t allowed;
+    CPU_ZERO(&allowed);
+    const int thread = std::stoi(task.path().filename());
+    if (sched_getaffinity(thread, sizeof allowed, &allowed) == 0)
+      fewest = std::min(fewest, CPU_COUNT(&allowed));
+  }
+  return fewest;
+}
+
+// The fewest processors that a thread is seen to have while launches run. Looks until it is `enough` or less.
+inline int fewest_while_it_runs(const std::shared_ptr<Program>& program, Width width, int enough,
+                                std::chrono::seconds within) {
+  int fewest = internal::allowed_processors();
+  std::jthread launches([&](const std::stop_token& stop) {
+    Slot slot(program);
+    while (!stop.stop_requested()) slot.run(width);
+  });
+  const TimePoint deadline = steady_clock().now() + within;
+  while (fewest > enough && steady_clock().now() < deadline) fewest = std::min(fewest, fewest_processors());
+  return fewest;
+}
 
 }  // namespace inflight::testing

@@ -3,23 +3,19 @@
 #include <sched.h>
 
 #include <chrono>
-#include <filesystem>
 #include <openvino/runtime/core.hpp>
 #include <openvino/runtime/properties.hpp>
-#include <stop_token>
-#include <thread>
 
 #include "backends/openvino/openvino_test_support.h"
 #include "base/scheduling.h"
-#include "inflight/clock.h"
 #include "model/network.h"
 
 namespace inflight {
 namespace {
 
 using testing::compile;
+using testing::fewest_while_it_runs;
 using testing::load;
-using testing::Slot;
 using testing::small_onnx;
 
 TEST(OpenVinoThreads, FollowThisProcessesAffinity) {
@@ -30,27 +26,9 @@ TEST(OpenVinoThreads, FollowThisProcessesAffinity) {
   EXPECT_EQ(compile(load(small_onnx()), {.threads = 1})->concurrency(Width::kNarrow), 1);
 }
 
-// Whether a thread of this process may run on one processor only.
-bool a_thread_is_pinned() {
-  for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
-    cpu_set_t allowed;
-    CPU_ZERO(&allowed);
-    const int thread = std::stoi(task.path().filename());
-    if (sched_getaffinity(thread, sizeof allowed, &allowed) == 0 && CPU_COUNT(&allowed) == 1) return true;
-  }
-  return false;
-}
-
 // Whether a thread is seen pinned while launches run, at the latest at the deadline.
 bool pins(const std::shared_ptr<Program>& program, Width width, std::chrono::seconds within) {
-  bool seen = false;
-  std::jthread launches([&](const std::stop_token& stop) {
-    Slot slot(program);
-    while (!stop.stop_requested()) slot.run(width);
-  });
-  const TimePoint deadline = steady_clock().now() + within;
-  while (!seen && steady_clock().now() < deadline) seen = a_thread_is_pinned();
-  return seen;
+  return fewest_while_it_runs(program, width, 1, within) == 1;
 }
 
 TEST(OpenVinoThreads, ArePinnedWhileTheyComputeForOneProgramAtATime) {

@@ -7,9 +7,9 @@
 #include <memory>
 #include <openvino/core/model.hpp>
 #include <openvino/op/constant.hpp>
-#include <openvino/runtime/infer_request.hpp>
 #include <thread>
 
+#include "backends/openvino/openvino_request.h"
 #include "base/run_delay.h"
 #include "inflight/clock.h"
 
@@ -31,11 +31,11 @@ constexpr Duration kWorthWaitingFor = std::chrono::milliseconds(1);
 // The fastest of several runs that are as short ran between those of other programs: its time holds on a crowded machine, too.
 constexpr Duration kShort = std::chrono::microseconds(200);
 
-// One alone runs as a launch does, in the caller's thread.
-void run_all(std::vector<ov::InferRequest>& requests) {
+// One alone runs as a launch does.
+void run_all(std::vector<OpenVinoRequest>& requests) {
   if (requests.size() == 1) return requests.front().infer();
-  for (ov::InferRequest& request : requests) request.start_async();
-  for (ov::InferRequest& request : requests) request.wait();
+  for (OpenVinoRequest& request : requests) request.get().start_async();
+  for (OpenVinoRequest& request : requests) request.get().wait();
 }
 
 // Whether threads of ours waited for processors so long that other programs have some of them.
@@ -71,11 +71,11 @@ void measure_together(OpenVinoCompiled& compiled) {
 
 }  // namespace
 
-Duration fastest_run(ov::CompiledModel model, const std::vector<OpenVinoPort>& inputs, int at_once) {
-  std::vector<ov::InferRequest> requests;
+Duration fastest_run(const ov::CompiledModel& model, const std::vector<OpenVinoPort>& inputs, int at_once) {
+  std::vector<OpenVinoRequest> requests;
   for (int i = 0; i < at_once; ++i) {
-    requests.push_back(model.create_infer_request());
-    set_zeros(requests.back(), inputs);
+    requests.emplace_back(model);
+    set_zeros(requests.back().get(), inputs);
   }
   const TimePoint began = steady_clock().now();
   run_all(requests);

@@ -40,7 +40,7 @@ std::array<bool, kWidthCount> which_pay(const WidthTimes& alone, bool brief, boo
 // counted.
 //   at_once   launches of which a run consists
 //   throws    std::exception: a run failed
-Duration fastest_run(ov::CompiledModel model, const std::vector<OpenVinoPort>& inputs, int at_once);
+Duration fastest_run(const ov::CompiledModel& model, const std::vector<OpenVinoPort>& inputs, int at_once);
 
 // Whether each of the narrow launches that run at once, one a thread, gets a model of its own with a single thread: first by what
 // the network weighs, then by how long such a model takes.
