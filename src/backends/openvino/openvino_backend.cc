@@ -10,7 +10,7 @@
 // only stream, for a narrow one a stream's only thread. While they compute, those of one predictor are pinned to a
 // processor each (CompileOptions::pin_threads): else the kernel wakes two of them on one processor and may leave
 // another one idle for 11 ms. The thread that calls computes, and stays as it is, if the program has one thread, and in narrow
-// launches of a brief network (openvino_request.h).
+// launches of a light network (openvino_request.h): of a brief one, or where the program is for few launches.
 #include "backends/openvino/openvino_backend.h"
 
 #include <fmt/format.h>
@@ -85,7 +85,7 @@ class OpenVinoProgram final : public Program {
   Duration together(Width width) const noexcept override { return compiled_->together[index_of(width)]; }
 
   Duration wake_cost() const noexcept override {
-    return compiled_->singles.empty() ? Duration(0) : internal::kWakeCost;
+    return compiled_->callers == nullptr ? Duration(0) : internal::kWakeCost;
   }
 
   Result<std::unique_ptr<BoundProgram>> bind() override {
@@ -258,17 +258,17 @@ class OpenVinoBackend final : public Backend {
       for (const Width width : widths) {
         std::optional<ov::CompiledModel>& place = compiled->models[index_of(width)];
         if (place.has_value()) continue;
-        if (width == Width::kNarrow && options.many_launches) {
-          INFLIGHT_TRY(compile_singles(folded, properties, model, threads, *compiled));
+        if (width == Width::kNarrow) {
+          INFLIGHT_TRY(compile_callers(folded, properties, model, threads, options, *compiled));
           if (place.has_value()) continue;
         }
         place = compile_width(folded, properties, width, threads, compiled->right_to_pin != nullptr);
         INFLIGHT_TRY(set_ports(*place, model, *compiled));
       }
       if (options.elastic) internal::keep_what_pays(*compiled);
-      const bool only_singles =
-          !compiled->singles.empty() && !compiled->models[index_of(Width::kWide)].has_value();
-      if (only_singles) compiled->right_to_pin = nullptr;  // the threads that call are not pinned
+      const bool only_callers =
+          compiled->callers != nullptr && !compiled->models[index_of(Width::kWide)].has_value();
+      if (only_callers) compiled->right_to_pin = nullptr;  // the threads that call are not pinned
     } catch (const std::exception& error) {
       return Status(StatusCode::kInvalidModel, internal::distil_openvino_error(error.what()));
     } catch (...) {
@@ -288,22 +288,25 @@ class OpenVinoBackend final : public Backend {
     return {};
   }
 
-  // The narrow width of a brief network: a model of a single thread for each launch that may run at once. Does nothing if
-  // the network is not brief.
-  Status compile_singles(const std::shared_ptr<const ov::Model>& network, const ov::AnyMap& properties,
-                         const Model& model, int threads, OpenVinoCompiled& compiled) {
-    if (!internal::single_threads_may_pay(*network, threads)) return {};
-    const auto compile_single = [&] { return internal::compile_for_caller(cpu_->core, network, properties); };
-    const ov::CompiledModel first = compile_single();
+  // The narrow width of a light network: a model for the caller for each launch that runs at once. Those of a program of few launches
+  // are compiled as slots need them. One of many launches has them only if they are brief, and all of them now. Does nothing
+  // if the network has no such models.
+  Status compile_callers(const std::shared_ptr<const ov::Model>& network, const ov::AnyMap& properties,
+                         const Model& model, int threads, const CompileOptions& options,
+                         OpenVinoCompiled& compiled) {
+    if (options.elastic && !options.many_launches) return {};
+    if (!internal::may_have_callers(*network, threads)) return {};
+    auto callers = std::make_unique<internal::CallerModels>(cpu_->core, network, properties,
+                                                            static_cast<std::size_t>(threads));
+    const ov::CompiledModel first = callers->get(0);
     INFLIGHT_TRY(set_ports(first, model, compiled));
-    if (!internal::single_threads_pay(first, compiled.inputs)) return {};
+    if (options.many_launches) {
+      if (!internal::is_brief(first, compiled.inputs)) return {};
+      INFLIGHT_TRY(callers->compile_all());
+    }
     compiled.models[index_of(Width::kNarrow)] = first;
-    compiled.singles.resize(static_cast<std::size_t>(threads));
-    compiled.singles.front() = first;
-    return internal::in_parallel(compiled.singles.size() - 1, [&](std::size_t i) {
-      compiled.singles[i + 1] = compile_single();
-      return Status();
-    });
+    compiled.callers = std::move(callers);
+    return {};
   }
 
   ov::CompiledModel compile_width(const std::shared_ptr<const ov::Model>& network, ov::AnyMap properties,

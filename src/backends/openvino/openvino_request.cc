@@ -10,6 +10,7 @@
 #include <openvino/runtime/properties.hpp>
 #include <utility>
 
+#include "base/in_parallel.h"
 #include "base/scheduling.h"
 
 namespace inflight::internal {
@@ -50,6 +51,21 @@ ov::CompiledModel compile_for_caller(ov::Core& core, const std::shared_ptr<const
   properties = for_caller(std::move(properties));
   if (binds) properties[kExclusive] = true;
   return core.compile_model(network, "CPU", properties);
+}
+
+ov::CompiledModel CallerModels::get(std::size_t number) {
+  Place& place = places_[number % places_.size()];
+  std::call_once(place.once, [&] { place.model = compile_for_caller(core_, network_, properties_); });
+  return place.model;
+}
+
+Status CallerModels::compile_all() {
+  INFLIGHT_TRY(in_parallel(places_.size(), [this](std::size_t number) {
+    get(number);
+    return Status();
+  }));
+  network_ = nullptr;
+  return {};
 }
 
 OpenVinoRequest::OpenVinoRequest(ov::CompiledModel model) : request_(model.create_infer_request()) {

@@ -4,11 +4,17 @@
 
 #include <tbb/task_arena.h>
 
+#include <cstddef>
 #include <memory>
+#include <mutex>
 #include <openvino/core/model.hpp>
 #include <openvino/runtime/compiled_model.hpp>
 #include <openvino/runtime/core.hpp>
 #include <openvino/runtime/infer_request.hpp>
+#include <utility>
+#include <vector>
+
+#include "inflight/status.h"
 
 namespace inflight::internal {
 
@@ -18,6 +24,32 @@ namespace inflight::internal {
 //   throws       std::exception: OpenVINO cannot compile it
 ov::CompiledModel compile_for_caller(ov::Core& core, const std::shared_ptr<const ov::Model>& network,
                                      ov::AnyMap properties);
+
+// Models for the caller of one network, one for each launch that runs at once. Each is compiled when it is first asked for.
+//   thread   any
+class CallerModels {
+ public:
+  CallerModels(ov::Core& core, std::shared_ptr<const ov::Model> network, ov::AnyMap properties,
+               std::size_t count)
+      : core_(core), network_(std::move(network)), properties_(std::move(properties)), places_(count) {}
+
+  // The same one for numbers that are `count` apart. Throws std::exception: OpenVINO cannot compile it.
+  ov::CompiledModel get(std::size_t number);
+  // Compiles all of them, several at once, and needs the network no longer. Before other threads use this.
+  //   errors   kException: OpenVINO cannot compile one
+  Status compile_all();
+
+ private:
+  struct Place {
+    std::once_flag once;
+    ov::CompiledModel model;
+  };
+
+  ov::Core& core_;
+  std::shared_ptr<const ov::Model> network_;
+  const ov::AnyMap properties_;
+  std::vector<Place> places_;
+};
 
 // A request of a compiled model, for one thread at a time.
 class OpenVinoRequest {

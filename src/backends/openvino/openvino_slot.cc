@@ -26,10 +26,9 @@ class OpenVinoSlot final : public BoundProgram {
   void create_requests(std::size_t number) {
     for (std::size_t i = 0; i < kWidthCount; ++i) {
       if (!compiled_->models[i].has_value()) continue;
-      const std::vector<ov::CompiledModel>& singles = compiled_->singles;
-      const bool is_single = i == index_of(Width::kNarrow) && !singles.empty();
+      const bool calls = i == index_of(Width::kNarrow) && compiled_->callers != nullptr;
       // A handle; create_infer_request() is not const.
-      ov::CompiledModel model = is_single ? singles[number % singles.size()] : *compiled_->models[i];
+      ov::CompiledModel model = calls ? compiled_->callers->get(number) : *compiled_->models[i];
       requests_[i].emplace(Request{OpenVinoRequest(std::move(model)),
                                    std::vector<const void*>(compiled_->inputs.size(), nullptr),
                                    std::vector<const void*>(compiled_->outputs.size(), nullptr)});

@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "backends/openvino/openvino_request.h"
 #include "inflight/backend.h"
 #include "inflight/tensor.h"
 
@@ -46,7 +47,7 @@ struct OutputAlias {
 // How long a launch of each width takes; 0: it was not measured.
 using WidthTimes = std::array<Duration, kWidthCount>;
 
-// What all slots of a program share; never changes.
+// What all slots of a program share; only `callers` changes.
 struct OpenVinoCompiled {
   std::shared_ptr<OpenVinoCpu> cpu;
   std::vector<OpenVinoPort> inputs;
@@ -55,9 +56,9 @@ struct OpenVinoCompiled {
   // Outlives the models. Null: their threads go where the kernel puts them.
   std::shared_ptr<const void> right_to_pin;
   std::array<std::optional<ov::CompiledModel>, kWidthCount> models;
-  // Of a brief network, one a thread, the first of which is the narrow one of `models`: each slot runs its narrow launches on one
-  // of them. A model of a single thread computes in the thread that calls it and wakes no other, but runs one request at a time.
-  std::vector<ov::CompiledModel> singles;
+  // Where narrow launches compute in the thread that calls: a model for each that runs at once, the first of which is the narrow one of
+  // `models`. Null: OpenVINO's threads compute.
+  std::unique_ptr<CallerModels> callers;
   WidthTimes alone{};
   WidthTimes together{};  // among as many as run at once
 };
@@ -66,7 +67,7 @@ struct OpenVinoCompiled {
 void set_zeros(ov::InferRequest& request, const std::vector<OpenVinoPort>& inputs);
 
 // A slot of a program, with requests of its own.
-//   number   of the slot, from 0: as many as there are `singles`, one after the other, have one each
+//   number   of the slot, from 0: as many as there are `callers`, one after the other, have one each
 //   errors   kDeviceError: OpenVINO cannot make the requests
 Result<std::unique_ptr<BoundProgram>> bind_openvino(std::shared_ptr<const OpenVinoCompiled> compiled,
                                                     std::size_t number);

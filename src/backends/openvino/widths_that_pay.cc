@@ -60,7 +60,7 @@ void measure_together(OpenVinoCompiled& compiled) {
   try {
     for (const Width width : {Width::kMedium, Width::kNarrow}) {
       const std::optional<ov::CompiledModel>& model = compiled.models[index_of(width)];
-      if (!model.has_value() || (width == Width::kNarrow && !compiled.singles.empty())) continue;
+      if (!model.has_value() || (width == Width::kNarrow && compiled.callers != nullptr)) continue;
       const int at_once = model->get_property(ov::num_streams).num;
       compiled.together[index_of(width)] = fastest_run(*model, compiled.inputs, at_once);
     }
@@ -102,7 +102,7 @@ std::array<bool, kWidthCount> which_pay(const WidthTimes& alone, bool brief, boo
   return {wide_pays, wide_pays && pays(wide, medium) && pays(medium, narrow), true};
 }
 
-bool single_threads_may_pay(const ov::Model& network, int threads) {
+bool may_have_callers(const ov::Model& network, int threads) {
   if (threads < 2) return false;
   std::size_t weights = 0;
   for (const auto& node : network.get_ops()) {
@@ -112,16 +112,16 @@ bool single_threads_may_pay(const ov::Model& network, int threads) {
   return weights <= kBriefWeightsMax / static_cast<std::size_t>(threads);
 }
 
-bool single_threads_pay(const ov::CompiledModel& single, const std::vector<OpenVinoPort>& inputs) {
+bool is_brief(const ov::CompiledModel& model, const std::vector<OpenVinoPort>& inputs) {
   try {
-    return fastest_run(single, inputs, 1) <= kBriefLaunch;
+    return fastest_run(model, inputs, 1) <= kBriefLaunch;
   } catch (const std::exception&) {
     return false;  // a frame that fails reports its own failure
   }
 }
 
 void keep_what_pays(OpenVinoCompiled& compiled) {
-  const bool brief = !compiled.singles.empty();
+  const bool brief = compiled.callers != nullptr;
   bool crowded = true;  // in every round
   const auto is_left_out = [&](Width width) {
     return compiled.models[index_of(width)].has_value() && !which_pay(compiled.alone, brief)[index_of(width)];

@@ -25,9 +25,9 @@ inline constexpr double kWideMayTakeIfBrief = 1.1;
 // fewer processors. The embedded classifier on two processors, wide and narrow: 0.13 and 0.19 ms right after another launch, 0.25
 // and 0.28 after 0.5 to 1 ms, 0.61 and 0.52 after 13.
 inline constexpr Duration kWakeCost = std::chrono::microseconds(100);
-// A network is brief if a launch on one thread takes no longer, and if a model for each of as many threads has no more weights, in
-// bytes. A launch with streams of one model wakes two threads, which takes 20 to 60 us. What takes longer is for threads with long
-// slices (`base/scheduling.h`), which the thread that calls need not have.
+// A network is brief if a launch on one thread takes no longer, and light if a model for each of as many threads has no more weights,
+// in bytes. A launch with streams of one model wakes two threads, which takes 20 to 60 us. What takes longer is for threads with
+// long slices (`base/scheduling.h`), which the thread that calls need not have.
 inline constexpr Duration kBriefLaunch = std::chrono::microseconds(500);
 inline constexpr std::size_t kBriefWeightsMax = std::size_t{32} << 20;
 
@@ -42,10 +42,10 @@ std::array<bool, kWidthCount> which_pay(const WidthTimes& alone, bool brief, boo
 //   throws    std::exception: a run failed
 Duration fastest_run(const ov::CompiledModel& model, const std::vector<OpenVinoPort>& inputs, int at_once);
 
-// Whether each of the narrow launches that run at once, one a thread, gets a model of its own with a single thread: first by what
-// the network weighs, then by how long such a model takes.
-bool single_threads_may_pay(const ov::Model& network, int threads);
-bool single_threads_pay(const ov::CompiledModel& single, const std::vector<OpenVinoPort>& inputs);
+// Whether the network is light enough that each of as many narrow launches as there are threads has a model for the caller.
+bool may_have_callers(const ov::Model& network, int threads);
+// Whether a launch of a model for the caller is brief.
+bool is_brief(const ov::CompiledModel& model, const std::vector<OpenVinoPort>& inputs);
 
 // Runs each width a few times on zeros, 0.1 s each at most but for a model whose two runs take longer, and all of them up to four
 // times, within 2 s, if one does not pay. Keeps the shortest times in `compiled`, and leaves out the widths that do not pay. A

@@ -59,8 +59,8 @@ TEST(OpenVinoWidths, ARunOfSeveralEndsWithTheLastOfThem) {
 }
 
 TEST(OpenVinoWidths, ABriefNetworkHasAModelForEachNarrowLaunch) {
-  EXPECT_TRUE(internal::single_threads_may_pay(*network(load(small_onnx())), 2));
-  EXPECT_FALSE(internal::single_threads_may_pay(*network(load(small_onnx())), 1))
+  EXPECT_TRUE(internal::may_have_callers(*network(load(small_onnx())), 2));
+  EXPECT_FALSE(internal::may_have_callers(*network(load(small_onnx())), 1))
       << "its narrow launch is the wide one";
   constexpr std::int64_t kRows = 5 << 20;  // 20 MB, which two models would have twice
   const OnnxModel heavy = {
@@ -68,11 +68,11 @@ TEST(OpenVinoWidths, ABriefNetworkHasAModelForEachNarrowLaunch) {
       .inputs = {onnx_value("row", testing::kInt64, {1})},
       .outputs = {onnx_value("y", testing::kFloat, {1})},
       .initializers = {testing::onnx_initializer("rows", {kRows}, std::vector<float>(kRows))}};
-  EXPECT_FALSE(internal::single_threads_may_pay(*network(load(heavy)), 2));
+  EXPECT_FALSE(internal::may_have_callers(*network(load(heavy)), 2));
 
   ov::Core core;
   const auto pay = [&core](const OnnxModel& onnx) {
-    return internal::single_threads_pay(
+    return internal::is_brief(
         core.compile_model(network(load(onnx)), "CPU", ov::AnyMap{ov::inference_num_threads(1)}),
         std::vector<internal::OpenVinoPort>(1));
   };
