@@ -220,7 +220,7 @@ def python(result):
         f"Calls from Python; {result['machine']}; {result['date']}, commit {result['commit']}; "
         f"{', '.join(f'{name} {version}' for name, version in result['versions'].items())}; {result['rounds']} rounds in turns. "
         "A call: us, p50 / p99; `inflight_cpp` is the same from C++. `x + 1` reads and writes 7.4 MB: a bare loop in C takes 260 us on one thread "
-        "of this machine and 129 on two ([ADR 10](docs/adr/0010-mxnets-operators-are-programs.md))."
+        "of an Intel Xeon and 129 on two ([ADR 10](docs/adr/0010-mxnets-operators-are-programs.md))."
     )
     systems = list(dict.fromkeys(r["system"] for r in rows))
     cells = {(r["what"], r["system"]): f"{r['rate']:,.0f}/s" if r["p50_us"] is None else f"{number(r['p50_us'])} / {number(r['p99_us'])}" for r in rows}

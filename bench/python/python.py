@@ -24,6 +24,8 @@ TITLES = {
     "submit_and_wait": "a submission and a wait",
     "rate_1": "frames per second, 1 in flight",
     "rate_8": "frames per second, 8 in flight",
+    "small_operator": "a + b on f32[10,10], waited for",
+    "operators_in_a_row": "20 of these in a row, waited for",
     "x_plus_1": "x + 1 on f32[3,640,480], waited for",
     "bind_and_forward": "symbol, bind and forward",
 }

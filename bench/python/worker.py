@@ -88,6 +88,12 @@ class Inflight:
         check((x + 1).asnumpy(), x.asnumpy() + 1)
         return repeat(seconds, lambda: (x + 1).wait_to_read())
 
+    def small_operator(self, seconds):
+        return operators_in_a_row(self.mx, seconds, 1)
+
+    def operators_in_a_row(self, seconds):
+        return operators_in_a_row(self.mx, seconds, 20)
+
     def bind_and_forward(self, seconds):
         return bind_and_forward(self.mx, seconds)
 
@@ -104,6 +110,12 @@ class Mxnet:
         check((x + 1).asnumpy(), x.asnumpy() + 1)
         return repeat(seconds, lambda: (x + 1).wait_to_read())
 
+    def small_operator(self, seconds):
+        return operators_in_a_row(self.mx, seconds, 1)
+
+    def operators_in_a_row(self, seconds):
+        return operators_in_a_row(self.mx, seconds, 20)
+
     def bind_and_forward(self, seconds):
         return bind_and_forward(self.mx, seconds)
 
@@ -116,6 +128,21 @@ def bind_and_forward(mx, seconds):
 
     check(call().asnumpy(), np.full(SHAPE, 2))
     return repeat(seconds, call, lambda result: result.wait_to_read())
+
+
+def operators_in_a_row(mx, seconds, number):
+    """Each waits for the one before it; the caller waits for the last."""
+    x, one = mx.nd.zeros((10, 10)), mx.nd.ones((10, 10))
+
+    def call():
+        y = x
+        for _ in range(number):
+            y = y + one
+        y.wait_to_read()
+        return y
+
+    check(call().asnumpy(), np.full((10, 10), number))
+    return repeat(seconds, call)
 
 
 class Numpy:
