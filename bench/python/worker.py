@@ -251,7 +251,8 @@ class Onnxruntime:
         return self.rate(seconds, 8)
 
 
-WHATS = ("submission", "look", "look_at_mx_array", "submit_and_wait", "rate_1", "rate_8", "x_plus_1", "bind_and_forward")
+WHATS = ("submission", "look", "look_at_mx_array", "submit_and_wait", "rate_1", "rate_8", "small_operator", "operators_in_a_row",
+         "x_plus_1", "bind_and_forward")  # fmt: skip
 
 
 def main():
