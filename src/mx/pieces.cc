@@ -11,7 +11,7 @@
 namespace inflight::mx::detail {
 namespace {
 
-// A call of a compiled network takes up to 20 us, so a piece must be worth that.
+// A call of a compiled network takes up to 10 us, and to wake a thread of the engine more, so a piece must be worth that.
 constexpr std::size_t kPieceBytesMin = std::size_t{512} << 10U;
 constexpr std::size_t kAlignedElements = 16;  // 64 bytes of f32
 
