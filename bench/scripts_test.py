@@ -4,6 +4,7 @@
 usage: scripts_test.py BUILD_FOLDER MODEL
 """
 
+import argparse
 import json
 import pathlib
 import subprocess
@@ -12,8 +13,9 @@ import tempfile
 import unittest
 
 HERE = pathlib.Path(__file__).resolve().parent
-sys.path.append(str(HERE))
+sys.path += [str(HERE), str(HERE / "load")]
 import environment
+import load
 import report
 
 BUILD, MODEL = sys.argv[1:3]
@@ -56,6 +58,26 @@ class ScriptsTest(unittest.TestCase):
         self.assertGreater(over["missed"], 0)
         self.assertGreater(peak["completed_per_s"], 0)
         self.assertTrue(result["memory"])
+
+    def test_pages_of_latency_under_load_are_merged(self):
+        def row(plan, p99, **what):
+            return {"model": "m", "precision": "f32", "system": "s", "plan": plan, "p99_ms": p99, **what}
+
+        with tempfile.TemporaryDirectory() as folder:
+            paths = [pathlib.Path(folder) / name for name in ("old.html", "new.html", "all.html", "all.json")]
+            places = argparse.Namespace(page=environment.ROOT / "src/load/page.html")
+            for path, commit, rows in (
+                (paths[0], "a1", [row("closed", 1, in_flight=1), row("poisson", 2, load=0.5), row("bursts:16@2", 3, load=0.1)]),
+                (paths[1], "b2", [row("poisson", 5, load=0.5), row("poisson", 6, load=0.9), row("bursts:16@2", 7, load=0.2)]),
+            ):
+                head = {"commit": commit, "date": "2026-11-28", "machine": "two </processors>"}
+                load.write_page(places, load.with_rows(head, [(row, {"of": row["p99_ms"]}) for row in rows]), path)
+            command = [sys.executable, HERE / "load/load.py", BUILD, "--merge", f"{paths[0]},{paths[1]}", "--html", paths[2], "--json", paths[3]]
+            subprocess.run([str(word) for word in command], check=True)
+            page, result = load.read_page(paths[2]), json.loads(paths[3].read_text())
+        self.assertEqual([(row["p99_ms"], row["commit"]) for row in result["rows"]], [(1, "a1"), (5, "b2"), (7, "b2"), (6, "b2")])
+        self.assertEqual([detail["of"] for detail in page["details"]], [1, 5, 7, 6])
+        self.assertEqual((result["commit"], result["machine"]), ("a1, b2", "two </processors>"))
 
     def test_a_run_that_fails_is_named(self):
         with self.assertRaisesRegex(SystemExit, "inflight run --streams 0 .*: exit 2"):

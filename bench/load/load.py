@@ -1,16 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Latency under load: ours beside OpenVINO's two hints, ONNX Runtime and MXNet 1.9.1, on the same plans of arrivals.
 
-usage: load.py BUILD_FOLDER [--json FILE] [--html FILE] [--append] [--pack FOLDER] [--models ...] [--precisions ...]
+usage: load.py BUILD_FOLDER [--json FILE] [--html FILE] [--merge FILE,FILE...] [--pack FOLDER] [--models ...] [--precisions ...]
                [--systems ...] [--plans ...] [--loads ...] [--seconds S] [--frames N] [--rounds N] [--limit N]
 
 Each system is a process of its own, which waits while another is measured. For each model and precision: the outputs
 are compared, the capacity is what OpenVINO's THROUGHPUT hint completes in a second when it is flooded, and then all
 systems take turns at each load, for S seconds, or longer until N frames have come: the 99th percentile of few frames is the
-slowest one. --append adds to the rows of FILE, so a long measurement can be made in pieces.
+slowest one. --merge measures nothing: it puts the rows of pages (--html) together, of which a later one replaces the same runs of an
+earlier one, so a long measurement can be made in pieces.
 --pack copies all that a run needs into FOLDER; there, `python3 load.py FOLDER` runs it without anything installed.
 Rows: {"model", "precision", "system", "threads", "plan", "load", "rate", "p50_ms", "p99_ms", "completed", "missed", ...}; with
-several rounds, medians of them. "resident_mb" is the memory of the system's process in RAM after the run.
+several rounds, medians of them. "commit" and "date" are those of the row. "resident_mb" is the memory of the system's process in RAM after the run.
 """
 
 import json
@@ -43,6 +44,7 @@ SYSTEMS = {
     "mxnet": ("peers", "mxnet", ("f32",)),
 }
 CAPACITY_OF = "openvino-throughput"
+SWEEPS = ("poisson", "periodic")  # the plans that are run at each load
 NUMBERS = ("rate", "completed_per_s", "p50_ms", "p90_ms", "p99_ms", "max_ms", "submit_p99_us", "late_max_ms", "wide", "resident_mb")
 SEED = 1
 
@@ -199,7 +201,7 @@ def measure(places, model, precision, arguments):
             for turn in range(arguments.rounds):
                 runs = [("closed", n, f"closed {n} {arguments.seconds}") for n in (1, flood)]
                 for word in arguments.plans:
-                    sweeps = word.split(":")[0] in ("poisson", "periodic")
+                    sweeps = word.split(":")[0] in SWEEPS
                     for load in [share / 100 for share in arguments.loads] if sweeps else [None]:
                         rate = capacity * (load or 1)
                         seconds = max(arguments.seconds, arguments.frames / rate if load else 0)
@@ -267,7 +269,7 @@ def words(text):
 def arguments_of():
     parser = environment.parser()
     parser.add_argument("--html", type=pathlib.Path)
-    parser.add_argument("--append", action="store_true")
+    parser.add_argument("--merge", type=lambda text: [pathlib.Path(w) for w in words(text)])
     parser.add_argument("--pack", type=pathlib.Path)
     parser.add_argument("--models", type=words, default=MODELS)
     parser.add_argument("--precisions", type=words, default=None)
@@ -284,6 +286,31 @@ def arguments_of():
             if word not in allowed:
                 parser.error(f"--{name}: got {word}, want {', '.join(allowed)}")
     return arguments
+
+
+def with_rows(result, pairs):
+    """The result with rows and their details, each of which says what it was measured on."""
+    rows = [{"commit": result["commit"], "date": result["date"], **row} for row, _ in pairs]
+    return {**result, "rows": rows, "details": [detail for _, detail in pairs]}
+
+
+def read_page(path):
+    data = path.read_text().split("const report = ", 1)[1].split(";\n", 1)[0]
+    page = json.loads(data.replace("<\\/", "</"))
+    result = {key: value for key, value in page.items() if key not in ("title", "note")}
+    return with_rows(result, list(zip(page["rows"], page["details"], strict=True)))
+
+
+def run_of(row):
+    """What makes two rows the same run; the load of other plans than sweeps follows from the capacity of the moment."""
+    load = round(row["load"], 4) if row["plan"].split(":")[0] in SWEEPS else None
+    return row["model"], row["precision"], row["system"], row["plan"], row.get("in_flight"), load
+
+
+def merged(pages):
+    pairs = {run_of(row): (row, detail) for page in pages for row, detail in zip(page["rows"], page["details"], strict=True)}
+    commits = dict.fromkeys(row["commit"] for row, _ in pairs.values())
+    return {**with_rows(pages[-1], list(pairs.values())), "commit": ", ".join(commits), "date": max(page["date"] for page in pages)}
 
 
 def write_page(places, result, path):
@@ -306,26 +333,22 @@ def main():
     if arguments.pack:
         pack(places, arguments.pack)
         return
-    result = {**head(arguments.systems), "seconds": arguments.seconds, "frames": arguments.frames, "limit": arguments.limit, "rows": [], "details": []}
-    if arguments.append and arguments.json and arguments.json.exists():
-        result = {**json.loads(arguments.json.read_text()), "details": []}
-        if arguments.html and arguments.html.exists():
-            data = arguments.html.read_text().split("const report = ", 1)[1].split(";\n", 1)[0]
-            result["details"] = json.loads(data.replace("<\\/", "</"))["details"]
-    result["details"] += [None] * (len(result["rows"]) - len(result["details"]))
-    kept = list(zip(result["rows"], result["details"], strict=True))
+    if arguments.merge:
+        write(places, merged([read_page(path) for path in arguments.merge]), arguments)
+        return
+    result = {**head(arguments.systems), "seconds": arguments.seconds, "frames": arguments.frames, "limit": arguments.limit}
+    kept = []
     began = time.monotonic()
     for model in arguments.models:
         for precision in arguments.precisions or (["f32", "bf16"] if has_bf16() else ["f32"]):
             rows = []
             # What has been measured is kept, whatever ends the next round.
             for rows in measure(places, model, precision, arguments):
-                result["rows"], result["details"] = map(list, zip(*kept, *rows, strict=True))
-                write(places, result, arguments)
+                write(places, with_rows(result, [*kept, *rows]), arguments)
             kept += rows
     say(f"took {time.monotonic() - began:.0f} s")
     if not arguments.json:
-        print(json.dumps(result["rows"], indent=2))
+        print(json.dumps(with_rows(result, kept)["rows"], indent=2))
 
 
 if __name__ == "__main__":
