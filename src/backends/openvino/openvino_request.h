@@ -25,6 +25,9 @@ namespace inflight::internal {
 ov::CompiledModel compile_for_caller(ov::Core& core, const std::shared_ptr<const ov::Model>& network,
                                      ov::AnyMap properties);
 
+// Whether a thread has fewer processors while OpenVINO computes in it, in its own arena. Throws as compile_for_caller().
+bool binds_the_caller(ov::Core& core);
+
 // Models for the caller of one network, one for each launch that runs at once. Each is compiled when it is first asked for.
 //   thread   any
 class CallerModels {
