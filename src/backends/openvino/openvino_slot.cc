@@ -24,49 +24,53 @@ class OpenVinoSlot final : public BoundProgram {
 
   // Makes the requests. Not in the constructor, because OpenVINO may throw here.
   void create_requests(std::size_t number) {
+    const int count = is_small(*compiled_) ? kRequestsOfSmall : 1;
     for (std::size_t i = 0; i < kWidthCount; ++i) {
       if (!compiled_->models[i].has_value()) continue;
       const bool calls = i == index_of(Width::kNarrow) && compiled_->callers != nullptr;
-      // A handle; create_infer_request() is not const.
-      ov::CompiledModel model = calls ? compiled_->callers->get(number) : *compiled_->models[i];
-      requests_[i].emplace(Request{OpenVinoRequest(std::move(model)),
-                                   std::vector<const void*>(compiled_->inputs.size(), nullptr),
-                                   std::vector<const void*>(compiled_->outputs.size(), nullptr)});
+      const ov::CompiledModel model = calls ? compiled_->callers->get(number) : *compiled_->models[i];
+      for (int k = 0; k < count; ++k) {
+        requests_[i].push_back(Request{OpenVinoRequest(model),
+                                       std::vector<const void*>(compiled_->inputs.size(), nullptr),
+                                       std::vector<const void*>(compiled_->outputs.size(), nullptr)});
+      }
     }
   }
 
   // OpenVINO makes a request's memory and picks its kernels in the first inference.
   Status warm_up() override {
-    for (std::optional<Request>& request : requests_) {
-      if (!request.has_value()) continue;
-      try {
-        set_zeros(request->request.get(), compiled_->inputs);
-        request->request.infer();
-      } catch (const std::exception&) {
-        // A network may refuse zeros; a frame that fails reports its own failure.
+    for (std::vector<Request>& requests : requests_) {
+      for (Request& request : requests) {
+        try {
+          set_zeros(request.request.get(), compiled_->inputs);
+          request.request.infer();
+        } catch (const std::exception&) {
+          // A network may refuse zeros; a frame that fails reports its own failure.
+        }
       }
     }
     return {};
   }
 
   Status launch(const Launch& launch) override {
-    std::optional<Request>& request = requests_[index_of(launch.width)];
-    if (!request.has_value()) {
+    std::vector<Request>& requests = requests_[index_of(launch.width)];
+    if (requests.empty()) {
       return {StatusCode::kInvalidArgument,
               fmt::format("width: got {}, which the program was not compiled for", width_name(launch.width))};
     }
     INFLIGHT_TRY(check(launch));
+    Request& request = choose(requests, launch);
     try {
-      set_tensors(*request, launch);
+      set_tensors(request, launch);
     } catch (const std::exception& error) {
       return {StatusCode::kDeviceError, distil_openvino_error(error.what())};
     }
-    last_ = index_of(launch.width);
-    const Running running(*this, *request, launch.generation);
+    last_ = &request;
+    const Running running(*this, request, launch.generation);
     try {
-      if (!running.stopped()) request->request.infer();
+      if (!running.stopped()) request.request.infer();
       copy_aliases(launch);
-      outcome_ = check_ranks(*request);
+      outcome_ = check_ranks(request);
     } catch (const std::exception& error) {
       outcome_ = Status(StatusCode::kDeviceError, distil_openvino_error(error.what()));
     } catch (...) {
@@ -94,11 +98,11 @@ class OpenVinoSlot final : public BoundProgram {
   Status outcome() override { return outcome_; }
 
   TensorView dynamic_output(std::size_t index) override {
-    INFLIGHT_CHECK(index < compiled_->outputs.size() && requests_[last_].has_value());
+    INFLIGHT_CHECK(index < compiled_->outputs.size() && last_ != nullptr);
     const OpenVinoPort& port = compiled_->outputs[index];
     TensorView view{nullptr, port.spec.dtype, {}};
     try {
-      const ov::Tensor tensor = requests_[last_]->request.get().get_output_tensor(index);
+      const ov::Tensor tensor = last_->request.get().get_output_tensor(index);
       std::array<std::int64_t, Shape::kRankMax> dims{};
       const ov::Shape& shape = tensor.get_shape();
       INFLIGHT_CHECK(shape.size() <= dims.size());  // check_ranks() has looked
@@ -179,6 +183,45 @@ class OpenVinoSlot final : public BoundProgram {
     return {};
   }
 
+  // To give a request other memory takes 1.5 us a tensor, as long as a small network. So a slot of one has some requests, for callers whose
+  // memory comes back, as in a chain of operators.
+  static constexpr int kRequestsOfSmall = 4;
+  static constexpr std::size_t kSmallBytesMax = std::size_t{64} << 10;
+
+  static bool is_small(const OpenVinoCompiled& compiled) {
+    std::size_t bytes = 0;
+    for (const std::vector<OpenVinoPort>* ports : {&compiled.inputs, &compiled.outputs}) {
+      for (const OpenVinoPort& port : *ports) {
+        if (port.dynamic) return false;
+        bytes += port.spec.bytes();
+      }
+    }
+    return bytes <= kSmallBytesMax;
+  }
+
+  // The request that points at the launch's memory, or the one that was chosen longest ago.
+  Request& choose(std::vector<Request>& requests, const Launch& launch) {
+    for (Request& request : requests) {
+      if (points_at(request, launch)) return request;
+    }
+    return requests[next_++ % requests.size()];
+  }
+
+  bool points_at(const Request& request, const Launch& launch) const {
+    for (std::size_t i = 0; i < launch.inputs.size(); ++i) {
+      if (request.inputs[i] != launch.inputs[i].data) return false;
+    }
+    for (std::size_t i = 0; i < launch.outputs.size(); ++i) {
+      if (sets_output(i) && request.outputs[i] != launch.outputs[i].data) return false;
+    }
+    return true;
+  }
+
+  // Whether the request writes the output to the launch's memory.
+  bool sets_output(std::size_t index) const {
+    return !compiled_->outputs[index].dynamic && compiled_->aliases[index].of == OutputAlias::Of::kNothing;
+  }
+
   // Points the request at the launch's memory. Wrapping memory costs an allocation or two, so a tensor that
   // already points there is left as it is.
   void set_tensors(Request& request, const Launch& launch) {
@@ -195,8 +238,7 @@ class OpenVinoSlot final : public BoundProgram {
     for (std::size_t i = 0; i < launch.outputs.size(); ++i) {
       const OpenVinoPort& port = compiled_->outputs[i];
       void* data = launch.outputs[i].data;
-      if (port.dynamic || request.outputs[i] == data || compiled_->aliases[i].of != OutputAlias::Of::kNothing)
-        continue;
+      if (!sets_output(i) || request.outputs[i] == data) continue;
       request.outputs[i] = nullptr;
       request.request.get().set_output_tensor(i, ov::Tensor(port.type, port.shape, data));
       request.outputs[i] = data;
@@ -227,8 +269,9 @@ class OpenVinoSlot final : public BoundProgram {
   }
 
   std::shared_ptr<const OpenVinoCompiled> compiled_;
-  std::array<std::optional<Request>, kWidthCount> requests_;
-  std::size_t last_ = 0;  // the width of the last launch
+  std::array<std::vector<Request>, kWidthCount> requests_;  // none of a width that was not compiled
+  std::size_t next_ = 0;                                    // of the requests, which one gets other memory
+  Request* last_ = nullptr;                                 // of the last launch
   Status outcome_;
   std::atomic<std::uint64_t> word_{0};
 
