@@ -36,7 +36,45 @@ def check(got, want, within=1e-3):
     np.testing.assert_allclose(np.asarray(got), want, within, within)
 
 
-class Inflight:
+class MxCalls:
+    """What ours and MXNet 1.9.1 have in common: `self.mx` is the module of either."""
+
+    def x_plus_1(self, seconds):
+        x = self.mx.nd.array(np.arange(np.prod(SHAPE)).reshape(SHAPE))
+        check((x + 1).asnumpy(), x.asnumpy() + 1)
+        return repeat(seconds, lambda: (x + 1).wait_to_read())
+
+    def small_operator(self, seconds):
+        return self.additions(seconds, 1)
+
+    def operators_in_a_row(self, seconds):
+        return self.additions(seconds, 20)
+
+    def additions(self, seconds, number):
+        """Each waits for the one before it; the caller waits for the last."""
+        x, one = self.mx.nd.zeros((10, 10)), self.mx.nd.ones((10, 10))
+
+        def call():
+            y = x
+            for _ in range(number):
+                y = y + one
+            y.wait_to_read()
+            return y
+
+        check(call().asnumpy(), np.full((10, 10), number))
+        return repeat(seconds, call)
+
+    def bind_and_forward(self, seconds):
+        x = self.mx.nd.ones(SHAPE)
+
+        def call():
+            return (self.mx.sym.Variable("x") + 1).bind(self.mx.cpu(), {"x": x}).forward()[0]
+
+        check(call().asnumpy(), np.full(SHAPE, 2))
+        return repeat(seconds, call, lambda result: result.wait_to_read())
+
+
+class Inflight(MxCalls):
     def __init__(self, path):
         import inflight
         import inflight.mx as mx
@@ -83,66 +121,13 @@ class Inflight:
     def rate_8(self, seconds):
         return self.rate(seconds, 8)
 
-    def x_plus_1(self, seconds):
-        x = self.mx.nd.array(np.arange(np.prod(SHAPE)).reshape(SHAPE))
-        check((x + 1).asnumpy(), x.asnumpy() + 1)
-        return repeat(seconds, lambda: (x + 1).wait_to_read())
 
-    def small_operator(self, seconds):
-        return operators_in_a_row(self.mx, seconds, 1)
-
-    def operators_in_a_row(self, seconds):
-        return operators_in_a_row(self.mx, seconds, 20)
-
-    def bind_and_forward(self, seconds):
-        return bind_and_forward(self.mx, seconds)
-
-
-class Mxnet:
+class Mxnet(MxCalls):
     def __init__(self, path):
         import mxnet as mx
 
         self.mx = mx
         self.scores = None
-
-    def x_plus_1(self, seconds):
-        x = self.mx.nd.array(np.arange(np.prod(SHAPE)).reshape(SHAPE))
-        check((x + 1).asnumpy(), x.asnumpy() + 1)
-        return repeat(seconds, lambda: (x + 1).wait_to_read())
-
-    def small_operator(self, seconds):
-        return operators_in_a_row(self.mx, seconds, 1)
-
-    def operators_in_a_row(self, seconds):
-        return operators_in_a_row(self.mx, seconds, 20)
-
-    def bind_and_forward(self, seconds):
-        return bind_and_forward(self.mx, seconds)
-
-
-def bind_and_forward(mx, seconds):
-    x = mx.nd.ones(SHAPE)
-
-    def call():
-        return (mx.sym.Variable("x") + 1).bind(mx.cpu(), {"x": x}).forward()[0]
-
-    check(call().asnumpy(), np.full(SHAPE, 2))
-    return repeat(seconds, call, lambda result: result.wait_to_read())
-
-
-def operators_in_a_row(mx, seconds, number):
-    """Each waits for the one before it; the caller waits for the last."""
-    x, one = mx.nd.zeros((10, 10)), mx.nd.ones((10, 10))
-
-    def call():
-        y = x
-        for _ in range(number):
-            y = y + one
-        y.wait_to_read()
-        return y
-
-    check(call().asnumpy(), np.full((10, 10), number))
-    return repeat(seconds, call)
 
 
 class Numpy:
