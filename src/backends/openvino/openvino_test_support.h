@@ -13,6 +13,7 @@
 #include <memory>
 #include <stop_token>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -26,6 +27,16 @@ namespace inflight::testing {
 inline Model load(const OnnxModel& onnx, const ModelOptions& options = {}) {
   const std::string bytes = onnx.bytes();
   return Model::load_bytes(std::as_bytes(std::span(bytes.data(), bytes.size())), "m", options).value();
+}
+
+// A failure of that code, which says what is wanted and nothing of OpenVINO's sources.
+inline void expect_clear(const Status& status, StatusCode code, std::string_view wanted) {
+  const std::string message(status.message());
+  EXPECT_EQ(status.code(), code) << message;
+  EXPECT_NE(message.find(wanted), std::string::npos) << message << "\nwants: " << wanted;
+  for (const char* noise : {"\n", ".cpp", ".hpp", "Exception from", "failed at"}) {
+    EXPECT_EQ(message.find(noise), std::string::npos) << message;
+  }
 }
 
 inline CompileOptions f32_both() { return {Precision::kF32, {Width::kWide, Width::kNarrow}, 0}; }
