@@ -68,6 +68,22 @@ int streams_of(Width width, int threads) {
   return threads;
 }
 
+// To give a request other memory takes 1.5 us a tensor, as long as a small network. So a slot of one has some requests, for callers whose memory
+// comes back, as in a chain of operators. A predictor, which has many launches, gains nothing: its memory rarely comes back.
+int requests_of(const OpenVinoCompiled& compiled, bool many_launches) {
+  constexpr int kOfSmall = 4;
+  constexpr std::size_t kSmallBytesMax = std::size_t{64} << 10;
+  if (many_launches) return 1;
+  std::size_t bytes = 0;
+  for (const std::vector<OpenVinoPort>* ports : {&compiled.inputs, &compiled.outputs}) {
+    for (const OpenVinoPort& port : *ports) {
+      if (port.dynamic) return 1;
+      bytes += port.spec.bytes();
+    }
+  }
+  return bytes <= kSmallBytesMax ? kOfSmall : 1;
+}
+
 class OpenVinoProgram final : public Program {
  public:
   OpenVinoProgram(const Model& model, std::shared_ptr<const OpenVinoCompiled> compiled, int threads)
@@ -265,6 +281,7 @@ class OpenVinoBackend final : public Backend {
         place = compile_width(folded, properties, width, threads, compiled->right_to_pin != nullptr);
         INFLIGHT_TRY(set_ports(*place, model, *compiled));
       }
+      compiled->requests = requests_of(*compiled, options.many_launches);
       if (options.elastic) internal::keep_what_pays(*compiled);
       const bool only_callers =
           compiled->callers != nullptr && !compiled->models[index_of(Width::kWide)].has_value();

@@ -24,12 +24,11 @@ class OpenVinoSlot final : public BoundProgram {
 
   // Makes the requests. Not in the constructor, because OpenVINO may throw here.
   void create_requests(std::size_t number) {
-    const int count = is_small(*compiled_) ? kRequestsOfSmall : 1;
     for (std::size_t i = 0; i < kWidthCount; ++i) {
       if (!compiled_->models[i].has_value()) continue;
       const bool calls = i == index_of(Width::kNarrow) && compiled_->callers != nullptr;
       const ov::CompiledModel model = calls ? compiled_->callers->get(number) : *compiled_->models[i];
-      for (int k = 0; k < count; ++k) {
+      for (int k = 0; k < compiled_->requests; ++k) {
         requests_[i].push_back(Request{OpenVinoRequest(model),
                                        std::vector<const void*>(compiled_->inputs.size(), nullptr),
                                        std::vector<const void*>(compiled_->outputs.size(), nullptr)});
@@ -181,22 +180,6 @@ class OpenVinoSlot final : public BoundProgram {
       INFLIGHT_TRY(check_one("output", compiled_->outputs[i], view.data, view.dtype, view.shape));
     }
     return {};
-  }
-
-  // To give a request other memory takes 1.5 us a tensor, as long as a small network. So a slot of one has some requests, for callers whose
-  // memory comes back, as in a chain of operators.
-  static constexpr int kRequestsOfSmall = 4;
-  static constexpr std::size_t kSmallBytesMax = std::size_t{64} << 10;
-
-  static bool is_small(const OpenVinoCompiled& compiled) {
-    std::size_t bytes = 0;
-    for (const std::vector<OpenVinoPort>* ports : {&compiled.inputs, &compiled.outputs}) {
-      for (const OpenVinoPort& port : *ports) {
-        if (port.dynamic) return false;
-        bytes += port.spec.bytes();
-      }
-    }
-    return bytes <= kSmallBytesMax;
   }
 
   // The request that points at the launch's memory, or the one that was chosen longest ago.

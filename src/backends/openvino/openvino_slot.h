@@ -59,6 +59,8 @@ struct OpenVinoCompiled {
   // Where narrow launches compute in the thread that calls: a model for each that runs at once, the first of which is the narrow one of
   // `models`. Null: OpenVINO's threads compute.
   std::unique_ptr<CallerModels> callers;
+  // Of each width of a slot. A launch takes the one that points at its memory, if there is one.
+  int requests = 1;
   WidthTimes alone{};
   WidthTimes together{};  // among as many as run at once
 };
